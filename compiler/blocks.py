@@ -1,0 +1,159 @@
+"""Every block, defined once, for every target. `specialize` writes the variants into them."""
+
+from __future__ import annotations
+
+from compiler.ir import AvgPool, Block, Call, Conv, Norm
+
+CHANGES_SHAPE = "stride != 1 or in_channels != channels"
+
+SQUEEZE_EXCITE = Block(
+    name="SqueezeExcite",
+    doc="Channel gate",
+    source="SE, Fig. 1",
+    shapes="[C] -> same",
+    args=("channels",),
+    inputs=(("x", "channels"),),
+    layers=(
+        Conv("conv1", "channels", "channels // SE_RATIO", 1, bias=True),
+        Conv("conv2", "channels // SE_RATIO", "channels", 1, bias=True),
+    ),
+    body=(
+        "gate = mean(x)",
+        "gate = relu(conv1(gate))",
+        "gate = sigmoid(conv2(gate))",
+        "return x * gate",
+    ),
+)
+
+PROJECTION = Block(
+    name="Projection",
+    doc="Shortcut where the shape changes",
+    source="",
+    shapes="[Cin] -> [C /s]",
+    args=("in_channels", "channels", "stride"),
+    layers=(
+        Conv("conv", "in_channels", "channels", 1, stride="stride"),
+        Norm("bn", "channels"),
+    ),
+    body=("return bn(conv(x))",),
+)
+
+POOLED_PROJECTION = Block(
+    name="Projection",
+    doc="Averaging shortcut where the shape changes",
+    source="ResNet-D, Fig. 2c",
+    shapes="[Cin] -> [C /s]",
+    args=("in_channels", "channels", "stride"),
+    layers=(
+        AvgPool("pool", "stride", when="stride != 1"),
+        Conv("conv", "in_channels", "channels", 1),
+        Norm("bn", "channels"),
+    ),
+    body=(
+        "x = pool(x)",
+        "return bn(conv(x))",
+    ),
+)
+
+BASIC = Block(
+    name="BasicBlock",
+    doc="Basic block",
+    source="ResNet, Fig. 5 left",
+    shapes="[Cin] -> [C /s]",
+    args=("in_channels", "channels", "stride"),
+    layers=(
+        Call("shortcut", "Projection", ("in_channels", "channels", "stride"), when=CHANGES_SHAPE),
+        Conv("conv1", "in_channels", "channels", 3, stride="stride"),
+        Norm("bn1", "channels"),
+        Conv("conv2", "channels", "channels", 3),
+        Norm("bn2", "channels"),
+    ),
+    body=(
+        "residual = shortcut(x)",
+        "x = relu(bn1(conv1(x)))",
+        "x = bn2(conv2(x))",
+        "return relu(x + residual)",
+    ),
+)
+
+BOTTLENECK = Block(
+    name="Bottleneck",
+    doc="Bottleneck",
+    source="ResNet, Fig. 5 right",
+    shapes="[Cin] -> [C /s]",
+    args=("in_channels", "width", "channels", "stride"),
+    layers=(
+        Call("shortcut", "Projection", ("in_channels", "channels", "stride"), when=CHANGES_SHAPE),
+        Conv("conv1", "in_channels", "width", 1),
+        Norm("bn1", "width"),
+        Conv("conv2", "width", "width", 3, stride="stride"),
+        Norm("bn2", "width"),
+        Conv("conv3", "width", "channels", 1),
+        Norm("bn3", "channels"),
+    ),
+    body=(
+        "residual = shortcut(x)",
+        "x = relu(bn1(conv1(x)))",
+        "x = relu(bn2(conv2(x)))",
+        "x = bn3(conv3(x))",
+        "return relu(x + residual)",
+    ),
+)
+
+PRE_BASIC = Block(
+    name="BasicBlock",
+    doc="Pre-activation basic block",
+    source="ResNet v2, Fig. 4e",
+    shapes="[Cin] -> [C /s]",
+    args=("in_channels", "channels", "stride"),
+    layers=(
+        Norm("bn1", "in_channels"),
+        Conv("shortcut", "in_channels", "channels", 1, stride="stride", when=CHANGES_SHAPE),
+        Conv("conv1", "in_channels", "channels", 3, stride="stride"),
+        Norm("bn2", "channels"),
+        Conv("conv2", "channels", "channels", 3),
+    ),
+    body=(
+        "active = relu(bn1(x))",
+        "residual = shortcut(active) if shortcut else x",
+        "x = relu(bn2(conv1(active)))",
+        "x = conv2(x)",
+        "return x + residual",
+    ),
+)
+
+PRE_BOTTLENECK = Block(
+    name="Bottleneck",
+    doc="Pre-activation bottleneck",
+    source="ResNet v2, Fig. 4e",
+    shapes="[Cin] -> [C /s]",
+    args=("in_channels", "width", "channels", "stride"),
+    layers=(
+        Norm("bn1", "in_channels"),
+        Conv("shortcut", "in_channels", "channels", 1, stride="stride", when=CHANGES_SHAPE),
+        Conv("conv1", "in_channels", "width", 1),
+        Norm("bn2", "width"),
+        Conv("conv2", "width", "width", 3, stride="stride"),
+        Norm("bn3", "width"),
+        Conv("conv3", "width", "channels", 1),
+    ),
+    body=(
+        "active = relu(bn1(x))",
+        "residual = shortcut(active) if shortcut else x",
+        "x = relu(bn2(conv1(active)))",
+        "x = relu(bn3(conv2(x)))",
+        "x = conv3(x)",
+        "return x + residual",
+    ),
+)
+
+RESIDUAL_BLOCKS = {  # (block of the encoder, pre-activation) -> block, its projection
+    ("basic", False): (BASIC, PROJECTION),
+    ("basic", True): (PRE_BASIC, None),
+    ("bottleneck", False): (BOTTLENECK, PROJECTION),
+    ("bottleneck", True): (PRE_BOTTLENECK, None),
+    ("bottleneck_vd", False): (BOTTLENECK, POOLED_PROJECTION),
+    ("bottleneck_vd", True): (PRE_BOTTLENECK, POOLED_PROJECTION),
+}
+
+ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hard_swish", "tanh", "sigmoid")

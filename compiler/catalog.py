@@ -1,0 +1,78 @@
+"""The encoders that have a name, as a literal table, and the ways in which people spell them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from compiler.errors import CompileError, Problem, suggest
+from compiler.ir import Encoder, SqueezeExcite, Stem
+
+_50, _101, _152, _200 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 12, 48, 3)
+_DEEP_STEM = Stem(filters=(32, 32, 64), kernels=(3, 3, 3))
+
+
+def _resnet(name: str, title: str, block: str, depths: tuple[int, ...], **rest: object) -> Encoder:
+    class_name = name.replace("resne", "ResNe").replace("resnext", "ResNeXt").replace("ext", "eXt")
+    return Encoder(name, class_name, title, "resnet", block, depths, **rest)  # type: ignore[arg-type]
+
+
+RESNETS = (
+    _resnet("resnet18", "ResNet-18", "basic", (2, 2, 2, 2)),
+    _resnet("resnet34", "ResNet-34", "basic", (3, 4, 6, 3)),
+    _resnet("resnet50", "ResNet-50", "bottleneck", _50),
+    _resnet("resnet101", "ResNet-101", "bottleneck", _101),
+    _resnet("resnet152", "ResNet-152", "bottleneck", _152),
+    _resnet("resnet50v2", "ResNet-50 v2", "bottleneck", _50, pre_activation=True),
+    _resnet("resnet101v2", "ResNet-101 v2", "bottleneck", _101, pre_activation=True),
+    _resnet("resnet152v2", "ResNet-152 v2", "bottleneck", _152, pre_activation=True),
+    _resnet("resnet50vd", "ResNet-50-vd", "bottleneck_vd", _50, stem=_DEEP_STEM),
+    _resnet("resnet200vd", "ResNet-200-vd", "bottleneck_vd", _200, stem=_DEEP_STEM),
+    _resnet("resnext50", "ResNeXt-50 (32x4d)", "bottleneck", _50, groups=32, width_per_group=4),
+    _resnet("resnext101", "ResNeXt-101 (32x8d)", "bottleneck", _101, groups=32, width_per_group=8),
+    _resnet(
+        "resnext101_64x4d", "ResNeXt-101 (64x4d)", "bottleneck", _101, groups=64, width_per_group=4
+    ),
+)
+SENETS = tuple(
+    replace(
+        encoder,
+        name=f"se{encoder.name}",
+        class_name=f"SE{encoder.class_name}",
+        title=f"SE-{encoder.title}",
+        family="senet",
+        se=SqueezeExcite(),
+    )
+    for encoder in RESNETS
+)
+ENCODERS = {encoder.name: encoder for encoder in SENETS + RESNETS}
+FAMILIES = ("senet", "resnet")
+
+# The encoders of the reference library's page: the classifiers of `generated/`.
+SHOWCASE = tuple(encoder.name for encoder in SENETS if encoder.name != "seresnext101_64x4d")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+@cache
+def _spellings() -> dict[str, str]:
+    spellings = {_plain(name): name for name in ENCODERS}
+    for prefix in ("", "se"):
+        spellings[f"{prefix}resnext5032x4d"] = f"{prefix}resnext50"
+        spellings[f"{prefix}resnext10132x8d"] = f"{prefix}resnext101"
+    return spellings
+
+
+def find_encoder(name: str) -> Encoder:
+    """The encoder of that name, whatever its case and dashes. Raises `CompileError`."""
+    found = _spellings().get(_plain(name))
+    if found is None:
+        raise CompileError(
+            Problem(
+                f"unknown encoder {name!r}.{suggest(name, ENCODERS)}",
+                hint="`python -m compiler list` shows them all",
+            )
+        )
+    return ENCODERS[found]

@@ -1,0 +1,219 @@
+"""The command line: arguments, tables, exit codes. What it does stands in the floors below."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from compiler import __version__
+from compiler.catalog import FAMILIES
+from compiler.errors import CompileError, Problem, raise_all, suggest
+from compiler.options import OPTIONS, TARGETS
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line. Returns 0, 1 where `check` finds a difference, 2 for bad input."""
+    try:
+        result = cli.main(arguments, prog_name="python -m compiler", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except CompileError as error:
+        print(error, file=sys.stderr)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.ctx.get_help() if error.ctx else error, file=sys.stderr)
+    except click.UsageError as error:
+        hint = f"`{error.ctx.command_path} --help` shows what there is" if error.ctx else ""
+        message = error.format_message().rstrip(".")
+        print(Problem(message[:1].lower() + message[1:], hint=hint), file=sys.stderr)
+    except click.Abort:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
+        sys.stderr.close()
+        return 0
+    return 2
+
+
+class _Commands(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise CompileError(
+                Problem(
+                    f"unknown command {args[0]!r}.{suggest(args[0], self.commands)}",
+                    hint=f"one of {', '.join(self.commands)}",
+                )
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="plainnet", message="%(prog)s %(version)s")
+def cli() -> None:
+    """One readable source file of a network, in PyTorch or Keras 3, 2D or 3D."""
+
+
+def _model_options(command: Command) -> Command:
+    """The options of `compiler.options`, as they are typed: their values are checked together."""
+    for option in reversed(OPTIONS):
+        choices = "|".join(option.choices)
+        if option.kind == "flag":
+            decorate = click.option(option.flag, is_flag=True, help=option.help)
+        else:
+            metavar = choices or {"count": "N", "shape": "SIZES"}.get(option.kind, "NAME")
+            decorate = click.option(option.flag, metavar=metavar, help=option.help)
+        command = decorate(command)
+    return command
+
+
+@cli.command("emit")
+@click.argument("model", required=False)
+@click.option("--target", metavar="|".join(TARGETS), help="Framework of the file.")
+@_model_options
+@click.option("-o", "output", metavar="PATH", help="File or FOLDER/; - prints the source alone.")
+@click.option("--all", "everything", is_flag=True, help="The whole showcase, into the folder -o.")
+@click.option("--force", is_flag=True, help="Replace files that are not untouched emissions.")
+def emit_command(
+    model: str | None,
+    target: str | None,
+    output: str | None,
+    everything: bool,
+    force: bool,
+    **options: Any,
+) -> None:
+    """Write MODEL as one source file."""
+    from compiler.files import destination, may_write, print_source, write
+    from compiler.passes.validate import resolve, validate_target
+
+    if everything:
+        given = [name for name, value in {"target": target, **options}.items() if value]
+        return _emit_showcase(model, given, output, force)
+    if model is None:
+        raise CompileError(
+            Problem("which model?", hint="`emit MODEL --target torch`, or `emit --all`"),
+            *validate_target(target),
+        )
+    resolved = resolve(model, options, validate_target(target))
+    assert target is not None
+    from compiler.showcase import file_name
+
+    path = destination(output, file_name(resolved))
+    if output != "-":
+        raise_all(may_write(path, force))
+    from compiler.emitter import source
+
+    text = source(resolved, target)
+    if output == "-":
+        return print_source(text)
+    write(path, text)
+    print(_summary(resolved, target, path))
+
+
+def _summary(model: Any, target: str, path: Path) -> str:
+    from compiler.api import traced
+    from compiler.passes.count import trainable
+
+    _, ledger = traced(model)
+    image = "x".join(map(str, model.input_shape))
+    output = "x".join(map(str, (*ledger.output[1:], ledger.output[0])))
+    count = f"{trainable(ledger.rows):,} parameters"
+    return f"{model.encoder.title} {model.dims}D {target}, {image} -> {output}, {count}: {path}"
+
+
+def _emit_showcase(model: str | None, given: list[str], output: str | None, force: bool) -> None:
+    from compiler.emitter import source
+    from compiler.files import may_write, write
+    from compiler.showcase import showcase
+    from compiler.tables import progress
+
+    problems = []
+    if model is not None or given:
+        extra = ([model] if model else []) + [f"--{name.replace('_', '-')}" for name in given]
+        problems.append(Problem(f"--all emits the whole showcase: leave out {', '.join(extra)}"))
+    if output in (None, "-"):
+        problems.append(Problem("--all writes into a folder", hint="add -o generated/"))
+    raise_all(problems)
+    folder = Path(str(output))
+    pieces = showcase()
+    try:
+        for piece in pieces:
+            (folder / piece.path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompileError(
+            Problem(f"cannot make the folder: {error.strerror}", at=f"-o {output}")
+        ) from None
+    raise_all(p for piece in pieces for p in may_write(folder / piece.path, force))
+    for piece in progress(pieces, "emitting"):
+        write(folder / piece.path, source(piece.model, piece.target))
+    print(f"{len(pieces)} files in {folder}")
+
+
+@cli.command("list")
+@click.option("--family", metavar="|".join(FAMILIES), help="Only this family.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def list_command(family: str | None, as_json: bool) -> None:
+    """The catalog, with parameters in 2D and 3D."""
+    from compiler.tables import catalog_rows, print_catalog
+
+    if family is not None and family not in FAMILIES:
+        raise CompileError(
+            Problem(
+                f"unknown family {family!r}.{suggest(family, FAMILIES)}",
+                hint=f"one of {', '.join(FAMILIES)}",
+            )
+        )
+    rows = catalog_rows(family)
+    _print_json(rows) if as_json else print_catalog(rows)
+
+
+@cli.command("show")
+@click.argument("model")
+@_model_options
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def show_command(model: str, as_json: bool, **options: Any) -> None:
+    """Step by step, what happens to the tensor: shape, parameters, MACs."""
+    from compiler.api import description
+    from compiler.lower import lower
+    from compiler.passes.specialize import specialize
+    from compiler.passes.trace import trace
+    from compiler.passes.validate import resolve
+
+    resolved = resolve(model, options)
+    network = specialize(resolved)
+    ledger = trace(network)
+    if as_json:
+        return _print_json(description(resolved, ledger))
+    from compiler.tables import print_description
+
+    print_description(resolved, ledger, lower(network, ledger).table)
+
+
+@cli.command("check")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--diff", is_flag=True, help="Show how a file differs.")
+def check_command(paths: tuple[str, ...], diff: bool) -> int:
+    """Emit files again from the provenance at their ends, and compare. Folders: their *.py."""
+    from compiler.checker import check_file, find_files
+    from compiler.tables import print_verdicts, progress
+
+    verdicts = [check_file(path) for path in progress(find_files(paths), "checking")]
+    print_verdicts(verdicts)
+    if diff:
+        sys.stdout.write("".join(verdict.diff for verdict in verdicts))
+    problems = [problem for verdict in verdicts for problem in verdict.problems]
+    if problems:
+        print(CompileError(*problems), file=sys.stderr)
+        return 2
+    return 0 if all(verdict.state == "clean" for verdict in verdicts) else 1
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    print(json.dumps(value, indent=2))

@@ -1,0 +1,94 @@
+"""Reading the small Python that blocks are written in: sizes and body lines."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from compiler.errors import CompileError, Problem
+
+_ARITHMETIC: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: lambda a, b: a // b,
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
+    ast.Gt: lambda a, b: a > b,
+}
+
+
+@cache
+def parse_expression(source: str) -> ast.expr:
+    """The syntax tree of one expression."""
+    return ast.parse(source, mode="eval").body
+
+
+def evaluate(expression: object, names: Mapping[str, object]) -> object:
+    """Value of a size or a condition. Raises `CompileError` for other syntax."""
+    if not isinstance(expression, str):
+        return expression
+    return _value(parse_expression(expression), names, expression)
+
+
+def evaluate_int(expression: object, names: Mapping[str, object]) -> int:
+    value = evaluate(expression, names)
+    if not isinstance(value, int):
+        raise CompileError(Problem(f"{expression!r} is not a whole number here"))
+    return value
+
+
+def _value(node: ast.expr, names: Mapping[str, object], source: str) -> object:
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.Name(id=name) if name in names:
+            return names[name]
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            return _ARITHMETIC[type(op)](_value(left, names, source), _value(right, names, source))
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _ARITHMETIC:
+            return _ARITHMETIC[type(op)](_value(left, names, source), _value(right, names, source))
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return any(_value(value, names, source) for value in values)
+        case ast.BoolOp(op=ast.And(), values=values):
+            return all(_value(value, names, source) for value in values)
+        case ast.Call(func=ast.Name(id="max"), args=args, keywords=[]):
+            return max(_value(arg, names, source) for arg in args)  # type: ignore[type-var]
+    raise CompileError(
+        Problem(f"cannot read {ast.unparse(node)!r}", at=f"the expression {source!r}")
+    )
+
+
+def names_in(expression: object) -> frozenset[str]:
+    """The names that an expression mentions."""
+    if not isinstance(expression, str) or not expression:
+        return frozenset()
+    tree = parse_expression(expression)
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+
+
+@cache
+def parse_line(line: str) -> tuple[ast.Assign | ast.Return, str]:
+    """A body line as its statement and its comment ("" where it has none)."""
+    code, _, comment = line.partition("  # ")
+    statement = ast.parse(code).body[0]
+    simple = isinstance(statement, ast.Return) or (
+        isinstance(statement, ast.Assign)
+        and len(statement.targets) == 1
+        and isinstance(statement.targets[0], ast.Name)
+    )
+    if not simple:
+        raise CompileError(Problem("a body line assigns one name or returns", at=repr(line)))
+    assert isinstance(statement, ast.Assign | ast.Return)
+    return statement, comment
+
+
+def target_of(statement: ast.Assign | ast.Return) -> str:
+    """The name that a statement assigns; "" for `return`."""
+    if isinstance(statement, ast.Return):
+        return ""
+    target = statement.targets[0]
+    assert isinstance(target, ast.Name)
+    return target.id

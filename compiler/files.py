@@ -1,0 +1,109 @@
+"""Reading and writing files: atomically, and never over what is not ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from compiler.errors import CompileError, Problem
+from compiler.provenance import read as read_provenance
+
+
+def read_source(path: Path) -> str:
+    """Text of a source file, line ends as on Unix. Raises `CompileError`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CompileError(Problem("it is no UTF-8 text", at=str(path))) from None
+    except OSError as error:
+        raise CompileError(Problem(f"cannot read it: {error.strerror}", at=str(path))) from None
+
+
+def destination(output: str | None, file_name: str) -> Path:
+    """Where a file goes: into the folder, or to the path, that `-o` says; by default, here."""
+    if output is None:
+        return Path(file_name)
+    path = Path(output)
+    return path / file_name if output.endswith(("/", os.sep)) or path.is_dir() else path
+
+
+def may_write(path: Path, force: bool) -> list[Problem]:
+    """Why the path must not or cannot be written, before anything is."""
+    if not path.parent.is_dir():
+        return [
+            Problem(
+                f"there is no folder {str(path.parent)!r}",
+                at=f"-o {path}",
+                hint="make it first, or name another",
+            )
+        ]
+    if path.is_dir():
+        return [Problem(f"{str(path)!r} is a folder", at=f"-o {path}", hint="end it with a /")]
+    if path.is_file():
+        return [] if force or _ours(path) else [_foreign(path)]
+    return []
+
+
+def _ours(path: Path) -> bool:
+    """Whether the file is an emission that nobody has touched since."""
+    try:
+        provenance = read_provenance(read_source(path))
+    except CompileError:
+        return False
+    return provenance is not None and provenance.untouched
+
+
+def _foreign(path: Path) -> Problem:
+    return Problem(
+        f"{str(path)!r} exists and is not an untouched emission of ours",
+        at=f"-o {path}",
+        hint="--force replaces it",
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old text or the new.
+
+    Raises `CompileError`.
+    """
+    path = path.resolve()  # a link stays a link
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe is not ours to replace
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path, text)
+    except OSError as error:
+        raise CompileError(Problem(f"cannot write: {error.strerror}", at=str(path))) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def print_source(text: str) -> None:
+    """The source alone on stdout. Raises `CompileError` where stdout cannot take it."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CompileError(Problem(f"cannot write: {error.strerror}", at="-o -")) from None

@@ -1,0 +1,179 @@
+"""Model -> Network: SE, grouping and pre-activation written into the blocks themselves.
+
+Each step is Block -> Block (or Fragment), so that no template ever asks which variant it prints.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from compiler.blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
+from compiler.expressions import parse_line
+from compiler.ir import (
+    Block,
+    Call,
+    Classifier,
+    Conv,
+    Encoder,
+    Features,
+    Fragment,
+    Linear,
+    Model,
+    Network,
+    Norm,
+    SqueezeExcite,
+)
+
+
+def specialize(model: Model) -> Network:
+    """Write every choice of the model into its blocks."""
+    encoder = model.encoder
+    block, projection = RESIDUAL_BLOCKS[encoder.block, encoder.pre_activation]
+    constants: list[tuple[str, int]] = []
+    blocks: list[Block] = []
+    if encoder.groups > 1:
+        constants.append(("GROUPS", encoder.groups))
+        block = group(block)
+    if encoder.se:
+        constants.append(("SE_RATIO", encoder.se.ratio))
+        blocks.append(squeeze_excite(encoder.se, min(s.channels for s in encoder.stages)))
+        block = insert_squeeze_excite(block)
+    if projection:
+        if encoder.pre_activation:
+            projection = without_norm(projection)
+            block = shortcut_by(block, projection)
+        blocks.append(projection)
+    return Network(
+        model=model,
+        constants=tuple(constants),
+        blocks=(*blocks, block),
+        stem=stem(encoder, model.include_rescaling),
+        pool="signed_max_pool" if encoder.pre_activation else "max_pool",
+        head=head(model),
+    )
+
+
+def group(block: Block) -> Block:
+    """Grouped 3x3 convolutions (ResNeXt, Fig. 3c)."""
+    layers = tuple(
+        replace(layer, groups="GROUPS") if isinstance(layer, Conv) and layer.kernel != 1 else layer
+        for layer in block.layers
+    )
+    return replace(
+        block,
+        layers=layers,
+        doc="Grouped " + block.doc[0].lower() + block.doc[1:],
+        source="ResNeXt, Fig. 3c" if block.source.startswith("ResNet, ") else block.source,
+    )
+
+
+def squeeze_excite(se: SqueezeExcite, fewest_channels: int) -> Block:
+    """The gate with its activation; at least one squeezed channel, where that needs saying."""
+    layers, body = SQUEEZE_EXCITE.layers, SQUEEZE_EXCITE.body
+    if fewest_channels < se.ratio:
+        squeezed = "max(1, channels // SE_RATIO)"
+        first, second = (layer for layer in layers if isinstance(layer, Conv))
+        layers = (replace(first, cout=squeezed), replace(second, cin=squeezed))
+    body = tuple(line.replace("relu(", f"{se.activation}(") for line in body)
+    return replace(SQUEEZE_EXCITE, layers=layers, body=body)
+
+
+def insert_squeeze_excite(block: Block) -> Block:
+    """The gate right after the last convolution: before its norm, or before the addition."""
+    last = [layer for layer in block.layers if isinstance(layer, Conv)][-1]
+    at = block.layers.index(last) + 1
+    gate = Call("se", "SqueezeExcite", ("channels",))
+    return replace(
+        block,
+        additions=(*block.additions, "SE"),
+        layers=(*block.layers[:at], gate, *block.layers[at:]),
+        body=tuple(_wrap(line, last.name, gate.name) for line in block.body),
+    )
+
+
+def without_norm(projection: Block) -> Block:
+    """The projection of a pre-activation block: its input is already normalized."""
+    layers = tuple(layer for layer in projection.layers if not isinstance(layer, Norm))
+    body = tuple(line.replace("bn(conv(x))", "conv(x)") for line in projection.body)
+    return replace(projection, layers=layers, body=body)
+
+
+def shortcut_by(block: Block, projection: Block) -> Block:
+    """The block with its shortcut convolution replaced by a block of its own."""
+    layers = tuple(
+        (
+            Call("shortcut", projection.name, projection.args, when=layer.when)
+            if layer.name == "shortcut" and isinstance(layer, Conv)
+            else layer
+        )
+        for layer in block.layers
+    )
+    return replace(block, layers=layers)
+
+
+def stem(encoder: Encoder, rescaling: bool) -> Fragment:
+    """Convolutions with BN and ReLU, the first of stride 2; in v2 the last is bare."""
+    layers: list[Conv | Norm] = []
+    body = ["x = rescale(x)"] if rescaling else []
+    cin: int | str = "in_channels"
+    last = len(encoder.stem.filters)
+    for i, (filters, kernel) in enumerate(zip(encoder.stem.filters, encoder.stem.kernels), 1):
+        layers.append(Conv(f"conv{i}", cin, filters, kernel, stride=2 if i == 1 else 1))
+        cin = filters
+        if encoder.pre_activation and i == last:
+            body.append(f"x = conv{i}(x)")
+        else:
+            layers.append(Norm(f"bn{i}", filters))
+            body.append(f"x = relu(bn{i}(conv{i}(x)))")
+    return Fragment(tuple(layers), tuple(body))
+
+
+def head(model: Model) -> Fragment:
+    """What makes the output of the last level, both of them `x`."""
+    channels = model.encoder.stages[-1].channels
+    layers: list[Norm | Linear] = []
+    body: list[str] = []
+    if model.encoder.pre_activation:
+        layers.append(Norm("post_bn", channels))
+        body.append("x = relu(post_bn(x))")
+    match model.head:
+        case Classifier(activation=activation):
+            layers.append(Linear("head", channels, "num_classes"))
+            body.append("x = global_average(x)")
+            body.append("x = head(x)" if activation == "none" else f"x = {activation}(head(x))")
+        case Features(pooling="avg"):
+            body.append("x = global_average(x)")
+        case Features(pooling="max"):
+            body.append("x = global_max(x)")
+    return Fragment(tuple(layers), tuple(body))
+
+
+class _Wrap(ast.NodeTransformer):
+    def __init__(self, inner: str, outer: str):
+        self.inner, self.outer = inner, outer
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == self.inner:
+            return ast.Call(ast.Name(self.outer), [node], [])
+        return node
+
+
+def _wrap(line: str, inner: str, outer: str) -> str:
+    if f"{inner}(" not in line:
+        return line
+    statement = ast.parse(line).body[0]
+    return ast.unparse(ast.fix_missing_locations(_Wrap(inner, outer).visit(statement)))
+
+
+def body_names(block: Block | Fragment) -> frozenset[str]:
+    """Names of the layers that the body runs: what `validate` compares with the layers."""
+    trees = (parse_line(line)[0] for line in block.body)
+    called = {
+        node.func.id
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    return frozenset(called & {layer.name for layer in block.layers})

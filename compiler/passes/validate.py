@@ -1,0 +1,274 @@
+"""What a person asked for -> Model; or every problem in it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import keyword
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from compiler.blocks import ACTIVATIONS
+from compiler.catalog import find_encoder
+from compiler.errors import CompileError, Problem, raise_all, suggest
+from compiler.ir import Classifier, Encoder, Features, Model
+from compiler.options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE, RANKS, TARGETS, Option
+
+BLOCK_KINDS = ("basic", "bottleneck", "bottleneck_vd")
+
+
+def resolve(
+    encoder: str | Encoder, options: Mapping[str, object], found_so_far: Iterable[Problem] = ()
+) -> Model:
+    """The model that a name (or an own encoder) and options describe.
+
+    Values may be what Python has (3, (96, 96, 96, 4)) or what a person typed ("3", "96,96,96,4");
+    None is an option that was not given. Raises one `CompileError` with every problem, those
+    `found_so_far` first.
+    """
+    problems = list(found_so_far)
+    found = _encoder(encoder, problems)
+    given = {}
+    for name, value in options.items():
+        if name not in BY_NAME:
+            problems.append(Problem(f"unknown option {name!r}.{suggest(name, BY_NAME)}"))
+        elif value is not None and value is not False:
+            try:
+                given[name] = parse(BY_NAME[name], value)
+            except CompileError as error:
+                problems += error.problems
+    dims, shape = _input(given, problems, rank_is_free="dims" not in given)
+    encoder = _with_squeeze_excite(found, given, problems)
+    head = _head(given, dims, problems)
+    raise_all(problems)
+    return Model(encoder, head, dims, shape, include_rescaling="include_rescaling" in given)
+
+
+def validate_target(target: object) -> list[Problem]:
+    """No problem, or the one that the target has."""
+    if target is None:
+        return [Problem("--target is missing", hint=f"one of {', '.join(TARGETS)}")]
+    return [] if target in TARGETS else [_not_one_of("--target", target, TARGETS)]
+
+
+def parse(option: Option, value: object) -> object:
+    """The value of one option, from Python or from text. Raises `CompileError`."""
+    match option.kind:
+        case "count":
+            return _count(option.flag, value)
+        case "shape":
+            items = value.split(",") if isinstance(value, str) else value
+            if not isinstance(items, Iterable):
+                raise CompileError(
+                    Problem(f"{option.flag} is {value!r}: sizes and channels wanted")
+                )
+            return tuple(_count(option.flag, item) for item in items)
+        case "flag":
+            if value is not True:
+                raise CompileError(
+                    Problem(f"{option.flag} is {value!r}", hint="it is True or False")
+                )
+            return True
+    choices = option.choices or ACTIVATIONS
+    text = str(value).strip().lower()
+    if text not in choices:
+        raise CompileError(_not_one_of(option.flag, value, choices))
+    return text
+
+
+def _count(what: str, value: object) -> int:
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = int(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise CompileError(Problem(f"{what} has {value!r}, which is not a whole number"))
+    if value < 1:
+        raise CompileError(Problem(f"{what} has {value}, which is below 1"))
+    return value
+
+
+def _not_one_of(what: str, value: object, choices: Iterable[str]) -> Problem:
+    names = tuple(choices)
+    return Problem(
+        f"{what} is {value!r}.{suggest(str(value), names)}", hint=f"one of {', '.join(names)}"
+    )
+
+
+def _encoder(encoder: str | Encoder, problems: list[Problem]) -> Encoder | None:
+    if isinstance(encoder, Encoder):
+        return encoder
+    if not isinstance(encoder, str):
+        problems.append(
+            Problem(f"{encoder!r} is no encoder", hint="a name, or what custom_encoder() returned")
+        )
+        return None
+    try:
+        return find_encoder(encoder)
+    except CompileError as error:
+        problems += error.problems
+        return None
+
+
+def _input(
+    given: dict[str, object], problems: list[Problem], rank_is_free: bool
+) -> tuple[int, tuple[int, ...]]:
+    """Dimensions and input shape, each from the other where only one is given."""
+    shape = given.get("input_shape")
+    channels = given.get("in_channels")
+    asked = given.get("dims")
+    dims = int(str(asked)) if asked else 2
+    if not isinstance(shape, tuple):
+        shape = DEFAULT_SHAPE[dims]
+        if isinstance(channels, int):
+            shape = (*shape[:-1], channels)
+        return dims, shape
+    rank = len(shape) - 1
+    typed = ",".join(map(str, shape))
+    if rank_is_free and rank in RANKS:
+        dims = rank
+    elif rank != dims:
+        problems.append(
+            Problem(
+                f"--input-shape {typed} has {max(rank, 0)} sizes and the channels, but a {dims}D"
+                f" network takes {dims}",
+                hint=f"as in {','.join(map(str, DEFAULT_SHAPE[dims]))}",
+            )
+        )
+    if isinstance(channels, int) and channels != shape[-1]:
+        problems.append(
+            Problem(
+                f"--input-shape {typed} has {shape[-1]} channels, but --in-channels is {channels}",
+                hint="the last number of --input-shape is the channels; give one of the two",
+            )
+        )
+    return dims, shape
+
+
+def _with_squeeze_excite(
+    encoder: Encoder | None, given: dict[str, object], problems: list[Problem]
+) -> Encoder:
+    """The encoder with its SE options. The stand-in for an unknown one is never used."""
+    asked: dict[str, Any] = {
+        field: given[name]
+        for name, field in (("se_ratio", "ratio"), ("se_activation", "activation"))
+        if name in given
+    }
+    if encoder is None:
+        return Encoder("", "", "", "", "basic", ())
+    if asked and encoder.se is None:
+        problems.append(
+            Problem(
+                f"{encoder.name} has no squeeze-and-excitation to set an option of",
+                hint="" if encoder.custom else f"use se{encoder.name}",
+            )
+        )
+    elif asked and encoder.se:
+        return replace(encoder, se=replace(encoder.se, **asked))
+    return encoder
+
+
+def _head(given: dict[str, object], dims: int, problems: list[Problem]) -> Classifier | Features:
+    activation = str(given.get("classifier_activation", "none"))
+    pooling = str(given.get("pooling", "none"))
+    if "features_only" in given:
+        if activation != "none":
+            problems.append(
+                Problem(
+                    f"--classifier-activation {activation} needs the head that --features-only"
+                    " leaves out",
+                    hint="give one of the two",
+                )
+            )
+        return Features(pooling)
+    if pooling != "none":
+        problems.append(
+            Problem(
+                f"--pooling {pooling} is for a network without a head",
+                hint="add --features-only; the classifier averages on its own",
+            )
+        )
+    classes = given.get("num_classes", DEFAULT_CLASSES[dims])
+    assert isinstance(classes, int)
+    return Classifier(classes, activation)
+
+
+def validate_encoder(encoder: Encoder) -> list[Problem]:
+    """Every problem of an encoder that somebody described by hand."""
+    problems: list[Problem] = []
+
+    def counts(fields: Mapping[str, object]) -> bool:
+        before = len(problems)
+        for field, values in fields.items():
+            problems.extend(_count_problems(field, values))
+        return len(problems) == before
+
+    if not encoder.name.isidentifier() or keyword.iskeyword(encoder.name):
+        problems.append(
+            Problem(
+                f"name {encoder.name!r} cannot name a class",
+                hint="letters, digits and _, no digit first, as in my_resnext",
+            )
+        )
+    if encoder.block not in BLOCK_KINDS:
+        problems.append(_not_one_of("block", encoder.block, BLOCK_KINDS))
+    fields = {"blocks": encoder.depths, "filters": encoder.filters, "strides": encoder.strides}
+    if counts(fields):
+        problems += _same_length(fields)
+    fields = {"stem_filters": encoder.stem.filters, "stem_kernels": encoder.stem.kernels}
+    if counts(fields):
+        problems += _same_length(fields)
+        for kernel in encoder.stem.kernels:
+            if kernel % 2 == 0:
+                problems.append(
+                    Problem(
+                        f"stem_kernels has {kernel}, which is even: it cannot be padded alike on"
+                        " both sides",
+                        hint=f"use {kernel - 1} or {kernel + 1}",
+                    )
+                )
+    counts({"groups": (encoder.groups,), "width_per_group": (encoder.width_per_group,)})
+    if encoder.se:
+        counts({"se_ratio": (encoder.se.ratio,)})
+        if encoder.se.activation not in ACTIVATIONS:
+            problems.append(_not_one_of("se_activation", encoder.se.activation, ACTIVATIONS))
+    return problems or _validate_widths(encoder)
+
+
+def _count_problems(field: str, values: object) -> list[Problem]:
+    if not isinstance(values, tuple) or not values:
+        return [Problem(f"{field} is {values!r}", hint="a tuple of whole numbers")]
+    problems: list[Problem] = []
+    for value in values:
+        try:
+            _count(field, repr(value) if isinstance(value, str) else value)
+        except CompileError as error:
+            problems += error.problems
+    return problems
+
+
+def _same_length(fields: Mapping[str, tuple[int, ...]]) -> list[Problem]:
+    if len({len(values) for values in fields.values()}) == 1:
+        return []
+    lengths = ", ".join(f"{field} has {len(values)}" for field, values in fields.items())
+    return [Problem(f"{lengths}: one entry each is wanted")]
+
+
+def _validate_widths(encoder: Encoder) -> list[Problem]:
+    if encoder.block == "basic" and (encoder.groups, encoder.width_per_group) != (1, 64):
+        return [
+            Problem(
+                f"a basic block has no groups: groups={encoder.groups},"
+                f" width_per_group={encoder.width_per_group}",
+                hint="use block='bottleneck', or leave both out",
+            )
+        ]
+    return [
+        Problem(
+            f"width_per_group={encoder.width_per_group} leaves no channel in the {filters} filters"
+            f" of stage {s}",
+            at=f"filters[{s}]",
+            hint=f"use {-(-64 // filters)} or more",
+        )
+        for s, (filters, stage) in enumerate(zip(encoder.filters, encoder.stages))
+        if stage.width == 0
+    ]

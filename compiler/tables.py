@@ -1,0 +1,152 @@
+"""Tables for people. The only importer of rich."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from compiler.api import traced
+from compiler.catalog import ENCODERS
+from compiler.checker import Verdict
+from compiler.ir import Encoder, Model
+from compiler.lower import TableRow
+from compiler.passes.count import macs, non_trainable, parts, trainable
+from compiler.passes.trace import Ledger
+
+Item = TypeVar("Item")
+PIPE_WIDTH = 120
+
+
+def console(error: bool = False) -> Console:
+    """A console that does not squeeze tables when its output is no terminal."""
+    made = Console(stderr=error, highlight=False)
+    return made if made.is_terminal else Console(stderr=error, width=PIPE_WIDTH, highlight=False)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table whose first column and texts stand left; columns that begin with > stand right."""
+    table = Table(title=Text(title), title_justify="left")
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console().print(table)
+
+
+def blocks_of(encoder: Encoder) -> str:
+    """`bottleneck 32x4d, SE`: the kind of block, in the catalog's words."""
+    words = encoder.block.replace("_", " ")
+    if encoder.pre_activation:
+        words += " v2"
+    if encoder.groups > 1:
+        words += f" {encoder.groups}x{encoder.width_per_group}d"
+    return f"{words}, SE" if encoder.se else words
+
+
+def catalog_rows(family: str | None) -> list[dict[str, object]]:
+    """One dict an encoder, as `list --json` prints them."""
+    from compiler.passes.validate import resolve
+
+    rows: list[dict[str, object]] = []
+    for encoder in ENCODERS.values():
+        if family in (None, encoder.family):
+            counts = {}
+            for dims in (2, 3):
+                _, ledger = traced(resolve(encoder, {"dims": dims}))
+                counts[f"{dims}d"] = trainable(ledger.rows)
+            rows.append(
+                {
+                    "model": encoder.name,
+                    "family": encoder.family,
+                    "title": encoder.title,
+                    "depths": list(encoder.depths),
+                    "block": blocks_of(encoder),
+                    "se": encoder.se is not None,
+                    "parameters": counts,
+                }
+            )
+    return rows
+
+
+def print_catalog(rows: Iterable[dict[str, object]]) -> None:
+    """The catalog as a table."""
+    print_table(
+        "Encoders; parameters as classifiers of 1000 classes in 2D, 3 in 3D",
+        ("family", "model", "depths", "blocks", ">2D", ">3D"),
+        (
+            (
+                str(row["family"]),
+                str(row["model"]),
+                "-".join(map(str, row["depths"])),  # type: ignore[call-overload]
+                str(row["block"]),
+                *(f"{count:,}" for count in row["parameters"].values()),  # type: ignore[attr-defined]
+            )
+            for row in rows
+        ),
+    )
+
+
+def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) -> None:
+    """What happens to the tensor, step by step, and what it costs."""
+    total = trainable(ledger.rows)
+    total_macs = macs(ledger.rows)
+    levels = {row.label: row.level for row in rows}
+    table = [
+        (
+            part.name,
+            levels.get(part.name, ""),
+            _shape(part.output),
+            f"{part.parameters:,}",
+            _share(part.parameters, total),
+            f"{part.macs:,}",
+            _share(part.macs, total_macs),
+        )
+        for part in parts(ledger)
+    ]
+    print_table(
+        f"{model.encoder.title}, {model.dims}D, input {_sizes(model.input_shape)}",
+        ("step", "level", "output", ">parameters", ">share", ">MACs", ">share"),
+        table,
+    )
+    fixed = non_trainable(ledger.rows)
+    console().print(
+        f"{total:,} parameters, and {fixed:,} moving statistics; {total_macs:,} MACs an item.",
+        markup=False,
+    )
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return _sizes((*shape[1:], shape[0]))
+
+
+def _share(part: int, total: int) -> str:
+    return f"{100 * part / total:.1f} %" if total else "-"
+
+
+def print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """One line a file."""
+    out = console()
+    for verdict in verdicts:
+        note = f": {verdict.note}" if verdict.note else ""
+        out.print(f"{verdict.state:<8}  {verdict.path}{note}", markup=False, soft_wrap=True)
+
+
+def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """The items, with a bar on a terminal and nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console(error=True), transient=True) as bar:
+        yield from bar.track(items, description=what)

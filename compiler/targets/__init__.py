@@ -1,0 +1,19 @@
+"""One small module per target: how each operation is spelled, and a few overrides."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from compiler.targets.base import Target
+
+
+@cache
+def target_named(name: str) -> Target:
+    """The target of that name, one of `compiler.options.TARGETS`."""
+    if name == "torch":
+        from compiler.targets.torch import Torch
+
+        return Torch()
+    from compiler.targets.keras import Keras
+
+    return Keras()

@@ -1,0 +1,188 @@
+"""What all targets share: reading a plan, and writing the lines that templates print.
+
+A target is a table of spellings (`OPS`), the way it declares layers, and the way it runs them.
+Templates get plain strings and lists of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from compiler.ir import Block, Call, Fragment, Layer, Shape
+from compiler.lower import RANK_NAMES, Plan, doc_of
+
+LINE = 100
+
+
+@dataclass(frozen=True)
+class BlockText:
+    """A block, ready to print: names, and lines without their indentation."""
+
+    name: str
+    doc: str
+    parameters: str
+    declarations: list[str]
+    body: list[str]
+
+
+class Target:
+    """One dialect of the emitted file. Subclasses are tables and a few overrides."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    ops: ClassVar[Mapping[str, str]]  # `x`, `y` are the operands; {rank}, {axes} the dimensions
+    statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # operations of several lines
+
+    def context(self, plan: Plan) -> dict[str, object]:
+        """The names that this target's templates print."""
+        network = plan.network
+        model = network.model
+        writer = self.writer(plan)
+        return {
+            "title": plan.title,
+            "target": self.title,
+            "table": self.table(plan),
+            "notes": textwrap.wrap(" ".join(plan.notes), LINE),
+            "class_name": model.class_name,
+            "model_name": model.name,
+            "rank": model.dims,
+            "constants": network.constants,
+            "columns": ", ".join(plan.columns),
+            "stages": plan.stages,
+            "blocks": [writer.block(block) for block in network.blocks],
+            "stem": writer.fragment(network.stem),
+            "pool": writer.lines(f"x = {network.pool}(x)", {}),
+            "head": writer.fragment(network.head, prefix=""),
+            "stem_channels": plan.stem_channels,
+            "first_block": writer.construct(network.residual, plan, first=True),
+            "next_block": writer.construct(network.residual, plan, first=False),
+            "last_level": plan.last_level,
+            "encoder_doc": self.spell_doc(plan.encoder_doc, plan),
+            "model_doc": self.spell_doc(plan.model_doc, plan),
+            "in_channels": model.in_channels,
+            "input_shape": model.input_shape,
+            "num_classes": getattr(model.head, "num_classes", None),
+        }
+
+    def imports(self, body: str) -> list[str]:
+        """The import lines that a file with this body needs."""
+        raise NotImplementedError
+
+    def writer(self, plan: Plan) -> Writer:
+        raise NotImplementedError
+
+    def shape(self, channels: str, sizes: Sequence[str]) -> str:
+        """A tensor's shape in this target's order of axes."""
+        raise NotImplementedError
+
+    def block_name(self, name: str) -> str:
+        """What this target calls a block in prose and code."""
+        raise NotImplementedError
+
+    def spell_doc(self, text: str, plan: Plan) -> str:
+        """`[C /2]` and `{Bottleneck}` as this target writes them."""
+        sizes = RANK_NAMES[plan.network.model.dims]
+
+        def shape(match: re.Match[str]) -> str:
+            channels, _, divisor = match.group(1).partition(" ")
+            return self.shape(channels, [size + divisor for size in sizes])
+
+        text = re.sub(r"\[(\w+(?: /\w+)?)\]", shape, text)
+        return re.sub(r"\{(\w+)\}", lambda match: self.block_name(match.group(1)), text)
+
+    def table(self, plan: Plan) -> list[str]:
+        """The docstring's table, its columns aligned."""
+        maps = [row.shape for row in plan.table if len(row.shape) > 1]
+        width = max(len(str(shape[0])) for shape in maps)
+        widths = [max(len(str(shape[i])) for shape in maps) for i in range(1, len(maps[0]))]
+        label = max(len(row.label) for row in plan.table)
+        lines = []
+        for row in plan.table:
+            shape = self._aligned(row.shape, width, widths)
+            text = self.spell_doc(row.text, plan)
+            lines.append(f"{row.label:<{label}}  {shape}  {row.level:<2}  {text}".rstrip())
+        return lines
+
+    def _aligned(self, shape: Shape, width: int, widths: Sequence[int]) -> str:
+        if len(shape) == 1:
+            return f"(N, {shape[0]})"
+        sizes = [str(size).rjust(wide) for size, wide in zip(shape[1:], widths)]
+        return self.shape(str(shape[0]).rjust(width), sizes)
+
+
+class Writer:
+    """Writes the code of one plan's blocks and fragments."""
+
+    def __init__(self, target: Target, plan: Plan):
+        self.target, self.plan = target, plan
+        self.rank = plan.network.model.dims
+        self.blocks = {block.name: block for block in plan.network.blocks}
+
+    def block(self, block: Block) -> BlockText:
+        return BlockText(
+            name=self.target.block_name(block.name),
+            doc=self._doc(block),
+            parameters=self.parameters(block),
+            declarations=self.declarations(block),
+            body=self.body(block),
+        )
+
+    def fragment(self, fragment: Fragment, prefix: str = "{name}_") -> BlockText:
+        return BlockText("", "", "", self.declarations(fragment), self.body(fragment, prefix))
+
+    def _doc(self, block: Block) -> str:
+        text, shapes = (self.target.spell_doc(part, self.plan) for part in doc_of(block))
+        if len(text) + len(shapes) + len('    """ ."""') <= LINE:
+            return f"{text} {shapes}."
+        return f"{text}\n\n    {shapes}.\n    "
+
+    def parameters(self, block: Block) -> str:
+        """What stands between the parentheses of the block's definition."""
+        raise NotImplementedError
+
+    def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
+        """The residual block as the loop over the stages makes it."""
+        raise NotImplementedError
+
+    def declarations(self, code: Block | Fragment) -> list[str]:
+        """Lines that make the layers."""
+        raise NotImplementedError
+
+    def body(self, code: Block | Fragment, prefix: str = "{name}_") -> list[str]:
+        """Lines that run the layers, whose paths go on from the prefix."""
+        layers = {layer.name: layer for layer in code.layers}
+        return [text for line in code.body for text in self.lines(line, layers)]
+
+    def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
+        """One body line in this target."""
+        raise NotImplementedError
+
+    def op(self, name: str, *operands: ast.expr) -> ast.expr:
+        """The target's spelling of an operation, around its operands."""
+        axes = tuple(range(2, 2 + self.rank))
+        spelling = self.target.ops[name].format(rank=self.rank, axes=axes)
+        return substitute(spelling, dict(zip("xy", operands)))
+
+    def callee(self, layer: Call) -> Block:
+        return self.blocks[layer.block]
+
+
+class _Substitute(ast.NodeTransformer):
+    def __init__(self, names: Mapping[str, ast.expr]):
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.names.get(node.id, node)
+
+
+def substitute(source: str, names: Mapping[str, ast.expr]) -> ast.expr:
+    """The expression with its names replaced by expressions."""
+    tree = ast.parse(source, mode="eval").body
+    result = _Substitute(names).visit(tree)
+    assert isinstance(result, ast.expr)
+    return result

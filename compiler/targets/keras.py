@@ -1,0 +1,271 @@
+"""Keras 3: functions that call core layers, each weight named by its path."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from compiler.expressions import names_in, parse_line, target_of
+from compiler.ir import AvgPool, Block, Call, Conv, Dim, Fragment, Layer, Linear, Norm
+from compiler.lower import Plan
+from compiler.targets.base import Target, Writer, substitute
+
+# Row kind and PyTorch's weight name -> Keras' weight name, and the axes that turn the first into
+# the second (None: the same).
+WEIGHTS = {
+    ("conv", "weight"): ("kernel", "spatial first"),
+    ("conv", "bias"): ("bias", None),
+    ("batch_norm", "weight"): ("gamma", None),
+    ("batch_norm", "bias"): ("beta", None),
+    ("batch_norm", "running_mean"): ("moving_mean", None),
+    ("batch_norm", "running_var"): ("moving_variance", None),
+    ("dense", "weight"): ("kernel", "spatial first"),
+    ("dense", "bias"): ("bias", None),
+}
+
+
+def layer_name(path: str) -> str:
+    """The Keras layer of a ledger path: a dot in a name breaks Keras on its torch backend."""
+    return path.replace(".", "_")
+
+
+def weight_axes(kind: str, weight: str, rank: int) -> tuple[int, ...]:
+    """The transposition of a PyTorch weight of `rank` axes into Keras' order."""
+    if WEIGHTS[kind, weight][1] is None:
+        return tuple(range(rank))
+    return (*range(2, rank), 1, 0)
+
+
+class Keras(Target):
+    name = "keras"
+    title = "Keras 3"
+    ops: ClassVar[Mapping[str, str]] = {
+        "add": "layers.Add()([x, y])",
+        "multiply": "layers.Multiply()([x, y])",
+        "rescale": "layers.Rescaling(1 / 255)(x)",
+        "mean": "layers.GlobalAveragePooling{rank}D(keepdims=True)(x)",
+        "global_average": "layers.GlobalAveragePooling{rank}D()(x)",
+        "global_max": "layers.GlobalMaxPooling{rank}D()(x)",
+        "softmax": "layers.Activation('softmax')(x)",
+        "relu": "layers.ReLU()(x)",
+        "leaky_relu": "layers.LeakyReLU(negative_slope=0.01)(x)",
+        "elu": "layers.ELU()(x)",
+        "gelu": "layers.Activation('gelu')(x)",
+        "silu": "layers.Activation('silu')(x)",
+        "mish": "layers.Activation('mish')(x)",
+        "hard_swish": "layers.Activation('hard_silu')(x)",
+        "tanh": "layers.Activation('tanh')(x)",
+        "sigmoid": "layers.Activation('sigmoid')(x)",
+    }
+    statements: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "max_pool": (
+            "x = layers.ZeroPadding{rank}D(1)(x)  # zeros are safe under max: x is past a ReLU",
+            "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
+        ),
+        "signed_max_pool": (
+            "# x has a sign here: padded with zeros, its maxima would change",
+            'x = ops.pad(x, {pad}, constant_values=float("-inf"))',
+            "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
+        ),
+    }
+
+    def imports(self, body: str) -> list[str]:
+        names = "layers, ops" if re.search(r"\bops\.", body) else "layers"
+        return ["import keras", f"from keras import {names}"]
+
+    def writer(self, plan: Plan) -> KerasWriter:
+        return KerasWriter(self, plan)
+
+    def context(self, plan: Plan) -> dict[str, object]:
+        convs = list(_convs(plan))
+        return {
+            **super().context(plan),
+            "conv_parameters": ", ".join(
+                ["stride=1"]
+                + ["groups=1"] * any(conv.groups != 1 for conv in convs)
+                + ["bias=False"] * any(conv.bias for conv in convs)
+            ),
+            "conv_groups": "groups=groups, " * any(conv.groups != 1 for conv in convs),
+            "conv_bias": "bias" if any(conv.bias for conv in convs) else "False",
+        }
+
+    def shape(self, channels: str, sizes: Sequence[str]) -> str:
+        return f"(N, {', '.join(sizes)}, {channels})"
+
+    def block_name(self, name: str) -> str:
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _convs(plan: Plan) -> Iterator[Conv]:
+    network = plan.network
+    layers = [layer for block in network.blocks for layer in block.layers]
+    for layer in (*layers, *network.stem.layers, *network.head.layers):
+        if isinstance(layer, Conv):
+            yield layer
+
+
+class KerasWriter(Writer):
+    def kept(self, block: Block) -> tuple[str, ...]:
+        """The arguments that a function needs: Keras reads input channels off the tensor."""
+        used: set[str] = set()
+        for layer in block.layers:
+            used |= {name for value in self._values(layer) for name in names_in(value)}
+            used |= names_in(self._condition(block, layer))
+        return tuple(arg for arg in block.args if arg in used)
+
+    def _values(self, layer: Layer) -> tuple[Dim, ...]:
+        match layer:
+            case Conv():
+                return (layer.cout, _scalar(layer.stride), layer.groups)
+            case Call():
+                callee = self.callee(layer)
+                kept = self.kept(callee)
+                return tuple(v for a, v in zip(callee.args, layer.args, strict=True) if a in kept)
+            case Linear():
+                return (layer.cout,)
+            case AvgPool():
+                return (_scalar(layer.stride),)
+        return ()
+
+    def _condition(self, block: Block, layer: Layer) -> str:
+        """`when`, with the channels of an input read off the tensor."""
+        if not layer.when:
+            return ""
+        channels = {
+            arg: ast.parse(f"{tensor}.shape[-1]", mode="eval").body for tensor, arg in block.inputs
+        }
+        return ast.unparse(substitute(layer.when, channels))
+
+    def parameters(self, block: Block) -> str:
+        tensors = [tensor for tensor, _ in block.inputs]
+        return ", ".join([*tensors, *self.kept(block), "*", "name"])
+
+    def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
+        args = [arg for arg in plan.stage_args if arg in self.kept(block)]
+        if not first:
+            args = ["1" if arg == "stride" else arg for arg in args]
+        index = "0" if first else "{i}"
+        name = f'name=f"{{name}}_stages_{{s}}_{index}"'
+        return f"{self.target.block_name(block.name)}({', '.join(['x', *args, name])})"
+
+    def declarations(self, code: Block | Fragment) -> list[str]:
+        return []  # layers are made where they are called
+
+    def body(self, code: Block | Fragment, prefix: str = "{name}_") -> list[str]:
+        self.code, self.prefix = code, prefix
+        return super().body(code)
+
+    def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
+        statement, comment = parse_line(line)
+        assert statement.value is not None
+        target = target_of(statement)
+        optional = self._optional(statement.value, layers)
+        if optional:
+            return self._conditional(target, *optional)
+        if isinstance(statement.value, ast.Call) and isinstance(statement.value.func, ast.Name):
+            several = self.target.statements.get(statement.value.func.id)
+            if several:
+                pad = ((0, 0), *(((1, 1),) * self.rank), (0, 0))
+                return [text.format(rank=self.rank, pad=pad) for text in several]
+        before: list[str] = []
+        value, _ = self._value(statement.value, layers, target or "x", before)
+        code = f"{target} = {ast.unparse(value)}" if target else f"return {ast.unparse(value)}"
+        return [*before, f"{code}  # {comment}" if comment else code]
+
+    def _optional(
+        self, node: ast.expr, layers: Mapping[str, Layer]
+    ) -> tuple[Layer, ast.expr, ast.expr] | None:
+        """The layer, its input and what stands in for it, where a line runs an optional layer."""
+        match node:
+            case ast.IfExp(body=ast.Call(func=ast.Name(id=name), args=[arg]), orelse=orelse):
+                return layers[name], arg, orelse
+            case ast.Call(func=ast.Name(id=name), args=[arg]):
+                if name in layers and layers[name].when:
+                    return layers[name], arg, arg
+        return None
+
+    def _conditional(self, target: str, layer: Layer, arg: ast.expr, other: ast.expr) -> list[str]:
+        assert isinstance(self.code, Block)
+        called = ast.unparse(self._call(layer, [arg]))
+        otherwise = [] if ast.unparse(other) == target else [f"{target} = {ast.unparse(other)}"]
+        condition = self._condition(self.code, layer)
+        return [*otherwise, f"if {condition}:", f"    {target} = {called}"]
+
+    def _value(
+        self, node: ast.expr, layers: Mapping[str, Layer], target: str, before: list[str]
+    ) -> tuple[ast.expr, bool]:
+        """The expression with at most one named layer in it, and whether it has one.
+
+        The layers inside of it get lines of their own, `before`: in a chain they assign the
+        statement's target, side by side each a variable of its own name.
+        """
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=args):
+                values = [self._operand(arg, layers, target, before, len(args)) for arg in args]
+                if name in layers:
+                    values = [self._own_line(*value, target, before) for value in values]
+                    return self._call(layers[name], [value for value, _ in values]), True
+                named = any(has_layer for _, has_layer in values)
+                return self.op(name, *(value for value, _ in values)), named
+            case ast.BinOp(left=left, op=op, right=right):
+                name = "add" if isinstance(op, ast.Add) else "multiply"
+                values = [self._operand(arg, layers, target, before, 2) for arg in (left, right)]
+                named = any(has_layer for _, has_layer in values)
+                return self.op(name, *(value for value, _ in values)), named
+        return node, False
+
+    def _operand(
+        self,
+        node: ast.expr,
+        layers: Mapping[str, Layer],
+        target: str,
+        before: list[str],
+        siblings: int,
+    ) -> tuple[ast.expr, bool]:
+        if siblings == 1:
+            return self._value(node, layers, target, before)
+        own = next((n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in layers), "")
+        value, has_layer = self._value(node, layers, own, before)
+        return self._own_line(value, has_layer, own, before)
+
+    def _own_line(
+        self, value: ast.expr, has_layer: bool, target: str, before: list[str]
+    ) -> tuple[ast.expr, bool]:
+        if not has_layer:
+            return value, False
+        before.append(f"{target} = {ast.unparse(value)}")
+        return ast.Name(target), False
+
+    def _call(self, layer: Layer, inputs: list[ast.expr]) -> ast.expr:
+        """A layer made and called: `conv(x, width, 1, name=...)`."""
+        name = f'{"f" * bool(self.prefix)}"{self.prefix}{layer.name}"'
+        tensors = ", ".join(map(ast.unparse, inputs))
+        match layer:
+            case Conv():
+                options = [tensors, str(layer.cout), str(layer.kernel)]
+                if layer.stride != 1:
+                    options.append(f"stride={layer.stride}")
+                if layer.groups != 1:
+                    options.append(f"groups={layer.groups}")
+                if layer.bias:
+                    options.append("bias=True")
+                source = f"conv({', '.join(options)}, name={name})"
+            case Norm():
+                source = f"norm({tensors}, name={name})"
+            case Linear():
+                source = f"layers.Dense({layer.cout}, name={name})({tensors})"
+            case AvgPool():
+                options = [f"2, strides={layer.stride}, padding='same'"]
+                source = f"layers.AveragePooling{self.rank}D({', '.join(options)})({tensors})"
+            case Call():
+                callee = self.callee(layer)
+                args = [str(value) for value in self._values(layer)]
+                function = self.target.block_name(callee.name)
+                source = f"{function}({', '.join([tensors, *args])}, name={name})"
+        return ast.parse(source, mode="eval").body
+
+
+def _scalar(value: object) -> Dim:
+    return value if isinstance(value, int | str) else 1

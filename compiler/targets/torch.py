@@ -1,0 +1,153 @@
+"""PyTorch: modules that are declared once and called."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from compiler.expressions import parse_line, target_of
+from compiler.ir import AvgPool, Axes, Block, Call, Conv, Fragment, Layer, Linear, Norm
+from compiler.lower import Plan
+from compiler.targets.base import Target, Writer
+
+
+class Torch(Target):
+    name = "torch"
+    title = "PyTorch"
+    ops: ClassVar[Mapping[str, str]] = {
+        "add": "x + y",
+        "multiply": "x * y",
+        "rescale": "x / 255",
+        "max_pool": "F.max_pool{rank}d(x, 3, stride=2, padding=1)",
+        "signed_max_pool": "F.max_pool{rank}d(x, 3, stride=2, padding=1)",
+        "mean": "x.mean({axes}, keepdim=True)",
+        "global_average": "x.mean({axes})",
+        "global_max": "x.amax({axes})",
+        "softmax": "x.softmax(1)",
+        "relu": "F.relu(x)",
+        "leaky_relu": "F.leaky_relu(x, 0.01)",
+        "elu": "F.elu(x)",
+        "gelu": "F.gelu(x)",
+        "silu": "F.silu(x)",
+        "mish": "F.mish(x)",
+        "hard_swish": "F.hardswish(x)",
+        "tanh": "torch.tanh(x)",
+        "sigmoid": "torch.sigmoid(x)",
+    }
+
+    def imports(self, body: str) -> list[str]:
+        lines = ["import torch"] if re.search(r"\btorch\.", body) else []
+        lines.append("from torch import Tensor, nn")
+        if re.search(r"\bF\.", body):
+            lines.append("from torch.nn import functional as F")
+        return lines
+
+    def writer(self, plan: Plan) -> TorchWriter:
+        return TorchWriter(self, plan)
+
+    def context(self, plan: Plan) -> dict[str, object]:
+        context = super().context(plan)
+        head = self.writer(plan).body(plan.network.head)
+        lines = [f'x = self.encoder(x)["{plan.last_level}"]', *head]
+        lines[-1] = "return" + lines[-1].removeprefix("x =")
+        return {**context, "forward": lines}
+
+    def shape(self, channels: str, sizes: Sequence[str]) -> str:
+        return f"(N, {channels}, {', '.join(sizes)})"
+
+    def block_name(self, name: str) -> str:
+        return name
+
+
+class TorchWriter(Writer):
+    def parameters(self, block: Block) -> str:
+        return ", ".join(f"{arg}: int" for arg in block.args)
+
+    def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
+        args = plan.stage_args if first else _without_stride(plan.stage_args)
+        before = "channels_before" if first else "channels"
+        return f"{block.name}({', '.join((before, *args))})"
+
+    def declarations(self, code: Block | Fragment) -> list[str]:
+        lines = []
+        for layer in code.layers:
+            declared = f"self.{layer.name} = {self.declare(layer)}"
+            if layer.when:
+                absent = "None" if self._tested(layer, code) else "nn.Identity()"
+                lines.append(f"self.{layer.name} = {absent}")
+                lines += [f"if {layer.when}:", f"    {declared}"]
+            else:
+                lines.append(declared)
+        return lines
+
+    def _tested(self, layer: Layer, code: Block | Fragment) -> bool:
+        """Whether the body asks if the layer is there."""
+        return any(f" if {layer.name} else " in line for line in code.body)
+
+    def declare(self, layer: Layer) -> str:
+        match layer:
+            case Conv():
+                options = [_args(layer.cin, layer.cout, layer.kernel)]
+                if layer.stride != 1:
+                    options.append(f"stride={layer.stride}")
+                if _padding(layer.kernel):
+                    options.append(f"padding={_padding(layer.kernel)}")
+                if layer.groups != 1:
+                    options.append(f"groups={layer.groups}")
+                if not layer.bias:
+                    options.append("bias=False")
+                return f"nn.Conv{self.rank}d({', '.join(options)})"
+            case Norm():
+                settings = f"eps={_float(layer.eps)}, momentum={layer.momentum}"
+                return f"nn.BatchNorm{self.rank}d({layer.channels}, {settings})"
+            case Linear():
+                return f"nn.Linear({_args(layer.cin, layer.cout)})"
+            case AvgPool():
+                settings = "ceil_mode=True, count_include_pad=False"
+                return f"nn.AvgPool{self.rank}d(2, {layer.stride}, {settings})"
+            case Call():
+                return f"{layer.block}({_args(*layer.args)})"
+
+    def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
+        statement, comment = parse_line(line)
+        assert statement.value is not None
+        value = ast.unparse(self._value(statement.value, layers))
+        target = target_of(statement)
+        code = f"{target} = {value}" if target else f"return {value}"
+        return [f"{code}  # {comment}" if comment else code]
+
+    def _value(self, node: ast.expr, layers: Mapping[str, Layer]) -> ast.expr:
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=args):
+                values = [self._value(arg, layers) for arg in args]
+                if name in layers:
+                    return ast.Call(ast.Name(f"self.{name}"), values, [])
+                return self.op(name, *values)
+            case ast.BinOp(left=left, op=op, right=right):
+                name = "add" if isinstance(op, ast.Add) else "multiply"
+                return self.op(name, self._value(left, layers), self._value(right, layers))
+            case ast.IfExp(test=ast.Name(id=name), body=body, orelse=orelse):
+                test = ast.parse(f"self.{name} is None", mode="eval").body
+                return ast.IfExp(test, self._value(orelse, layers), self._value(body, layers))
+        return node
+
+
+def _args(*values: object) -> str:
+    return ", ".join(map(str, values))
+
+
+def _without_stride(args: Sequence[str]) -> tuple[str, ...]:
+    return tuple("1" if arg == "stride" else arg for arg in args)
+
+
+def _padding(kernel: Axes) -> Axes:
+    if isinstance(kernel, tuple):
+        return tuple(k // 2 for k in kernel) if any(k > 1 for k in kernel) else 0
+    return kernel // 2 if isinstance(kernel, int) else f"{kernel} // 2"
+
+
+def _float(value: float) -> str:
+    """1e-05 as people write it: 1e-5."""
+    return repr(value).replace("e-0", "e-")

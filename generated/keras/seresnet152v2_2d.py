@@ -1,0 +1,101 @@
+"""SE-ResNet-152 v2, 2D classifier, Keras 3.
+
+    image    (N, 224, 224,    3)
+    stem     (N, 112, 112,   64)  P1  7x7 convolution, stride 2
+    stage 0  (N,  56,  56,  256)  P2  3 x bottleneck
+    stage 1  (N,  28,  28,  512)  P3  8 x bottleneck
+    stage 2  (N,  14,  14, 1024)  P4  36 x bottleneck
+    stage 3  (N,   7,   7, 2048)  P5  3 x bottleneck
+    logits   (N, 1000)
+
+66,814,168 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
+arXiv 1709.01507, Fig. 3.
+"""
+
+import keras
+from keras import layers, ops
+
+__all__ = ["SEResNet152v2"]
+
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 64, 256, 1),
+    (8, 128, 512, 2),
+    (36, 256, 1024, 2),
+    (3, 512, 2048, 2),
+)
+
+
+def conv(x, channels, kernel, *, stride=1, bias=False, name):
+    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
+    padding = "same" if stride == 1 else "valid"
+    if stride > 1 and kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    return layers.Conv2D(
+        channels, kernel, strides=stride, padding=padding, use_bias=bias, name=name
+    )(x)
+
+
+def norm(x, *, name):
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def squeeze_excite(x, channels, *, name):
+    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    return layers.Multiply()([x, gate])
+
+
+def bottleneck(x, width, channels, stride, *, name):
+    """Pre-activation bottleneck (ResNet v2, Fig. 4e) with SE.
+
+    (N, H, W, Cin) -> (N, H/s, W/s, C).
+    """
+    active = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    residual = x
+    if stride != 1 or x.shape[-1] != channels:
+        residual = conv(active, channels, 1, stride=stride, name=f"{name}_shortcut")
+    x = conv(active, width, 1, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn2"))
+    x = conv(x, width, 3, stride=stride, name=f"{name}_conv2")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn3"))
+    x = conv(x, channels, 1, name=f"{name}_conv3")
+    x = squeeze_excite(x, channels, name=f"{name}_se")
+    return layers.Add()([x, residual])
+
+
+def encoder(x, *, name="encoder"):
+    """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    pyramid = {"P1": x}
+    # x has a sign here: padded with zeros, its maxima would change
+    x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=float("-inf"))
+    x = layers.MaxPooling2D(3, strides=2)(x)
+    for s, (depth, width, channels, stride) in enumerate(STAGES):
+        x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
+        for i in range(1, depth):
+            x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
+        pyramid[f"P{s + 2}"] = x
+    return pyramid
+
+
+def SEResNet152v2(input_shape=(224, 224, 3), num_classes=1000):
+    """(N, H, W, 3) -> (N, 1000) logits. `pyramid_outputs` of the model holds P1..P5."""
+    image = keras.Input(input_shape)
+    pyramid = encoder(image)
+    x = pyramid["P5"]
+    x = layers.ReLU()(norm(x, name="post_bn"))
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(num_classes, name="head")(x)
+    model = keras.Model(image, x, name="seresnet152v2")
+    model.pyramid_outputs = pyramid
+    return model
+
+
+# ----------------------------------------------------------------------------------------------
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnet152v2 --target keras --dims 2
+# spec sha256:08189890e78a14a398586b9efadc48934e8b47608f0bc6e25353421bc6fd1b74
+# body sha256:0b5eacb4a393ec9816ae686a7e1a74e305bc62e748667cf1ed3b6b6b7af3037d

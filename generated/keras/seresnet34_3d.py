@@ -1,0 +1,100 @@
+"""SE-ResNet-34, 3D classifier, Keras 3.
+
+    image    (N, 96, 96, 96,   4)
+    stem     (N, 48, 48, 48,  64)  P1  7x7x7 convolution, stride 2
+    stage 0  (N, 24, 24, 24,  64)  P2  3 x basic_block
+    stage 1  (N, 12, 12, 12, 128)  P3  4 x basic_block
+    stage 2  (N,  6,  6,  6, 256)  P4  6 x basic_block
+    stage 3  (N,  3,  3,  3, 512)  P5  3 x basic_block
+    logits   (N, 3)
+
+63,698,223 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import keras
+from keras import layers
+
+__all__ = ["SEResNet34"]
+
+SE_RATIO = 16
+STAGES = (  # depth, channels, stride
+    (3, 64, 1),
+    (4, 128, 2),
+    (6, 256, 2),
+    (3, 512, 2),
+)
+
+
+def conv(x, channels, kernel, *, stride=1, bias=False, name):
+    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
+    padding = "same" if stride == 1 else "valid"
+    if stride > 1 and kernel > 1:
+        x = layers.ZeroPadding3D(kernel // 2, name=f"{name}_pad")(x)
+    return layers.Conv3D(
+        channels, kernel, strides=stride, padding=padding, use_bias=bias, name=name
+    )(x)
+
+
+def norm(x, *, name):
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def squeeze_excite(x, channels, *, name):
+    """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
+    gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
+    gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    return layers.Multiply()([x, gate])
+
+
+def projection(x, channels, stride, *, name):
+    """Shortcut where the shape changes. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
+    x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
+    return norm(x, name=f"{name}_bn")
+
+
+def basic_block(x, channels, stride, *, name):
+    """Basic block (ResNet, Fig. 5 left) with SE. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
+    residual = x
+    if stride != 1 or x.shape[-1] != channels:
+        residual = projection(x, channels, stride, name=f"{name}_shortcut")
+    x = conv(x, channels, 3, stride=stride, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    x = conv(x, channels, 3, name=f"{name}_conv2")
+    x = squeeze_excite(x, channels, name=f"{name}_se")
+    x = norm(x, name=f"{name}_bn2")
+    return layers.ReLU()(layers.Add()([x, residual]))
+
+
+def encoder(x, *, name="encoder"):
+    """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    pyramid = {"P1": x}
+    x = layers.ZeroPadding3D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.MaxPooling3D(3, strides=2)(x)
+    for s, (depth, channels, stride) in enumerate(STAGES):
+        x = basic_block(x, channels, stride, name=f"{name}_stages_{s}_0")
+        for i in range(1, depth):
+            x = basic_block(x, channels, 1, name=f"{name}_stages_{s}_{i}")
+        pyramid[f"P{s + 2}"] = x
+    return pyramid
+
+
+def SEResNet34(input_shape=(96, 96, 96, 4), num_classes=3):
+    """(N, D, H, W, 4) -> (N, 3) logits. `pyramid_outputs` of the model holds P1..P5."""
+    image = keras.Input(input_shape)
+    pyramid = encoder(image)
+    x = pyramid["P5"]
+    x = layers.GlobalAveragePooling3D()(x)
+    x = layers.Dense(num_classes, name="head")(x)
+    model = keras.Model(image, x, name="seresnet34")
+    model.pyramid_outputs = pyramid
+    return model
+
+
+# ----------------------------------------------------------------------------------------------
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnet34 --target keras --dims 3
+# spec sha256:84c1cb77312ea5aa158549c686af302d0abccc9c6ab5f03abfe6d43bf938a318
+# body sha256:c1c74f999367992cac145e9dbf7bf9f45cc8214fdbdc1a053d39fbe60c8683a7

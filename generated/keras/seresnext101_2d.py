@@ -1,0 +1,103 @@
+"""SE-ResNeXt-101 (32x8d), 2D classifier, Keras 3.
+
+    image    (N, 224, 224,    3)
+    stem     (N, 112, 112,   64)  P1  7x7 convolution, stride 2
+    stage 0  (N,  56,  56,  256)  P2  3 x bottleneck, 32 groups of 8
+    stage 1  (N,  28,  28,  512)  P3  4 x bottleneck, 32 groups of 16
+    stage 2  (N,  14,  14, 1024)  P4  23 x bottleneck, 32 groups of 32
+    stage 3  (N,   7,   7, 2048)  P5  3 x bottleneck, 32 groups of 64
+    logits   (N, 1000)
+
+93,569,048 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import keras
+from keras import layers
+
+__all__ = ["SEResNeXt101"]
+
+GROUPS = 32
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 256, 256, 1),
+    (4, 512, 512, 2),
+    (23, 1024, 1024, 2),
+    (3, 2048, 2048, 2),
+)
+
+
+def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
+    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
+    padding = "same" if stride == 1 else "valid"
+    if stride > 1 and kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    return layers.Conv2D(
+        channels, kernel, strides=stride, padding=padding, groups=groups, use_bias=bias, name=name
+    )(x)
+
+
+def norm(x, *, name):
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def squeeze_excite(x, channels, *, name):
+    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    return layers.Multiply()([x, gate])
+
+
+def projection(x, channels, stride, *, name):
+    """Shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
+    x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
+    return norm(x, name=f"{name}_bn")
+
+
+def bottleneck(x, width, channels, stride, *, name):
+    """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
+    residual = x
+    if stride != 1 or x.shape[-1] != channels:
+        residual = projection(x, channels, stride, name=f"{name}_shortcut")
+    x = conv(x, width, 1, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    x = conv(x, width, 3, stride=stride, groups=GROUPS, name=f"{name}_conv2")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn2"))
+    x = conv(x, channels, 1, name=f"{name}_conv3")
+    x = squeeze_excite(x, channels, name=f"{name}_se")
+    x = norm(x, name=f"{name}_bn3")
+    return layers.ReLU()(layers.Add()([x, residual]))
+
+
+def encoder(x, *, name="encoder"):
+    """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    pyramid = {"P1": x}
+    x = layers.ZeroPadding2D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.MaxPooling2D(3, strides=2)(x)
+    for s, (depth, width, channels, stride) in enumerate(STAGES):
+        x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
+        for i in range(1, depth):
+            x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
+        pyramid[f"P{s + 2}"] = x
+    return pyramid
+
+
+def SEResNeXt101(input_shape=(224, 224, 3), num_classes=1000):
+    """(N, H, W, 3) -> (N, 1000) logits. `pyramid_outputs` of the model holds P1..P5."""
+    image = keras.Input(input_shape)
+    pyramid = encoder(image)
+    x = pyramid["P5"]
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(num_classes, name="head")(x)
+    model = keras.Model(image, x, name="seresnext101")
+    model.pyramid_outputs = pyramid
+    return model
+
+
+# ----------------------------------------------------------------------------------------------
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnext101 --target keras --dims 2
+# spec sha256:2e45326e716ac4acced545a1c46da9db896b790d8c4a89996324e25d7f79ee70
+# body sha256:90acdc9e177571b63068cf46e70ed26a05f5db4e4def3eeb3f6e3509955cfa06

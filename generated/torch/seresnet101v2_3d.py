@@ -1,0 +1,120 @@
+"""SE-ResNet-101 v2, 3D classifier, PyTorch.
+
+    image    (N,    4, 96, 96, 96)
+    stem     (N,   64, 48, 48, 48)  P1  7x7x7 convolution, stride 2
+    stage 0  (N,  256, 24, 24, 24)  P2  3 x Bottleneck
+    stage 1  (N,  512, 12, 12, 12)  P3  4 x Bottleneck
+    stage 2  (N, 1024,  6,  6,  6)  P4  23 x Bottleneck
+    stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck
+    logits   (N, 3)
+
+90,043,251 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
+arXiv 1709.01507, Fig. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNet101v2"]
+
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 64, 256, 1),
+    (4, 128, 512, 2),
+    (23, 256, 1024, 2),
+    (3, 512, 2048, 2),
+)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3, 4), keepdim=True)
+        gate = F.relu(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Bottleneck(nn.Module):
+    """Pre-activation bottleneck (ResNet v2, Fig. 4e) with SE.
+
+    (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s).
+    """
+
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+        super().__init__()
+        self.bn1 = nn.BatchNorm3d(in_channels, eps=1e-5, momentum=0.1)
+        self.shortcut = None
+        if stride != 1 or in_channels != channels:
+            self.shortcut = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
+        self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
+        self.bn2 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv3d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv3d(width, channels, 1, bias=False)
+        self.se = SqueezeExcite(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.bn1(x))
+        residual = x if self.shortcut is None else self.shortcut(active)
+        x = F.relu(self.bn2(self.conv1(active)))
+        x = F.relu(self.bn3(self.conv2(x)))
+        x = self.se(self.conv3(x))
+        return x + residual
+
+
+class Encoder(nn.Module):
+    """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, width, channels, stride in STAGES:
+            blocks = [Bottleneck(channels_before, width, channels, stride)]
+            blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.conv1(x)
+        pyramid = {"P1": x}
+        x = F.max_pool3d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+class SEResNet101v2(nn.Module):
+    """(N, 4, D, H, W) -> (N, 3) logits."""
+
+    def __init__(self, in_channels: int = 4, num_classes: int = 3):
+        super().__init__()
+        self.encoder = Encoder(in_channels)
+        self.post_bn = nn.BatchNorm3d(2048, eps=1e-5, momentum=0.1)
+        self.head = nn.Linear(2048, num_classes)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.encoder(x)["P5"]
+        x = F.relu(self.post_bn(x))
+        x = x.mean((2, 3, 4))
+        return self.head(x)
+
+
+# ----------------------------------------------------------------------------------------------
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnet101v2 --target torch --dims 3
+# spec sha256:1e6cc4c87088dfab927958282162b54adcc76fd9342bdc76d1bb630ef74e9e8d
+# body sha256:6f57efc4c8eae58b9fe6c1290d726b5acb74e91ccc882100b6847b5c5a41a462

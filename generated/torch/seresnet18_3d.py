@@ -1,0 +1,123 @@
+"""SE-ResNet-18, 3D classifier, PyTorch.
+
+    image    (N,   4, 96, 96, 96)
+    stem     (N,  64, 48, 48, 48)  P1  7x7x7 convolution, stride 2
+    stage 0  (N,  64, 24, 24, 24)  P2  2 x BasicBlock
+    stage 1  (N, 128, 12, 12, 12)  P3  2 x BasicBlock
+    stage 2  (N, 256,  6,  6,  6)  P4  2 x BasicBlock
+    stage 3  (N, 512,  3,  3,  3)  P5  2 x BasicBlock
+    logits   (N, 3)
+
+33,316,475 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNet18"]
+
+SE_RATIO = 16
+STAGES = (  # depth, channels, stride
+    (2, 64, 1),
+    (2, 128, 2),
+    (2, 256, 2),
+    (2, 512, 2),
+)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3, 4), keepdim=True)
+        gate = F.relu(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Projection(nn.Module):
+    """Shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
+        self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class BasicBlock(nn.Module):
+    """Basic block (ResNet, Fig. 5 left) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = Projection(in_channels, channels, stride)
+        self.conv1 = nn.Conv3d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
+        self.se = SqueezeExcite(channels)
+        self.bn2 = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.se(self.conv2(x)))
+        return F.relu(x + residual)
+
+
+class Encoder(nn.Module):
+    """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(64, eps=1e-5, momentum=0.1)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, channels, stride in STAGES:
+            blocks = [BasicBlock(channels_before, channels, stride)]
+            blocks += [BasicBlock(channels, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.bn1(self.conv1(x)))
+        pyramid = {"P1": x}
+        x = F.max_pool3d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+class SEResNet18(nn.Module):
+    """(N, 4, D, H, W) -> (N, 3) logits."""
+
+    def __init__(self, in_channels: int = 4, num_classes: int = 3):
+        super().__init__()
+        self.encoder = Encoder(in_channels)
+        self.head = nn.Linear(512, num_classes)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.encoder(x)["P5"]
+        x = x.mean((2, 3, 4))
+        return self.head(x)
+
+
+# ----------------------------------------------------------------------------------------------
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnet18 --target torch --dims 3
+# spec sha256:b137c4d19102baf692b81645430dade3a8ee11a91fcf6786ba113cc8e9998941
+# body sha256:f75a6de7f693cc66f5ef93c36cef0024adb68bc4f12da4bb4dcfa050653c1d83

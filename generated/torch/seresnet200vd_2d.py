@@ -1,0 +1,139 @@
+"""SE-ResNet-200-vd, 2D classifier, PyTorch.
+
+    image    (N,    3, 224, 224)
+    stem     (N,   64, 112, 112)  P1  3x3, 3x3, 3x3 convolutions, stride 2 in the first
+    stage 0  (N,  256,  56,  56)  P2  3 x Bottleneck
+    stage 1  (N,  512,  28,  28)  P3  12 x Bottleneck
+    stage 2  (N, 1024,  14,  14)  P4  48 x Bottleneck
+    stage 3  (N, 2048,   7,   7)  P5  3 x Bottleneck
+    logits   (N, 1000)
+
+83,086,712 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNet200vd"]
+
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 64, 256, 1),
+    (12, 128, 512, 2),
+    (48, 256, 1024, 2),
+    (3, 512, 2048, 2),
+)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3), keepdim=True)
+        gate = F.relu(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Projection(nn.Module):
+    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
+
+    (N, Cin, H, W) -> (N, C, H/s, W/s).
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.pool = nn.Identity()
+        if stride != 1:
+            self.pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+        self.conv = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(x)
+        return self.bn(self.conv(x))
+
+
+class Bottleneck(nn.Module):
+    """Bottleneck (ResNet, Fig. 5 right) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = Projection(in_channels, channels, stride)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv2d(width, channels, 1, bias=False)
+        self.se = SqueezeExcite(channels)
+        self.bn3 = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.se(self.conv3(x)))
+        return F.relu(x + residual)
+
+
+class Encoder(nn.Module):
+    """(N, C, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 32, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(32, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv2d(32, 32, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(32, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv2d(32, 64, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(64, eps=1e-5, momentum=0.1)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, width, channels, stride in STAGES:
+            blocks = [Bottleneck(channels_before, width, channels, stride)]
+            blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = F.relu(self.bn3(self.conv3(x)))
+        pyramid = {"P1": x}
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+class SEResNet200vd(nn.Module):
+    """(N, 3, H, W) -> (N, 1000) logits."""
+
+    def __init__(self, in_channels: int = 3, num_classes: int = 1000):
+        super().__init__()
+        self.encoder = Encoder(in_channels)
+        self.head = nn.Linear(2048, num_classes)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.encoder(x)["P5"]
+        x = x.mean((2, 3))
+        return self.head(x)
+
+
+# ----------------------------------------------------------------------------------------------
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnet200vd --target torch --dims 2
+# spec sha256:fb8efdd93664e52ada7d8a557dd799e8811076710984e1a8b60420e19a4cba30
+# body sha256:0404d51c2922a5b628ccd2cba90edab20841d7adb9510cdded1b56cc8a743f51

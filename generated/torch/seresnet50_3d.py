@@ -1,0 +1,126 @@
+"""SE-ResNet-50, 3D classifier, PyTorch.
+
+    image    (N,    4, 96, 96, 96)
+    stem     (N,   64, 48, 48, 48)  P1  7x7x7 convolution, stride 2
+    stage 0  (N,  256, 24, 24, 24)  P2  3 x Bottleneck
+    stage 1  (N,  512, 12, 12, 12)  P3  4 x Bottleneck
+    stage 2  (N, 1024,  6,  6,  6)  P4  6 x Bottleneck
+    stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck
+    logits   (N, 3)
+
+48,758,067 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNet50"]
+
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 64, 256, 1),
+    (4, 128, 512, 2),
+    (6, 256, 1024, 2),
+    (3, 512, 2048, 2),
+)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3, 4), keepdim=True)
+        gate = F.relu(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Projection(nn.Module):
+    """Shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
+        self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class Bottleneck(nn.Module):
+    """Bottleneck (ResNet, Fig. 5 right) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = Projection(in_channels, channels, stride)
+        self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv3d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv3d(width, channels, 1, bias=False)
+        self.se = SqueezeExcite(channels)
+        self.bn3 = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.se(self.conv3(x)))
+        return F.relu(x + residual)
+
+
+class Encoder(nn.Module):
+    """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(64, eps=1e-5, momentum=0.1)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, width, channels, stride in STAGES:
+            blocks = [Bottleneck(channels_before, width, channels, stride)]
+            blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.bn1(self.conv1(x)))
+        pyramid = {"P1": x}
+        x = F.max_pool3d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+class SEResNet50(nn.Module):
+    """(N, 4, D, H, W) -> (N, 3) logits."""
+
+    def __init__(self, in_channels: int = 4, num_classes: int = 3):
+        super().__init__()
+        self.encoder = Encoder(in_channels)
+        self.head = nn.Linear(2048, num_classes)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.encoder(x)["P5"]
+        x = x.mean((2, 3, 4))
+        return self.head(x)
+
+
+# ----------------------------------------------------------------------------------------------
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnet50 --target torch --dims 3
+# spec sha256:400cee90ff9c8ad77d5f948d14b504055b69eba74a80480c51846c13daf8623b
+# body sha256:c7d103dcf9f782d2f808c99e5c9d0fb6bfc922daaf6e65436ce0a93ac0db799e

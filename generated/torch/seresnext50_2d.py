@@ -1,0 +1,127 @@
+"""SE-ResNeXt-50 (32x4d), 2D classifier, PyTorch.
+
+    image    (N,    3, 224, 224)
+    stem     (N,   64, 112, 112)  P1  7x7 convolution, stride 2
+    stage 0  (N,  256,  56,  56)  P2  3 x Bottleneck, 32 groups of 4
+    stage 1  (N,  512,  28,  28)  P3  4 x Bottleneck, 32 groups of 8
+    stage 2  (N, 1024,  14,  14)  P4  6 x Bottleneck, 32 groups of 16
+    stage 3  (N, 2048,   7,   7)  P5  3 x Bottleneck, 32 groups of 32
+    logits   (N, 1000)
+
+27,559,896 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNeXt50"]
+
+GROUPS = 32
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 128, 256, 1),
+    (4, 256, 512, 2),
+    (6, 512, 1024, 2),
+    (3, 1024, 2048, 2),
+)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3), keepdim=True)
+        gate = F.relu(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Projection(nn.Module):
+    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+        self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class Bottleneck(nn.Module):
+    """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = Projection(in_channels, channels, stride)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
+        self.bn2 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv2d(width, channels, 1, bias=False)
+        self.se = SqueezeExcite(channels)
+        self.bn3 = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.se(self.conv3(x)))
+        return F.relu(x + residual)
+
+
+class Encoder(nn.Module):
+    """(N, C, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64, eps=1e-5, momentum=0.1)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, width, channels, stride in STAGES:
+            blocks = [Bottleneck(channels_before, width, channels, stride)]
+            blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.bn1(self.conv1(x)))
+        pyramid = {"P1": x}
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+class SEResNeXt50(nn.Module):
+    """(N, 3, H, W) -> (N, 1000) logits."""
+
+    def __init__(self, in_channels: int = 3, num_classes: int = 1000):
+        super().__init__()
+        self.encoder = Encoder(in_channels)
+        self.head = nn.Linear(2048, num_classes)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.encoder(x)["P5"]
+        x = x.mean((2, 3))
+        return self.head(x)
+
+
+# ----------------------------------------------------------------------------------------------
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnext50 --target torch --dims 2
+# spec sha256:3c91bf005c52aa1b1548319399b9c0d5e254042437d22c0b87fb88a76b5fdc65
+# body sha256:d3cf5dc7b06c4d884750c83b85ec2ba5cb4ff18cc9549ec25a4be30edf5e7038
