@@ -55,10 +55,11 @@ def keras_variables(model: keras.Model, row) -> dict[str, keras.Variable]:
     return {names[variable.name]: variable for variable in layer.weights}
 
 
-def as_torch(row, name: str, value):
-    """A Keras weight's axes in PyTorch's order."""
-    axes = weight_axes(row.kind, name, len(value.shape))
-    return np.transpose(value, np.argsort(axes))
+def torch_shape(row, name: str, variable) -> tuple[int, ...]:
+    """The shape of a Keras weight with its axes in PyTorch's order."""
+    shape = tuple(variable.shape)
+    axes = weight_axes(row.kind, name, len(shape))
+    return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
 
 
 def randomize(model: torch.nn.Module, seed: int = 0) -> None:

@@ -63,7 +63,7 @@ class Target:
             "next_block": writer.construct(network.residual, plan, first=False),
             "last_level": plan.last_level,
             "encoder_doc": self.spell_doc(plan.encoder_doc, plan),
-            "model_doc": self.spell_doc(plan.model_doc, plan),
+            "model_doc": docstring(self.spell_doc(plan.model_doc, plan), self.model_note(plan)),
             "in_channels": model.in_channels,
             "input_shape": model.input_shape,
             "num_classes": getattr(model.head, "num_classes", None),
@@ -72,6 +72,10 @@ class Target:
     def imports(self, body: str) -> list[str]:
         """The import lines that a file with this body needs."""
         raise NotImplementedError
+
+    def model_note(self, plan: Plan) -> str:
+        """What the model's docstring says besides."""
+        return ""
 
     def writer(self, plan: Plan) -> Writer:
         raise NotImplementedError
@@ -137,9 +141,7 @@ class Writer:
 
     def _doc(self, block: Block) -> str:
         text, shapes = (self.target.spell_doc(part, self.plan) for part in doc_of(block))
-        if len(text) + len(shapes) + len('    """ ."""') <= LINE:
-            return f"{text} {shapes}."
-        return f"{text}\n\n    {shapes}.\n    "
+        return docstring(text, f"{shapes}.")
 
     def parameters(self, block: Block) -> str:
         """What stands between the parentheses of the block's definition."""
@@ -170,6 +172,14 @@ class Writer:
 
     def callee(self, layer: Call) -> Block:
         return self.blocks[layer.block]
+
+
+def docstring(first: str, rest: str = "") -> str:
+    """A docstring's text: in one line where it fits, else the rest below the first."""
+    line = f"{first} {rest}".rstrip()
+    if len(line) <= LINE - 10:  # indentation and quotes
+        return line
+    return "\n    ".join([first, "", *textwrap.wrap(rest, LINE - 4), ""])
 
 
 class _Substitute(ast.NodeTransformer):

@@ -75,6 +75,9 @@ class Keras(Target):
         names = "layers, ops" if re.search(r"\bops\.", body) else "layers"
         return ["import keras", f"from keras import {names}"]
 
+    def model_note(self, plan: Plan) -> str:
+        return f"`pyramid_outputs` of the model holds P1..{plan.last_level}."
+
     def writer(self, plan: Plan) -> KerasWriter:
         return KerasWriter(self, plan)
 

@@ -77,7 +77,10 @@ class TorchWriter(Writer):
             if layer.when:
                 absent = "None" if self._tested(layer, code) else "nn.Identity()"
                 lines.append(f"self.{layer.name} = {absent}")
-                lines += [f"if {layer.when}:", f"    {declared}"]
+                lines.append(f"if {layer.when}:")
+                if isinstance(layer, AvgPool):
+                    lines.append("    # what ceil_mode does, but sizes can be exported")
+                lines.append(f"    {declared}")
             else:
                 lines.append(declared)
         return lines
@@ -105,8 +108,8 @@ class TorchWriter(Writer):
             case Linear():
                 return f"nn.Linear({_args(layer.cin, layer.cout)})"
             case AvgPool():
-                settings = "ceil_mode=True, count_include_pad=False"
-                return f"nn.AvgPool{self.rank}d(2, {layer.stride}, {settings})"
+                pad = f"nn.ReplicationPad{self.rank}d({(0, 1) * self.rank})"
+                return f"nn.Sequential({pad}, nn.AvgPool{self.rank}d(2, {layer.stride}))"
             case Call():
                 return f"{layer.block}({_args(*layer.args)})"
 

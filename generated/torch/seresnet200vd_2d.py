@@ -51,7 +51,8 @@ class Projection(nn.Module):
         super().__init__()
         self.pool = nn.Identity()
         if stride != 1:
-            self.pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+            # what ceil_mode does, but sizes can be exported
+            self.pool = nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, stride))
         self.conv = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
@@ -136,4 +137,4 @@ class SEResNet200vd(nn.Module):
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 2
 # spec sha256:fb8efdd93664e52ada7d8a557dd799e8811076710984e1a8b60420e19a4cba30
-# body sha256:0404d51c2922a5b628ccd2cba90edab20841d7adb9510cdded1b56cc8a743f51
+# body sha256:7773afa7aaa10ef58ed9caf35c8b776c78a93b0067f2f07b7968d8ef1049485d

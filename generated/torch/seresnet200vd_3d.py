@@ -51,7 +51,10 @@ class Projection(nn.Module):
         super().__init__()
         self.pool = nn.Identity()
         if stride != 1:
-            self.pool = nn.AvgPool3d(2, stride, ceil_mode=True, count_include_pad=False)
+            # what ceil_mode does, but sizes can be exported
+            self.pool = nn.Sequential(
+                nn.ReplicationPad3d((0, 1, 0, 1, 0, 1)), nn.AvgPool3d(2, stride)
+            )
         self.conv = nn.Conv3d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
@@ -136,4 +139,4 @@ class SEResNet200vd(nn.Module):
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 3
 # spec sha256:be39e8329939dc166a5684497d7245de3797d23a8252b3dc0ffbe190d652822b
-# body sha256:2c7e3ea7925d8f2c67dd0102ca6f36d08949fa4f2514c9d3a171be4ed49c4be7
+# body sha256:7d1d98d0de4511069a1b65da812f37ba830bb3022babcbf210123bd86b7761e8

@@ -51,7 +51,8 @@ class Projection(nn.Module):
         super().__init__()
         self.pool = nn.Identity()
         if stride != 1:
-            self.pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+            # what ceil_mode does, but sizes can be exported
+            self.pool = nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, stride))
         self.conv = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
@@ -136,4 +137,4 @@ class SEResNet50vd(nn.Module):
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 2
 # spec sha256:97a05be6f8d9523c519ec02153dd579c35e7cca416484affc9d750e8abb155b9
-# body sha256:c81ae60ab1fb40f686fc39e32e56405b5208bfa187c8f3d3141c77aaceb431da
+# body sha256:11f04d28ca9cf6f99ab283fdd1fc4289903af00bc550263799b9c74542cea719

@@ -51,7 +51,10 @@ class Projection(nn.Module):
         super().__init__()
         self.pool = nn.Identity()
         if stride != 1:
-            self.pool = nn.AvgPool3d(2, stride, ceil_mode=True, count_include_pad=False)
+            # what ceil_mode does, but sizes can be exported
+            self.pool = nn.Sequential(
+                nn.ReplicationPad3d((0, 1, 0, 1, 0, 1)), nn.AvgPool3d(2, stride)
+            )
         self.conv = nn.Conv3d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
@@ -136,4 +139,4 @@ class SEResNet50vd(nn.Module):
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 3
 # spec sha256:dd96b367a84ba98b3f99d14ed7001faa2def3740e4652ee226ba82e75cd3d6ca
-# body sha256:d157be4a7650c7b67539e2fd63b73c61b909a25ea78e88c6cef312607c35d93a
+# body sha256:76c7fd58a3763cd08cbc0ac4263b7d1473f77585ce891cd4c1afea659d9e0922

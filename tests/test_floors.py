@@ -1,0 +1,104 @@
+"""The house: imports run downwards, frameworks stay out, targets hold the same rooms."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from compiler.passes.trace import SHAPES
+from compiler.targets import target_named
+
+ROOT = Path(__file__).parents[1]
+FLOORS = (
+    ("errors",),
+    ("ir", "options", "expressions"),
+    ("blocks", "catalog"),
+    ("passes", "passes.specialize", "passes.trace", "passes.count", "passes.validate"),
+    ("lower",),
+    ("targets", "targets.base", "targets.torch", "targets.keras"),
+    ("provenance", "emitter", "showcase", "files"),
+    ("api", "checker"),
+    ("tables",),
+    ("cli", "__main__"),
+)
+HEIGHT = {f"compiler.{name}": height for height, floor in enumerate(FLOORS) for name in floor}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "compiler").rglob("*.py")
+}
+FRAMEWORKS = {"torch", "keras", "tensorflow", "jax", "numpy"}
+
+
+def _imports(path: Path) -> dict[str, bool]:
+    """Modules that a file imports, and whether it does so at its top."""
+    tree = ast.parse(path.read_text())
+    found = {}
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [str(node.module)]
+            names += [f"{node.module}.{a.name}" for a in node.names]
+        for name in names:
+            found[name] = found.get(name, False) or node in tree.body
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"compiler"}))
+def test_imports_run_downwards(module):
+    assert module in HEIGHT, f"{module} has no floor"
+    for imported in _imports(MODULES[module]):
+        if imported in HEIGHT and imported != module:
+            assert HEIGHT[imported] <= HEIGHT[module], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_framework_at_the_top(module):
+    for imported, at_top in _imports(MODULES[module]).items():
+        assert not (at_top and imported.split(".")[0] in FRAMEWORKS), imported
+
+
+@pytest.mark.parametrize(
+    ("library", "room"),
+    [("jinja2", "emitter"), ("black", "emitter"), ("rich", "tables"), ("click", "cli")],
+)
+def test_one_room_knows_a_library(library, room):
+    users = {
+        module
+        for module, path in MODULES.items()
+        if any(imported.split(".")[0] == library for imported in _imports(path))
+    }
+    assert users == {f"compiler.{room}"}
+
+
+def test_targets_spell_the_same_operations():
+    spelled = {
+        name: {*target_named(name).ops, *target_named(name).statements}
+        for name in ("torch", "keras")
+    }
+    assert spelled["torch"] == spelled["keras"] == {*SHAPES, "add", "multiply"}
+
+
+def test_targets_have_templates_of_the_same_names():
+    names = {
+        target: {path.name for path in (ROOT / "templates" / target).iterdir()}
+        for target in ("torch", "keras")
+    }
+    # Keras makes its layers with helpers of its own; PyTorch's are classes already.
+    assert names["keras"] - names["torch"] == {"layers.py.j2"}
+    assert names["torch"] <= names["keras"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "templates").rglob("*.j2")), ids=lambda p: p.name)
+def test_templates_stay_short_and_plain(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 80
+    assert "{% set" not in text
+    for condition in text.split("{% if ")[1:]:
+        assert condition.split(" %}")[0].removeprefix("not ").replace(".", "").isidentifier()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_room_is_too_large(module):
+    assert len(MODULES[module].read_text().splitlines()) <= 320

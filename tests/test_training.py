@@ -1,0 +1,146 @@
+"""The files at work: training steps, saving and reloading, scripting and export."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+import compiler
+from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize
+
+KINDS = ("seresnet18", "resnet50v2", "seresnet50vd", "seresnext50")
+
+
+def run(code: str, backend: str, folder) -> str:
+    """Run a program that sees neither the compiler nor the tests, on a Keras backend."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONPATH", None)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.mark.parametrize("shape", [(33, 40, 3), (17, 24, 33, 2)], ids=str)
+@pytest.mark.parametrize("encoder", KINDS)
+def test_torch_trains(encoder, shape):
+    torch.manual_seed(0)
+    text = compiler.emit(encoder, target="torch", input_shape=shape, num_classes=3)
+    model = constructor(text)().double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-7)
+    x, y = torch.randn(4, shape[-1], *shape[:-1]).double(), torch.tensor([0, 1, 2, 0])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    loss = torch.nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    optimizer.step()
+    assert all(not torch.equal(before[name], value) for name, value in model.state_dict().items())
+    after = torch.nn.functional.cross_entropy(model(x), y)
+    assert after < loss
+
+
+@pytest.mark.parametrize("encoder", KINDS)
+def test_torch_exports_and_compiles(encoder):
+    text = compiler.emit(encoder, target="torch", dims=3, num_classes=3)
+    model = constructor(text)(in_channels=1).eval()
+    randomize(model)
+    x = torch.randn(2, 1, 33, 40, 34)
+    with torch.no_grad():
+        expected = model(x)
+        batch, size = torch.export.Dim("batch", min=2), torch.export.Dim("size", min=33)
+        program = torch.export.export(model, (x,), dynamic_shapes=({0: batch, 2: size},))
+        other = torch.randn(3, 1, 50, 40, 34)
+        torch.testing.assert_close(program.module()(x), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(program.module()(other), model(other), rtol=1e-4, atol=1e-5)
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", KINDS)
+def test_torch_scripts(encoder, tmp_path, monkeypatch):
+    name = f"scripted_{encoder}"
+    (tmp_path / f"{name}.py").write_text(compiler.emit(encoder, target="torch", num_classes=3))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = __import__(name)
+    model = getattr(module, module.__all__[0])().eval()
+    randomize(model)
+    x = torch.randn(1, 3, 65, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(model)(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+TRAIN_AND_SAVE = """
+    import importlib, json, os
+    import keras, numpy as np
+    keras.utils.set_random_seed(0)
+    module = importlib.import_module("model_file")
+    shape = {shape}
+    model = getattr(module, module.__all__[0])(input_shape=shape, num_classes=3)
+    x = np.random.default_rng(0).standard_normal((4, *shape)).astype("float32")
+    y = np.array([0, 1, 2, 0])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = [keras.ops.convert_to_numpy(w) for w in model.weights]
+    loss = model.train_on_batch(x, y)
+    after = [keras.ops.convert_to_numpy(w) for w in model.weights]
+    moved = [not np.array_equal(a, b) for a, b in zip(before, after)]
+    assert np.isfinite(loss) and all(moved), sum(moved)
+    model.save("model.keras")
+    np.save("x.npy", x)
+    np.save("y.npy", keras.ops.convert_to_numpy(model(x, training=False)))
+"""
+RELOAD = """
+    import keras, numpy as np
+    model = keras.saving.load_model("model.keras")
+    y = keras.ops.convert_to_numpy(model(np.load("x.npy"), training=False))
+    assert np.abs(y - np.load("y.npy")).max() < 1e-5 * np.abs(y).max()
+    print("the same")
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+@pytest.mark.parametrize(
+    ("encoder", "shape"),
+    [("seresnet18", (33, 40, 3)), ("resnet50v2", (33, 40, 3)), ("seresnext50", (17, 24, 33, 2))],
+)
+def test_keras_trains_and_reloads_without_the_file(encoder, shape, backend, tmp_path):
+    text = compiler.emit(encoder, target="keras", input_shape=shape, num_classes=3)
+    (tmp_path / "model_file.py").write_text(text)
+    run(TRAIN_AND_SAVE.format(shape=shape), backend, tmp_path)
+    (tmp_path / "model_file.py").unlink()
+    assert run(RELOAD, backend, tmp_path) == "the same\n"
+
+
+ON_TENSORFLOW = """
+    import importlib, numpy as np
+    module = importlib.import_module("model_file")
+    model = getattr(module, module.__all__[0])(input_shape=(None, None, 2), num_classes=3)
+    model.load_weights("w.weights.h5")
+    y = model(np.load("x.npy"), training=False).numpy()
+    assert np.abs(y - np.load("y.npy")).max() < 1e-4 * np.abs(y).max()
+    print("the same")
+"""
+
+
+@pytest.mark.parametrize("encoder", KINDS)
+def test_tensorflow_gives_torchs_numbers(encoder, tmp_path):
+    shape = (65, 40, 2)
+    texts = emit_pair(encoder, input_shape=shape, num_classes=3)
+    ledger = ledger_of(encoder, input_shape=shape, num_classes=3)
+    torch_model, keras_model = build_pair(texts, ledger, shape, num_classes=3)
+    keras_model.save_weights(tmp_path / "w.weights.h5")
+    (tmp_path / "model_file.py").write_text(texts[1])
+    x = image(shape)
+    with torch.no_grad():
+        y = torch_model(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    assert run(ON_TENSORFLOW, "tensorflow", tmp_path) == "the same\n"
