@@ -190,6 +190,12 @@ class _Substitute(ast.NodeTransformer):
         return self.names.get(node.id, node)
 
 
+def spell(node: ast.expr) -> str:
+    """The expression as black writes it: where black changes a text, it formats it twice."""
+    text = ast.unparse(node)
+    return text if '"' in text else text.replace("'", '"')
+
+
 def substitute(source: str, names: Mapping[str, ast.expr]) -> ast.expr:
     """The expression with its names replaced by expressions."""
     tree = ast.parse(source, mode="eval").body

@@ -10,7 +10,7 @@ from typing import ClassVar
 from compiler.expressions import names_in, parse_line, target_of
 from compiler.ir import AvgPool, Block, Call, Conv, Dim, Fragment, Layer, Linear, Norm
 from compiler.lower import Plan
-from compiler.targets.base import Target, Writer, substitute
+from compiler.targets.base import Target, Writer, spell, substitute
 
 # Row kind and PyTorch's weight name -> Keras' weight name, and the axes that turn the first into
 # the second (None: the same).
@@ -139,7 +139,7 @@ class KerasWriter(Writer):
         channels = {
             arg: ast.parse(f"{tensor}.shape[-1]", mode="eval").body for tensor, arg in block.inputs
         }
-        return ast.unparse(substitute(layer.when, channels))
+        return spell(substitute(layer.when, channels))
 
     def parameters(self, block: Block) -> str:
         tensors = [tensor for tensor, _ in block.inputs]
@@ -174,7 +174,7 @@ class KerasWriter(Writer):
                 return [text.format(rank=self.rank, pad=pad) for text in several]
         before: list[str] = []
         value, _ = self._value(statement.value, layers, target or "x", before)
-        code = f"{target} = {ast.unparse(value)}" if target else f"return {ast.unparse(value)}"
+        code = f"{target} = {spell(value)}" if target else f"return {spell(value)}"
         return [*before, f"{code}  # {comment}" if comment else code]
 
     def _optional(
@@ -191,8 +191,8 @@ class KerasWriter(Writer):
 
     def _conditional(self, target: str, layer: Layer, arg: ast.expr, other: ast.expr) -> list[str]:
         assert isinstance(self.code, Block)
-        called = ast.unparse(self._call(layer, [arg]))
-        otherwise = [] if ast.unparse(other) == target else [f"{target} = {ast.unparse(other)}"]
+        called = spell(self._call(layer, [arg]))
+        otherwise = [] if spell(other) == target else [f"{target} = {spell(other)}"]
         condition = self._condition(self.code, layer)
         return [*otherwise, f"if {condition}:", f"    {target} = {called}"]
 
@@ -238,13 +238,13 @@ class KerasWriter(Writer):
     ) -> tuple[ast.expr, bool]:
         if not has_layer:
             return value, False
-        before.append(f"{target} = {ast.unparse(value)}")
+        before.append(f"{target} = {spell(value)}")
         return ast.Name(target), False
 
     def _call(self, layer: Layer, inputs: list[ast.expr]) -> ast.expr:
         """A layer made and called: `conv(x, width, 1, name=...)`."""
         name = f'{"f" * bool(self.prefix)}"{self.prefix}{layer.name}"'
-        tensors = ", ".join(map(ast.unparse, inputs))
+        tensors = ", ".join(map(spell, inputs))
         match layer:
             case Conv():
                 options = [tensors, str(layer.cout), str(layer.kernel)]

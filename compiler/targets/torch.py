@@ -10,7 +10,7 @@ from typing import ClassVar
 from compiler.expressions import parse_line, target_of
 from compiler.ir import AvgPool, Axes, Block, Call, Conv, Fragment, Layer, Linear, Norm
 from compiler.lower import Plan
-from compiler.targets.base import Target, Writer
+from compiler.targets.base import Target, Writer, spell
 
 
 class Torch(Target):
@@ -116,7 +116,7 @@ class TorchWriter(Writer):
     def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
         statement, comment = parse_line(line)
         assert statement.value is not None
-        value = ast.unparse(self._value(statement.value, layers))
+        value = spell(self._value(statement.value, layers))
         target = target_of(statement)
         code = f"{target} = {value}" if target else f"return {value}"
         return [f"{code}  # {comment}" if comment else code]
