@@ -177,7 +177,7 @@ def parse_command(command: str) -> Request:
     """The command of a provenance, read back without running anything. Raises `CompileError`."""
     try:
         if command.startswith(_COMMAND + " "):
-            return _parse_words(shlex.split(command)[4:])
+            return _parse_words(shlex.split(command.replace("\\\n", " "))[4:])
         return _parse_call(command)
     except (
         ValueError,
