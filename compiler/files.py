@@ -75,8 +75,8 @@ def write(path: Path, text: str) -> None:
 
     Raises `CompileError`.
     """
-    path = path.resolve()  # a link stays a link
     try:
+        path = path.resolve()  # a link stays a link
         if path.exists() and not path.is_file():  # a device or a pipe is not ours to replace
             path.write_text(text, encoding="utf-8")
         else:

@@ -262,6 +262,43 @@ def test_a_killed_process_leaves_the_old_file(terminal):
     assert terminal.read("net.py") == old
 
 
+def test_a_stopped_process_leaves_nothing(terminal):
+    stop_at_sync = (
+        "import os, signal, sys\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from compiler.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", stop_at_sync, *SEX50.split()],
+        cwd=terminal.folder,
+        env=terminal.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "stopped")
+    assert terminal.snapshot() == {}
+
+
+@pytest.mark.parametrize("before", ["", "# mine\n"])
+def test_a_disk_that_is_full(terminal, before):
+    """Files can grow to a kilobyte here, which is less than the source."""
+    if before:
+        terminal.write("net.py", before)
+    line = f"ulimit -f 1; {' '.join(COMMAND)} {SEX50} -o net.py --force"
+    snapshot = terminal.snapshot()
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=terminal.folder,
+        env=terminal.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: cannot write: File too large\n")
+    assert terminal.snapshot() == snapshot
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 BAD = [
@@ -356,6 +393,19 @@ def test_output_is_a_link_to_itself(terminal):
 def test_output_is_a_link_into_nowhere(terminal):
     (terminal.folder / "link.py").symlink_to("no/where.py")
     assert "cannot write: No such file" in terminal.fails(f"{SEX50} -o link.py")
+
+
+def test_the_folder_has_gone(terminal):
+    line = f"rmdir ../empty; {' '.join(COMMAND)} {SEX50}"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=terminal.folder,
+        env=terminal.environment,
+        capture_output=True,
+        text=True,
+    )
+    message = "error: cannot write: No such file or directory\n  at   seresnext50_3d.py\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
 # --- streams ------------------------------------------------------------------------------------
@@ -635,6 +685,20 @@ def test_check_of_what_is_no_text(terminal):
         "error: it is no UTF-8 text\n  at   a.py\n"
         "error: cannot read it: No such file or directory\n  at   link.py\n"
     )
+
+
+@pytest.mark.parametrize("name", [":smile:.py", "[red]a.py", "a b;c.py", "größe.py"])
+def test_check_spells_a_path_as_it_is(terminal, emitted, name):
+    terminal.write(name, emitted)
+    assert terminal.succeeds(["check", name]) == f"clean     {name}\n"
+    assert terminal.succeeds([*SEX50.split(), "-o", name]) == f"{SUMMARY}{name}\n"
+
+
+def test_check_of_a_path_that_is_no_text(terminal, emitted):
+    name = os.fsdecode(b"\xff.py")
+    terminal.write(name, emitted)
+    utf8 = {"PYTHONIOENCODING": "utf-8"}
+    assert terminal.succeeds(["check", name], env=utf8) == "clean     \\udcff.py\n"
 
 
 def test_check_tells_of_every_file(terminal, emitted):
