@@ -1,11 +1,18 @@
 """`python -m compiler`, and the console script `plainnet`."""
 
+import io
+import signal
 import sys
 
 from compiler.cli import main
 
 
 def run() -> None:
+    """The command line as a process: how it ends, and what its output can spell."""
+    if hasattr(signal, "SIGPIPE"):  # a reader that has gone ends us without a word, as it ends cat
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())
 
 

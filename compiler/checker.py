@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,10 @@ def find_files(paths: Iterable[str]) -> list[Path]:
     problems = []
     for name in paths:
         path = Path(name)
-        found = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-        if not path.exists():
+        found = [path]
+        if os.path.isdir(name):
+            found = sorted(file for file in path.rglob("*.py") if not file.is_dir())
+        if not os.path.exists(name):
             problems.append(Problem(f"there is no file or folder {name!r}"))
         elif not found:
             problems.append(Problem(f"there is no Python file in {name!r}"))
@@ -89,10 +92,15 @@ def _emit_again(provenance: Provenance) -> str:
             else custom_encoder(request.name, **request.custom)  # type: ignore[arg-type]
         )
         model = resolve(encoder, request.options, validate_target(request.target))
-    except (CompileError, TypeError) as error:
+    except CompileError as error:
         raise CompileError(
-            Problem(f"its provenance is garbled: {str(error).removeprefix('error: ')}")
+            *(
+                Problem(f"its provenance is garbled: {p.message}", p.at, p.hint)
+                for p in error.problems
+            )
         ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CompileError(Problem(f"its provenance is garbled: {error}")) from None
     return source(model, request.target)
 
 

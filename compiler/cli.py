@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,20 @@ Command = TypeVar("Command", bound=Callable[..., object])
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Returns 0, 1 where `check` finds a difference, 2 for bad input."""
     try:
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except OSError as error:  # stdout or stderr: for files, the floors below have told it
+        with contextlib.suppress(OSError):
+            print(Problem(f"cannot write: {error.strerror}", at="stdout"), file=sys.stderr)
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # or Python tries again at its end
+        return 2
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
         result = cli.main(arguments, prog_name="python -m compiler", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except CompileError as error:
@@ -33,9 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
     except click.Abort:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
-        sys.stderr.close()
-        return 0
     return 2
 
 
@@ -136,11 +149,13 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
     if model is not None or given:
         extra = ([model] if model else []) + [f"--{name.replace('_', '-')}" for name in given]
         problems.append(Problem(f"--all emits the whole showcase: leave out {', '.join(extra)}"))
-    if output in (None, "-"):
+    if not output or output == "-":
         problems.append(Problem("--all writes into a folder", hint="add -o generated/"))
     raise_all(problems)
     folder = Path(str(output))
     pieces = showcase()
+    there = [path for piece in pieces if os.path.lexists(path := folder / piece.path)]
+    raise_all(problem for path in there for problem in may_write(path, force))
     try:
         for piece in pieces:
             (folder / piece.path).parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +163,6 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
         raise CompileError(
             Problem(f"cannot make the folder: {error.strerror}", at=f"-o {output}")
         ) from None
-    raise_all(p for piece in pieces for p in may_write(folder / piece.path, force))
     for piece in progress(pieces, "emitting"):
         write(folder / piece.path, source(piece.model, piece.target))
     print(f"{len(pieces)} files in {folder}")
@@ -205,7 +219,7 @@ def check_command(paths: tuple[str, ...], diff: bool) -> int:
     verdicts = [check_file(path) for path in progress(find_files(paths), "checking")]
     print_verdicts(verdicts)
     if diff:
-        sys.stdout.write("".join(verdict.diff for verdict in verdicts))
+        print("".join(verdict.diff for verdict in verdicts), end="")
     problems = [problem for verdict in verdicts for problem in verdict.problems]
     if problems:
         print(CompileError(*problems), file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -21,26 +22,33 @@ def read_source(path: Path) -> str:
 
 
 def destination(output: str | None, file_name: str) -> Path:
-    """Where a file goes: into the folder, or to the path, that `-o` says; by default, here."""
+    """Where a file goes: into the folder, or to the path, that `-o` says; by default, here.
+
+    Raises `CompileError`.
+    """
     if output is None:
         return Path(file_name)
+    if not output:
+        raise CompileError(Problem("-o is empty", hint="a file, a FOLDER/, or - for stdout"))
     path = Path(output)
-    return path / file_name if output.endswith(("/", os.sep)) or path.is_dir() else path
+    return path / file_name if output.endswith(("/", os.sep)) or os.path.isdir(path) else path
 
 
 def may_write(path: Path, force: bool) -> list[Problem]:
     """Why the path must not or cannot be written, before anything is."""
-    if not path.parent.is_dir():
-        return [
-            Problem(
-                f"there is no folder {str(path.parent)!r}",
-                at=f"-o {path}",
-                hint="make it first, or name another",
-            )
-        ]
-    if path.is_dir():
-        return [Problem(f"{str(path)!r} is a folder", at=f"-o {path}", hint="end it with a /")]
-    if path.is_file():
+    at = f"-o {path}"
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return []
+        there_is_none = f"there is no folder {str(path.parent)!r}"
+        return [Problem(there_is_none, at, hint="make it first, or name another")]
+    except OSError as error:
+        return [Problem(f"cannot write: {error.strerror}", at)]
+    if stat.S_ISDIR(mode):
+        return [Problem(f"{str(path)!r} is a folder", at, hint="end it with a /")]
+    if stat.S_ISREG(mode):
         return [] if force or _ours(path) else [_foreign(path)]
     return []
 
@@ -67,8 +75,8 @@ def write(path: Path, text: str) -> None:
 
     Raises `CompileError`.
     """
-    path = path.resolve()  # a link stays a link
     try:
+        path = path.resolve()  # a link stays a link
         if path.exists() and not path.is_file():  # a device or a pipe is not ours to replace
             path.write_text(text, encoding="utf-8")
         else:
@@ -99,11 +107,7 @@ def _umask() -> int:
 
 
 def print_source(text: str) -> None:
-    """The source alone on stdout. Raises `CompileError` where stdout cannot take it."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CompileError(Problem(f"cannot write: {error.strerror}", at="-o -")) from None
+    """The source alone on stdout. Raises `CompileError` where there is none."""
+    if sys.stdout is None:
+        raise CompileError(Problem("cannot write: stdout is closed", at="-o -"))
+    sys.stdout.write(text)

@@ -80,7 +80,7 @@ def _digest(text: str) -> str:
 
 def version_key(version: str) -> tuple[int, ...]:
     """0.1.0 as numbers that compare. Raises `CompileError` where it has other parts."""
-    if not re.fullmatch(r"\d+(\.\d+)*", version):
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})*", version):
         raise CompileError(Problem(f"its provenance is garbled: version {version!r}"))
     return tuple(map(int, version.split(".")))
 
@@ -177,9 +177,17 @@ def parse_command(command: str) -> Request:
     """The command of a provenance, read back without running anything. Raises `CompileError`."""
     try:
         if command.startswith(_COMMAND + " "):
-            return _parse_words(shlex.split(command)[4:])
+            return _parse_words(shlex.split(command.replace("\\\n", " "))[4:])
         return _parse_call(command)
-    except (ValueError, SyntaxError, KeyError, IndexError, StopIteration):
+    except (
+        ValueError,
+        SyntaxError,
+        KeyError,
+        IndexError,
+        StopIteration,
+        RecursionError,
+        MemoryError,  # as deep nesting ends in Python's parser
+    ):
         raise CompileError(
             Problem(
                 "its provenance is garbled: the command cannot be read",

@@ -24,8 +24,10 @@ PIPE_WIDTH = 120
 
 def console(error: bool = False) -> Console:
     """A console that does not squeeze tables when its output is no terminal."""
-    made = Console(stderr=error, highlight=False)
-    return made if made.is_terminal else Console(stderr=error, width=PIPE_WIDTH, highlight=False)
+    made = Console(stderr=error, highlight=False, emoji=False)
+    if made.is_terminal:
+        return made
+    return Console(stderr=error, width=PIPE_WIDTH, highlight=False, emoji=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

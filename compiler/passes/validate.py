@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import keyword
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from compiler.blocks import ACTIVATIONS
+from compiler.blocks import ACTIVATIONS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from compiler.catalog import find_encoder
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.ir import Classifier, Encoder, Features, Model
 from compiler.options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE, RANKS, TARGETS, Option
 
 BLOCK_KINDS = ("basic", "bottleneck", "bottleneck_vd")
+LARGEST = 2**31 - 1  # beyond it no framework counts
+DEEPEST = 1000
+# What a file defines or imports beside the model, and a model can therefore not be called.
+TAKEN = {"Encoder", "F", "GROUPS", "STAGES", "Tensor", PROJECTION.name, SQUEEZE_EXCITE.name} | {
+    block.name for block, _ in RESIDUAL_BLOCKS.values()
+}
 
 
 def resolve(
@@ -55,14 +62,16 @@ def parse(option: Option, value: object) -> object:
     """The value of one option, from Python or from text. Raises `CompileError`."""
     match option.kind:
         case "count":
-            return _count(option.flag, value)
+            return _count(option.flag, _number(value))
         case "shape":
             items = value.split(",") if isinstance(value, str) else value
-            if not isinstance(items, Iterable):
+            if not isinstance(items, Sequence) or not items:
                 raise CompileError(
                     Problem(f"{option.flag} is {value!r}: sizes and channels wanted")
                 )
-            return tuple(_count(option.flag, item) for item in items)
+            numbers = tuple(map(_number, items))
+            raise_all(_count_problems(option.flag, numbers))
+            return numbers
         case "flag":
             if value is not True:
                 raise CompileError(
@@ -76,14 +85,21 @@ def parse(option: Option, value: object) -> object:
     return text
 
 
-def _count(what: str, value: object) -> int:
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = int(value.strip())
+def _number(value: object) -> object:
+    """The number that a text spells; what is none is left for `_count` to name."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
+        with contextlib.suppress(ValueError):  # thousands of digits
+            return int(value)
+    return value
+
+
+def _count(what: str, value: object, largest: int = LARGEST) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise CompileError(Problem(f"{what} has {value!r}, which is not a whole number"))
-    if value < 1:
-        raise CompileError(Problem(f"{what} has {value}, which is below 1"))
+    if not 1 <= value <= largest:
+        limit = "below 1" if value < 1 else f"above {largest:,}"
+        shown = f"{value}, which is" if abs(value) < 10**20 else "a number"
+        raise CompileError(Problem(f"{what} has {shown} {limit}"))
     return value
 
 
@@ -202,18 +218,13 @@ def validate_encoder(encoder: Encoder) -> list[Problem]:
             problems.extend(_count_problems(field, values))
         return len(problems) == before
 
-    if not encoder.name.isidentifier() or keyword.iskeyword(encoder.name):
-        problems.append(
-            Problem(
-                f"name {encoder.name!r} cannot name a class",
-                hint="letters, digits and _, no digit first, as in my_resnext",
-            )
-        )
+    problems += _name_problems(encoder)
     if encoder.block not in BLOCK_KINDS:
         problems.append(_not_one_of("block", encoder.block, BLOCK_KINDS))
     fields = {"blocks": encoder.depths, "filters": encoder.filters, "strides": encoder.strides}
     if counts(fields):
         problems += _same_length(fields)
+        problems += _count_problems("blocks", encoder.depths, DEEPEST)
     fields = {"stem_filters": encoder.stem.filters, "stem_kernels": encoder.stem.kernels}
     if counts(fields):
         problems += _same_length(fields)
@@ -226,6 +237,10 @@ def validate_encoder(encoder: Encoder) -> list[Problem]:
                         hint=f"use {kernel - 1} or {kernel + 1}",
                     )
                 )
+    if not isinstance(encoder.pre_activation, bool):
+        problems.append(
+            Problem(f"pre_activation is {encoder.pre_activation!r}", hint="it is True or False")
+        )
     counts({"groups": (encoder.groups,), "width_per_group": (encoder.width_per_group,)})
     if encoder.se:
         counts({"se_ratio": (encoder.se.ratio,)})
@@ -234,13 +249,32 @@ def validate_encoder(encoder: Encoder) -> list[Problem]:
     return problems or _validate_widths(encoder)
 
 
-def _count_problems(field: str, values: object) -> list[Problem]:
+def _name_problems(encoder: Encoder) -> list[Problem]:
+    for name in (encoder.name, encoder.class_name):
+        if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
+            return [
+                Problem(
+                    f"name {encoder.name!r} cannot name a class",
+                    hint="letters, digits and _, no digit first, as in my_resnext",
+                )
+            ]
+    if encoder.class_name in TAKEN:
+        return [
+            Problem(
+                f"name {encoder.name!r} is taken: the file has another {encoder.class_name}",
+                hint="as in my_resnext",
+            )
+        ]
+    return []
+
+
+def _count_problems(field: str, values: object, largest: int = LARGEST) -> list[Problem]:
     if not isinstance(values, tuple) or not values:
         return [Problem(f"{field} is {values!r}", hint="a tuple of whole numbers")]
     problems: list[Problem] = []
     for value in values:
         try:
-            _count(field, repr(value) if isinstance(value, str) else value)
+            _count(field, value, largest)
         except CompileError as error:
             problems += error.problems
     return problems

@@ -1,0 +1,340 @@
+"""Exact messages for wrong input. A new case is a line of input and the lines that it answers."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+import compiler
+from compiler.catalog import ENCODERS
+
+TARGET_HINT = "  hint one of torch, keras"
+LIST_HINT = "  hint `python -m compiler list` shows them all"
+DIMS_HINT = "  hint one of 2, 3"
+CHANNELS_HINT = "  hint the last number of --input-shape is the channels; give one of the two"
+FLAG_HINT = "  hint it is True or False"
+TUPLE_HINT = "  hint a tuple of whole numbers"
+NAME_HINT = "  hint letters, digits and _, no digit first, as in my_resnext"
+
+# fmt: off
+MODELS = {
+    "seresnxt50": (
+        "error: unknown encoder 'seresnxt50'. Did you mean 'seresnext50' or 'seresnet50' or"
+        " 'resnext50'?", LIST_HINT),
+    "SEResNet5": (
+        "error: unknown encoder 'SEResNet5'. Did you mean 'seresnet50' or 'seresnext50' or"
+        " 'seresnet152'?", LIST_HINT),
+    "efficientdet": ("error: unknown encoder 'efficientdet'.", LIST_HINT),
+    "": ("error: unknown encoder ''.", LIST_HINT),
+    "сереснет": ("error: unknown encoder 'сереснет'.", LIST_HINT),
+    "resnet18; rm -rf /": ("error: unknown encoder 'resnet18; rm -rf /'. Did you mean 'resnet18'?",
+                           LIST_HINT),
+    None: ("error: None is no encoder", "  hint a name, or what custom_encoder() returned"),
+    7: ("error: 7 is no encoder", "  hint a name, or what custom_encoder() returned"),
+}
+
+TARGETS = {
+    None: ("error: --target is missing", TARGET_HINT),
+    "": ("error: --target is ''.", TARGET_HINT),
+    "pytorch": ("error: --target is 'pytorch'. Did you mean 'torch'?", TARGET_HINT),
+    "flax": ("error: --target is 'flax'.", TARGET_HINT),
+}
+
+OPTIONS = [
+    ({"dims": 1}, "error: --dims is 1.", DIMS_HINT),
+    ({"dims": 4}, "error: --dims is 4.", DIMS_HINT),
+    ({"dims": 0}, "error: --dims is 0.", DIMS_HINT),
+    ({"dims": 2.0}, "error: --dims is 2.0.", DIMS_HINT),
+    ({"dims": True}, "error: --dims is True.", DIMS_HINT),
+    ({"dims": ""}, "error: --dims is ''.", DIMS_HINT),
+    ({"dims": "3d"}, "error: --dims is '3d'. Did you mean '3'?", DIMS_HINT),
+    ({"dims": 3, "input_shape": (64, 64, 3)},
+     "error: --input-shape 64,64,3 has 2 sizes and the channels, but a 3D network takes 3",
+     "  hint as in 96,96,96,4"),
+    ({"dims": 2, "input_shape": "64,64,64,3"},
+     "error: --input-shape 64,64,64,3 has 3 sizes and the channels, but a 2D network takes 2",
+     "  hint as in 224,224,3"),
+    ({"input_shape": (64,)},
+     "error: --input-shape 64 has 0 sizes and the channels, but a 2D network takes 2",
+     "  hint as in 224,224,3"),
+    ({"input_shape": (8, 8, 8, 8, 3)},
+     "error: --input-shape 8,8,8,8,3 has 4 sizes and the channels, but a 2D network takes 2",
+     "  hint as in 224,224,3"),
+    ({"input_shape": (64, 64, 3), "in_channels": 4},
+     "error: --input-shape 64,64,3 has 3 channels, but --in-channels is 4", CHANNELS_HINT),
+    ({"input_shape": "64,64,64,1", "in_channels": "2"},
+     "error: --input-shape 64,64,64,1 has 1 channels, but --in-channels is 2", CHANNELS_HINT),
+    ({"input_shape": (0, 64, 3)}, "error: --input-shape has 0, which is below 1"),
+    ({"input_shape": "64,-64,3"}, "error: --input-shape has -64, which is below 1"),
+    ({"input_shape": "64,x,3"}, "error: --input-shape has 'x', which is not a whole number"),
+    ({"input_shape": "64,64.5,3"}, "error: --input-shape has '64.5', which is not a whole number"),
+    ({"input_shape": "64,1e2,3"}, "error: --input-shape has '1e2', which is not a whole number"),
+    ({"input_shape": "1_0,64,3"}, "error: --input-shape has '1_0', which is not a whole number"),
+    ({"input_shape": "٦٤,64,3"}, "error: --input-shape has '٦٤', which is not a whole number"),
+    ({"input_shape": "64,64,3,"}, "error: --input-shape has '', which is not a whole number"),
+    ({"input_shape": ","}, "error: --input-shape has '', which is not a whole number"),
+    ({"input_shape": ""}, "error: --input-shape has '', which is not a whole number"),
+    ({"input_shape": "0,x,-3"},
+     "error: --input-shape has 0, which is below 1",
+     "error: --input-shape has 'x', which is not a whole number",
+     "error: --input-shape has -3, which is below 1"),
+    ({"input_shape": (64.0, 64, 3)}, "error: --input-shape has 64.0, which is not a whole number"),
+    ({"input_shape": (True, 64, 3)}, "error: --input-shape has True, which is not a whole number"),
+    ({"input_shape": ((64, 64), 3)},
+     "error: --input-shape has (64, 64), which is not a whole number"),
+    ({"input_shape": 64}, "error: --input-shape is 64: sizes and channels wanted"),
+    ({"input_shape": ()}, "error: --input-shape is (): sizes and channels wanted"),
+    ({"input_shape": {64}}, "error: --input-shape is {64}: sizes and channels wanted"),
+    ({"in_channels": 0}, "error: --in-channels has 0, which is below 1"),
+    ({"in_channels": "-1"}, "error: --in-channels has -1, which is below 1"),
+    ({"in_channels": "RGB"}, "error: --in-channels has 'RGB', which is not a whole number"),
+    ({"in_channels": 2**31},
+     "error: --in-channels has 2147483648, which is above 2,147,483,647"),
+    ({"in_channels": "9" * 4000}, "error: --in-channels has a number above 2,147,483,647"),
+    ({"num_classes": 0}, "error: --num-classes has 0, which is below 1"),
+    ({"num_classes": -3}, "error: --num-classes has -3, which is below 1"),
+    ({"num_classes": "many"}, "error: --num-classes has 'many', which is not a whole number"),
+    ({"num_classes": 2.0}, "error: --num-classes has 2.0, which is not a whole number"),
+    ({"num_classes": True}, "error: --num-classes has True, which is not a whole number"),
+    ({"se_ratio": 0}, "error: --se-ratio has 0, which is below 1"),
+    ({"se_ratio": -16}, "error: --se-ratio has -16, which is below 1"),
+    ({"se_ratio": 0.5}, "error: --se-ratio has 0.5, which is not a whole number"),
+    ({"se_activation": "rely"}, "error: --se-activation is 'rely'. Did you mean 'relu'?",
+     "  hint one of relu, leaky_relu, elu, gelu, silu, mish, hard_swish, tanh, sigmoid"),
+    ({"pooling": "avg"}, "error: --pooling avg is for a network without a head",
+     "  hint add --features-only; the classifier averages on its own"),
+    ({"pooling": "max"}, "error: --pooling max is for a network without a head",
+     "  hint add --features-only; the classifier averages on its own"),
+    ({"pooling": "mean", "features_only": True}, "error: --pooling is 'mean'.",
+     "  hint one of avg, max"),
+    ({"classifier_activation": "relu"}, "error: --classifier-activation is 'relu'.",
+     "  hint one of none, sigmoid, softmax"),
+    ({"classifier_activation": "softmax", "features_only": True},
+     "error: --classifier-activation softmax needs the head that --features-only leaves out",
+     "  hint give one of the two"),
+    ({"features_only": "yes"}, "error: --features-only is 'yes'", FLAG_HINT),
+    ({"features_only": 0}, "error: --features-only is 0", FLAG_HINT),
+    ({"include_rescaling": 255}, "error: --include-rescaling is 255", FLAG_HINT),
+    ({"num_clases": 3}, "error: unknown option 'num_clases'. Did you mean 'num_classes'?"),
+    ({"frobnicate": None}, "error: unknown option 'frobnicate'."),
+]
+
+PLAIN_RESNETS = [
+    ({"se_ratio": 8}, "error: resnet50 has no squeeze-and-excitation to set an option of",
+     "  hint use seresnet50"),
+    ({"se_activation": "silu"}, "error: resnet50 has no squeeze-and-excitation to set an option of",
+     "  hint use seresnet50"),
+]
+
+CUSTOM = [
+    ({"blocks": (1, 1, 1)}, "error: blocks has 3, filters has 4, strides has 4: one entry each is"
+     " wanted"),
+    ({"filters": (64,)}, "error: blocks has 4, filters has 1, strides has 4: one entry each is"
+     " wanted"),
+    ({"strides": (1, 2)}, "error: blocks has 4, filters has 4, strides has 2: one entry each is"
+     " wanted"),
+    ({"stem_filters": (32, 64)},
+     "error: stem_filters has 2, stem_kernels has 1: one entry each is wanted"),
+    ({"stem_kernels": (4,)},
+     "error: stem_kernels has 4, which is even: it cannot be padded alike on both sides",
+     "  hint use 3 or 5"),
+    ({"stem_filters": (), "stem_kernels": ()},
+     "error: stem_filters is ()", TUPLE_HINT, "error: stem_kernels is ()", TUPLE_HINT),
+    ({"blocks": ()}, "error: blocks is ()", TUPLE_HINT),
+    ({"blocks": "3463"}, "error: blocks is '3463'", TUPLE_HINT),
+    ({"blocks": 3}, "error: blocks is 3", TUPLE_HINT),
+    ({"blocks": (1, 0, 1, 1)}, "error: blocks has 0, which is below 1"),
+    ({"blocks": (1, 1, 1, 1.5)}, "error: blocks has 1.5, which is not a whole number"),
+    ({"blocks": (1, 1, 1, "1")}, "error: blocks has '1', which is not a whole number"),
+    ({"blocks": (1, 1, 1, 10**8)}, "error: blocks has 100000000, which is above 1,000"),
+    ({"filters": (64, -1, 64, 0)}, "error: filters has -1, which is below 1",
+     "error: filters has 0, which is below 1"),
+    ({"strides": (0, 2, 2, 2)}, "error: strides has 0, which is below 1"),
+    ({"groups": 0}, "error: groups has 0, which is below 1"),
+    ({"groups": "4"}, "error: groups has '4', which is not a whole number"),
+    ({"width_per_group": 0}, "error: width_per_group has 0, which is below 1"),
+    ({"block": "basic", "groups": 32, "width_per_group": 4},
+     "error: a basic block has no groups: groups=32, width_per_group=4",
+     "  hint use block='bottleneck', or leave both out"),
+    ({"block": "basic", "groups": 2},
+     "error: a basic block has no groups: groups=2, width_per_group=64",
+     "  hint use block='bottleneck', or leave both out"),
+    ({"block": "bottelneck"}, "error: block is 'bottelneck'. Did you mean 'bottleneck' or"
+     " 'bottleneck_vd'?", "  hint one of basic, bottleneck, bottleneck_vd"),
+    ({"block": None}, "error: block is None.", "  hint one of basic, bottleneck, bottleneck_vd"),
+    ({"filters": (8, 64, 128, 256), "groups": 4, "width_per_group": 4},
+     "error: width_per_group=4 leaves no channel in the 8 filters of stage 0",
+     "  at   filters[0]", "  hint use 8 or more"),
+    ({"pre_activation": "yes"}, "error: pre_activation is 'yes'", FLAG_HINT),
+    ({"se_ratio": 0}, "error: se_ratio has 0, which is below 1"),
+    ({"se_ratio": 16, "se_activation": "silly"}, "error: se_activation is 'silly'. Did you mean"
+     " 'silu'?",
+     "  hint one of relu, leaky_relu, elu, gelu, silu, mish, hard_swish, tanh, sigmoid"),
+    ({"name": "my net"}, "error: name 'my net' cannot name a class", NAME_HINT),
+    ({"name": ""}, "error: name '' cannot name a class", NAME_HINT),
+    ({"name": "2net"}, "error: name '2net' cannot name a class", NAME_HINT),
+    ({"name": "class"}, "error: name 'class' cannot name a class", NAME_HINT),
+    ({"name": "none"}, "error: name 'none' cannot name a class", NAME_HINT),
+    ({"name": "_"}, "error: name '_' cannot name a class", NAME_HINT),
+    ({"name": "_1"}, "error: name '_1' cannot name a class", NAME_HINT),
+    ({"name": "réseau"}, "error: name 'réseau' cannot name a class", NAME_HINT),
+    ({"name": "net\nimport os"}, "error: name 'net\\nimport os' cannot name a class", NAME_HINT),
+    ({"name": "encoder"}, "error: name 'encoder' is taken: the file has another Encoder",
+     "  hint as in my_resnext"),
+    ({"name": "a b", "block": "x", "blocks": (1,), "stem_kernels": (2,), "groups": 0,
+      "pre_activation": 1, "se_ratio": 0},
+     "error: name 'a b' cannot name a class", NAME_HINT,
+     "error: block is 'x'.", "  hint one of basic, bottleneck, bottleneck_vd",
+     "error: blocks has 1, filters has 4, strides has 4: one entry each is wanted",
+     "error: stem_kernels has 2, which is even: it cannot be padded alike on both sides",
+     "  hint use 1 or 3",
+     "error: pre_activation is 1", FLAG_HINT,
+     "error: groups has 0, which is below 1",
+     "error: se_ratio has 0, which is below 1"),
+]
+# fmt: on
+
+
+def message_of(function, *arguments, **keywords) -> str:
+    with pytest.raises(compiler.CompileError) as caught:
+        function(*arguments, **keywords)
+    return str(caught.value)
+
+
+def shown(case: object) -> str:
+    return str(case[0] if isinstance(case, tuple) else case)[:60]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=repr)
+def test_model(model):
+    assert message_of(compiler.emit, model, target="torch") == "\n".join(MODELS[model])
+    assert message_of(compiler.describe, model) == "\n".join(MODELS[model])
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=repr)
+def test_target(target):
+    assert message_of(compiler.emit, "resnet18", target=target) == "\n".join(TARGETS[target])
+
+
+@pytest.mark.parametrize("case", OPTIONS, ids=shown)
+def test_options(case):
+    options, *lines = case
+    assert message_of(compiler.emit, "seresnet18", target="torch", **options) == "\n".join(lines)
+    assert message_of(compiler.describe, "seresnet18", **options) == "\n".join(lines)
+
+
+@pytest.mark.parametrize("case", PLAIN_RESNETS, ids=shown)
+def test_squeeze_excite_of_a_plain_resnet(case):
+    options, *lines = case
+    assert message_of(compiler.emit, "resnet50", target="keras", **options) == "\n".join(lines)
+
+
+@pytest.mark.parametrize("case", CUSTOM, ids=shown)
+def test_custom_encoder(case):
+    given, *lines = case
+    arguments = {"name": "my_net", "blocks": (1, 1, 1, 1), **given}
+    assert message_of(compiler.custom_encoder, **arguments) == "\n".join(lines)
+
+
+def test_squeeze_excite_of_a_custom_encoder_without():
+    encoder = compiler.custom_encoder("my_net", blocks=(1, 1, 1, 1))
+    assert message_of(compiler.emit, encoder, target="torch", se_ratio=8) == (
+        "error: my_net has no squeeze-and-excitation to set an option of"
+    )
+
+
+def test_several_problems_make_one_report():
+    message = message_of(
+        compiler.emit,
+        "seresnext5O",
+        target="jax",
+        dims=4,
+        input_shape="96,0,x,4",
+        in_channels=0,
+        num_classes=-1,
+        se_ratio=0,
+        pooling="avg",
+        colour="red",
+    )
+    assert message.splitlines() == [
+        "error: --target is 'jax'.",
+        TARGET_HINT,
+        "error: unknown encoder 'seresnext5O'. Did you mean 'seresnext50' or 'seresnet50' or"
+        " 'seresnet152'?",
+        LIST_HINT,
+        "error: --dims is 4.",
+        DIMS_HINT,
+        "error: --input-shape has 0, which is below 1",
+        "error: --input-shape has 'x', which is not a whole number",
+        "error: --in-channels has 0, which is below 1",
+        "error: --num-classes has -1, which is below 1",
+        "error: --se-ratio has 0, which is below 1",
+        "error: unknown option 'colour'.",
+        "error: --pooling avg is for a network without a head",
+        "  hint add --features-only; the classifier averages on its own",
+    ]
+
+
+def test_every_problem_is_in_the_exception_too():
+    with pytest.raises(compiler.CompileError) as caught:
+        compiler.emit("seresnet18", target="torch", dims=4, num_classes=0)
+    assert [problem.message for problem in caught.value.problems] == [
+        "--dims is 4.",
+        "--num-classes has 0, which is below 1",
+    ]
+
+
+@pytest.mark.parametrize("target", ["torch", "keras"])
+@pytest.mark.parametrize("block", ["basic", "bottleneck", "bottleneck_vd"])
+def test_no_model_takes_a_name_of_its_file(target, block):
+    grouped = {} if block == "basic" else {"groups": 32, "width_per_group": 4}
+    encoder = compiler.custom_encoder(
+        "my_net", blocks=(1, 1, 1, 1), block=block, se_ratio=16, **grouped
+    )
+    tree = ast.parse(compiler.emit(encoder, target=target, features_only=True))
+    names = set()
+    for node in tree.body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                names.add(name)
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                names |= {alias.asname or alias.name for alias in aliases}
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                names.add(name)
+    # A model's class begins with a capital letter and has no underscore.
+    taken = {name for name in names - {"MyNet"} if name[0].isupper() and "_" not in name}
+    assert {"Encoder", "STAGES"} & taken
+    for name in taken:
+        message = message_of(compiler.custom_encoder, name, blocks=(1, 1, 1, 1))
+        assert message.startswith(f"error: name {name!r} is taken")
+
+
+def test_what_is_close_to_wrong_is_right():
+    """The cases above are errors, and their neighbours are not."""
+    for options in (
+        {"dims": "3"},
+        {"dims": 2, "input_shape": [65, 97, 1]},
+        {"input_shape": " 96, 96,96 ,4 ", "in_channels": 4},
+        {"num_classes": 1, "se_ratio": 1, "se_activation": "GELU"},
+        {"features_only": True, "pooling": "max"},
+        {"num_classes": None, "pooling": None, "features_only": False},
+    ):
+        assert "Written by plainnet" in compiler.emit("seresnet18", target="torch", **options)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("SEResNeXt50", "seresnext50"),
+        ("seresnext50_32x4d", "seresnext50"),
+        ("SE-ResNeXt-50_32x4d", "seresnext50"),
+        ("seresnext101_32x8d", "seresnext101"),
+        ("seresnext101_64x4d", "seresnext101_64x4d"),
+        ("seresnet50_v2", "seresnet50v2"),
+        ("seresnet50_vd", "seresnet50vd"),
+        *((name.upper(), name) for name in ENCODERS),
+    ],
+)
+def test_spellings(spelling, name):
+    assert compiler.describe(spelling)["model"] == name
