@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.errors import raise_all
-from compiler.ir import Encoder, Model, SqueezeExcite, Stem
+from compiler.model import Encoder, Model, SqueezeExcite, Stem
 from compiler.passes.count import macs, non_trainable, trainable
 from compiler.passes.specialize import specialize
 from compiler.passes.trace import Ledger, trace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir import AvgPool, Block, Call, Conv, Norm
+from compiler.ir import AvgPool, Block, Call, Conv, ConvTranspose, Norm
 
 CHANGES_SHAPE = "stride != 1 or in_channels != channels"
 
@@ -144,6 +144,69 @@ PRE_BOTTLENECK = Block(
         "x = relu(bn3(conv2(x)))",
         "x = conv3(x)",
         "return x + residual",
+    ),
+)
+
+DECODER_BLOCK = Block(
+    name="DecoderBlock",
+    doc="Two {3} convolutions",
+    source="",
+    shapes="[C] -> [F]",
+    args=("in_channels", "filters"),
+    layers=(
+        Conv("conv1", "in_channels", "filters", 3),
+        Norm("bn1", "filters", eps=1e-3, momentum=0.01),
+        Conv("conv2", "filters", "filters", 3),
+        Norm("bn2", "filters", eps=1e-3, momentum=0.01),
+    ),
+    body=(
+        "x = relu(bn1(conv1(x)))",
+        "return relu(bn2(conv2(x)))",
+    ),
+)
+
+LEAN_DECODER_BLOCK = Block(
+    name="DecoderBlock",
+    doc="A {3} convolution",
+    source="",
+    shapes="[C] -> [F]",
+    args=("in_channels", "filters"),
+    layers=(
+        Conv("conv", "in_channels", "filters", 3),
+        Norm("bn", "filters", eps=1e-3, momentum=0.01),
+    ),
+    body=("return relu(bn(conv(x)))",),
+)
+
+UP = Block(
+    name="Up",
+    doc="Twice as large, learned",
+    source="",
+    shapes="[C] -> [F *2]",
+    args=("in_channels", "filters"),
+    layers=(
+        ConvTranspose("conv", "in_channels", "filters"),
+        Norm("bn", "filters", eps=1e-3, momentum=0.01),
+    ),
+    body=("return relu(bn(conv(x)))",),
+)
+
+ATTENTION_GATE = Block(
+    name="AttentionGate",
+    doc="Weighs the skip, voxel by voxel, by what x sees there",
+    source="Attention U-Net, Fig. 2",
+    shapes="skip [S], x [C /2] -> [S]",
+    args=("skip_channels", "channels", "filters"),
+    inputs=(("skip", "skip_channels"), ("x", "channels")),
+    layers=(
+        Conv("theta", "skip_channels", "filters", 1, stride=2, bias=True),
+        Conv("phi", "channels", "filters", 1, bias=True),
+        Conv("psi", "filters", 1, 1, bias=True),
+    ),
+    body=(
+        "gate = relu(theta(skip) + phi(x))",
+        "gate = sigmoid(psi(gate))",
+        "return skip * upsample(gate, skip)",
     ),
 )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import black
 import jinja2
 
-from compiler.ir import Classifier, Model
 from compiler.lower import lower
+from compiler.model import Classifier, Features, Head, Model, UNet
 from compiler.passes.specialize import specialize
 from compiler.passes.trace import trace
 from compiler.provenance import sign
@@ -37,8 +37,7 @@ def source(model: Model, target_name: str) -> str:
     network = specialize(model)
     target = target_named(target_name)
     plan = lower(network, trace(network))
-    head = "classifier" if isinstance(model.head, Classifier) else "features"
-    names = {**target.context(plan), "model_template": f"{head}.py.j2"}
+    names = {**target.context(plan), **_templates(model.head)}
     environment = _environment(target_name)
     body = environment.get_template("body.py.j2").render(names)
     text = environment.get_template("file.py.j2").render(
@@ -46,3 +45,18 @@ def source(model: Model, target_name: str) -> str:
     )
     text = black.format_str(text, mode=black.Mode(line_length=100))
     return sign(text, model, target_name)
+
+
+def _templates(head: Head) -> dict[str, str]:
+    """The templates of a head: what follows the encoder."""
+    match head:
+        case Classifier():
+            return {"head_template": "classifier.py.j2"}
+        case Features():
+            return {"head_template": "features.py.j2"}
+        case UNet():
+            decoder = "unet_plus_plus" if head.name == "unet_plus_plus" else "unet"
+            return {
+                "head_template": "segmentor.py.j2",
+                "decoder_template": f"{decoder}.py.j2",
+            }

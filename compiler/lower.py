@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.ir import Block, Classifier, Conv, Encoder, Features, Network, Shape, Stage
+from compiler.ir import Block, Conv, Shape
+from compiler.model import (
+    AttentionUNet,
+    Classifier,
+    Encoder,
+    Features,
+    Model,
+    Network,
+    Stage,
+    UNet,
+    UNetPlusPlus,
+)
 from compiler.passes.count import trainable
 from compiler.passes.trace import Ledger
 
@@ -26,6 +37,21 @@ class TableRow:
 
 
 @dataclass(frozen=True)
+class DecoderPlan:
+    """What the decoder's template prints."""
+
+    skips: tuple[str, ...]
+    skip_channels: tuple[int, ...]
+    deepest_channels: int
+    filters: tuple[int, ...]
+    doc: str
+    shapes: str
+    gated: bool
+    learned: bool
+    ends_at_half: bool
+
+
+@dataclass(frozen=True)
 class Plan:
     """What the templates print. Nothing is left to compute but spelling."""
 
@@ -40,18 +66,19 @@ class Plan:
     last_level: str
     encoder_doc: str
     model_doc: str
+    decoder: DecoderPlan | None = None
 
 
 def lower(network: Network, ledger: Ledger) -> Plan:
     """Choose the words."""
-    model, encoder = network.model, network.model.encoder
+    model, encoder = network.model, network.model.trunk
     args = network.residual.args[1:]  # the first is in_channels, which the loop carries
     last = encoder.levels[-1]
     return Plan(
         network=network,
-        title=f"{encoder.title}, {model.dims}D {_role(network)}",
+        title=_title(model),
         table=_table(network, ledger),
-        notes=(f"{trainable(ledger.rows):,} parameters.", *_references(encoder)),
+        notes=_notes(model, trainable(ledger.rows)),
         columns=("depth", *args),
         stages=tuple(
             (stage.depth, *(getattr(stage, arg) for arg in args)) for stage in encoder.stages
@@ -61,21 +88,60 @@ def lower(network: Network, ledger: Ledger) -> Plan:
         last_level=last,
         encoder_doc=_encoder_doc(encoder, last),
         model_doc=_model_doc(network, ledger),
+        decoder=_decoder(model.head, encoder) if isinstance(model.head, UNet) else None,
     )
 
 
-def _role(network: Network) -> str:
-    match network.model.head:
+def _title(model: Model) -> str:
+    match model.head:
         case Classifier():
-            return "classifier"
+            return f"{model.encoder.title}, {model.dims}D classifier"
         case Features(pooling="none"):
-            return "feature pyramid"
-        case Features(pooling=pooling):
-            return f"feature pyramid and {'average' if pooling == 'avg' else 'maximum'} features"
+            return f"{model.encoder.title}, {model.dims}D feature pyramid"
+        case Features():
+            return f"{model.encoder.title}, {model.dims}D pooled features"
+        case UNet():
+            return f"{model.encoder.title} {HEAD_WORDS[model.head.name].title}, {model.dims}D"
+
+
+@dataclass(frozen=True)
+class HeadWords:
+    """How people and papers call a segmentor."""
+
+    title: str
+    reference: str
+    doc: str
+
+
+HEAD_WORDS = {
+    "unet": HeadWords(
+        "UNet",
+        "UNet: arXiv 1505.04597, Fig. 1.",
+        "Up, join the skip, convolve (UNet, Fig. 1).",
+    ),
+    "attention_unet": HeadWords(
+        "AttentionUNet",
+        "Attention U-Net: arXiv 1804.03999, Fig. 2.",
+        "Up, join the gated skip, convolve (Attention U-Net, Fig. 1).",
+    ),
+    "unet_plus_plus": HeadWords(
+        "UNet++", "UNet++: arXiv 1807.10165, Fig. 1.", "Nested skips (UNet++, Fig. 1a)."
+    ),
+}
+
+
+def _notes(model: Model, parameters: int) -> tuple[str, ...]:
+    """Size, peculiarities and papers, in paragraphs."""
+    references = " ".join(_references(model.trunk))
+    if not isinstance(model.head, UNet):
+        return (f"{parameters:,} parameters. {references}",)
+    size = f"{parameters:,} parameters; images of any size."
+    widths = () if model.head.by_level else ("Widths as in medicai: the top row has the most.",)
+    return (f"{size} {HEAD_WORDS[model.head.name].reference}", *widths, references)
 
 
 def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
-    model, encoder = network.model, network.model.encoder
+    model, encoder = network.model, network.model.trunk
     levels = ledger.pyramid
     rows = [
         TableRow("image", model.image),
@@ -84,16 +150,52 @@ def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
     for s, (stage, (level, shape)) in enumerate(zip(encoder.stages, levels[1:])):
         text = f"{stage.depth} x {{{network.residual.name}}}{_groups(encoder, stage)}"
         rows.append(TableRow(f"stage {s}", shape, level, text))
-    if isinstance(model.head, Classifier):
-        label = "logits" if model.head.activation == "none" else "classes"
-        rows.append(TableRow(label, ledger.output, "", _after(model.head)))
-    elif model.head.pooling != "none":
-        rows.append(TableRow("pooled", ledger.output))
+    rows += decoder_rows(model, ledger)
+    match model.head:
+        case Classifier(activation=activation):
+            rows.append(TableRow(_output_label(activation), ledger.output))
+        case Features(pooling="none"):
+            pass
+        case Features():
+            rows.append(TableRow("pooled", ledger.output))
+        case UNet(activation=activation):
+            text = "{1} convolution"
+            if isinstance(model.head, UNetPlusPlus) and model.head.decoder_block == "upsampling":
+                text += ", up"
+            rows.append(TableRow(_output_label(activation), ledger.output, "", text))
     return tuple(rows)
 
 
-def _after(head: Classifier) -> str:
-    return "" if head.activation == "none" else head.activation
+def _output_label(activation: str) -> str:
+    return "logits" if activation == "none" else activation
+
+
+def decoder_rows(model: Model, ledger: Ledger) -> list[TableRow]:
+    """The table's lines of a decoder, stage by stage."""
+    head = model.head
+    if not isinstance(head, UNet):
+        return []
+    skips = [*reversed(model.trunk.levels[:-1])]
+    learned = head.decoder_block == "transpose"
+    block = "a {3} convolution" if learned else "two {3} convolutions"
+    up = "up (transposed)" if learned else "up"
+    rows = []
+    for i, (label, shape) in enumerate(ledger.decoder):
+        if isinstance(head, UNetPlusPlus):
+            nodes = "1 node" if i == 0 else f"{i + 1} nodes"
+            text = f"{skips[i]}, {nodes}" + (f" of {block}" if i == 0 else "")
+            label = f"row {i}"
+        else:
+            gated = "gated " if isinstance(head, AttentionUNet) else ""
+            text = f"{up}, {gated}{skips[i]}" if i < len(skips) else up
+            if i == 0:
+                text = f"{model.trunk.levels[-1]} {text}; {block}"
+            elif i == 1:
+                text += "; the same"
+        rows.append(TableRow(label, shape, "", text))
+    if isinstance(head, UNetPlusPlus) and learned:
+        rows.append(TableRow("last up", (ledger.decoder[-1][1][0], *model.image[1:]), "", up))
+    return rows
 
 
 def _stem_text(network: Network) -> str:
@@ -131,6 +233,26 @@ def _references(encoder: Encoder) -> tuple[str, ...]:
     return tuple(references)
 
 
+def _decoder(head: UNet, encoder: Encoder) -> DecoderPlan:
+    channels = [encoder.stem.filters[-1], *(stage.channels for stage in encoder.stages)]
+    levels = encoder.levels
+    learned = head.decoder_block == "transpose"
+    filters = head.stage_filters
+    ends_at_half = isinstance(head, UNetPlusPlus) and not learned
+    inputs = f"P1..{levels[-1]}" if ends_at_half else f"P1..{levels[-1]}, image [C]"
+    return DecoderPlan(
+        skips=levels[-2::-1],
+        skip_channels=tuple(channels[-2::-1]),
+        deepest_channels=channels[-1],
+        filters=filters,
+        doc=HEAD_WORDS[head.name].doc,
+        shapes=f"{inputs} -> [{filters[-1]}{' /2' if ends_at_half else ''}].",
+        gated=isinstance(head, AttentionUNet),
+        learned=learned,
+        ends_at_half=ends_at_half,
+    )
+
+
 def _encoder_doc(encoder: Encoder, last: str) -> str:
     doc = f'[C] -> {{"P1": ..., "{last}": ...}}'
     halves = encoder.strides[0] == 1 and set(encoder.strides[1:]) <= {2}
@@ -147,13 +269,17 @@ def _model_doc(network: Network, ledger: Ledger) -> str:
             return f"{image} -> (N, {classes}), after a {activation}."
         case Features(pooling=pooling):
             channels = ledger.output[0]
-            what = model.encoder.levels[-1]
-            if model.encoder.pre_activation:
+            what = model.trunk.levels[-1]
+            if model.trunk.pre_activation:
                 what += " after a last BN and ReLU"
             if pooling == "none":
-                return f"{image} -> [{channels} /{_downsampling(model.encoder)}], {what}."
+                return f"{image} -> [{channels} /{_downsampling(model.trunk)}], {what}."
             reduced = {"avg": "mean", "max": "maximum"}[pooling]
             return f"{image} -> (N, {channels}), the {reduced} over space of {what}."
+        case UNet(num_classes=classes, activation="none"):
+            return f"{image} -> [{classes}] logits."
+        case UNet(num_classes=classes, activation=activation):
+            return f"{image} -> [{classes}], after a {activation}."
 
 
 def _downsampling(encoder: Encoder) -> int:

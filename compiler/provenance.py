@@ -13,12 +13,13 @@ import hashlib
 import json
 import re
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from compiler.catalog import ENCODERS
 from compiler.errors import CompileError, Problem
-from compiler.ir import Classifier, Encoder, Features, Model, SqueezeExcite
+from compiler.model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite, UNet
 from compiler.options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
+from compiler.passes.heads import FIELDS
 
 _RULE = "# " + "-" * 94
 _FIRST = "# Written by plainnet "
@@ -52,7 +53,7 @@ def sign(text: str, model: Model, target: str) -> str:
     from compiler import __version__
 
     command = "".join(f"#     {line}\n" for line in _command(model, target))
-    spec = json.dumps(asdict(model), sort_keys=True)
+    spec = json.dumps([model.name, asdict(model)], sort_keys=True)
     return (
         f"{text}\n\n{_RULE}\n{_FIRST}{__version__}, for you to own. To write it again:\n{command}"
         f"# spec sha256:{_digest(spec)}\n# body sha256:{_digest(text)}\n"
@@ -90,7 +91,7 @@ def _command(model: Model, target: str) -> list[str]:
     options = spell_options(model)
     if model.encoder.custom:
         return _call(model.encoder, target, options)
-    words = [_COMMAND, model.name, f"--target {target}"]
+    words = [_COMMAND, model.encoder.name, f"--target {target}"]
     for name, value in options.items():
         flag = BY_NAME[name].flag
         values = ",".join(map(str, value)) if isinstance(value, tuple) else value
@@ -122,6 +123,10 @@ def spell_options(model: Model) -> dict[str, object]:
             options["features_only"] = True
             if pooling != "none":
                 options["pooling"] = pooling
+        case UNet():
+            options |= _segmentor_options(model.head, len(model.encoder.levels))
+    if model.compat:
+        options["compat"] = model.compat
     if model.include_rescaling:
         options["include_rescaling"] = True
     se, usual = model.encoder.se, _usual_se(model.encoder)
@@ -129,6 +134,20 @@ def spell_options(model: Model) -> dict[str, object]:
         options["se_ratio"] = se.ratio
     if se and usual and se.activation != usual.activation:
         options["se_activation"] = se.activation
+    return options
+
+
+def _segmentor_options(head: Segmentor, levels: int) -> dict[str, object]:
+    options: dict[str, object] = {"segmentor": head.name}
+    if head.num_classes != 1:
+        options["num_classes"] = head.num_classes
+    if head.activation != "none":
+        options["classifier_activation"] = head.activation
+    usual = {field.name: field.default for field in fields(head)} | {"depth": min(5, levels)}
+    for option, field in FIELDS.items():
+        value = getattr(head, field, usual.get(field))
+        if value != usual.get(field):
+            options[option] = value
     return options
 
 

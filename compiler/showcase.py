@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from compiler.catalog import SHOWCASE
-from compiler.ir import Model
+from compiler.model import Model
 from compiler.options import RANKS, TARGETS
 from compiler.passes.validate import resolve
 

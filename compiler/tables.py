@@ -13,8 +13,8 @@ from rich.text import Text
 from compiler.api import traced
 from compiler.catalog import ENCODERS
 from compiler.checker import Verdict
-from compiler.ir import Encoder, Model
 from compiler.lower import TableRow
+from compiler.model import Encoder, Model
 from compiler.passes.count import macs, non_trainable, parts, trainable
 from compiler.passes.trace import Ledger
 

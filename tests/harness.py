@@ -13,7 +13,7 @@ import compiler
 from compiler.api import traced
 from compiler.passes.trace import Ledger
 from compiler.passes.validate import resolve
-from compiler.targets.keras import WEIGHTS, layer_name, weight_axes
+from compiler.targets.keras_weights import WEIGHTS, layer_name, weight_axes
 
 
 def load(text: str, name: str = "emitted") -> types.ModuleType:
@@ -60,6 +60,15 @@ def torch_shape(row, name: str, variable) -> tuple[int, ...]:
     shape = tuple(variable.shape)
     axes = weight_axes(row.kind, name, len(shape))
     return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
+
+
+def keras_shapes(model: keras.Model, ledger: Ledger) -> dict[str, tuple[int, ...]]:
+    """Weight paths and shapes of a Keras model, as PyTorch has them."""
+    return {
+        f"{row.path}.{name}": torch_shape(row, name, variable)
+        for row in ledger.rows
+        for name, variable in keras_variables(model, row).items()
+    }
 
 
 def randomize(model: torch.nn.Module, seed: int = 0) -> None:
@@ -148,9 +157,9 @@ def emit_pair(encoder, **options) -> tuple[str, str]:
     return tuple(compiler.emit(encoder, target=target, **options) for target in ("torch", "keras"))
 
 
-def build_pair(texts, ledger, input_shape, **arguments):
+def build_pair(texts, ledger, input_shape, dtype=torch.float32, **arguments):
     """Both models with the same random weights, in evaluation mode."""
-    torch_model = constructor(texts[0])(in_channels=input_shape[-1], **arguments).eval()
+    torch_model = constructor(texts[0])(in_channels=input_shape[-1], **arguments).eval().to(dtype)
     keras_model = constructor(texts[1])(input_shape=input_shape, **arguments)
     randomize(torch_model)
     copy_to_keras(torch_model, keras_model, ledger)

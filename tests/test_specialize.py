@@ -8,7 +8,8 @@ import pytest
 import compiler
 from compiler.blocks import BASIC, BOTTLENECK, POOLED_PROJECTION, PRE_BOTTLENECK, SQUEEZE_EXCITE
 from compiler.errors import CompileError
-from compiler.ir import Block, Conv, Norm, SqueezeExcite
+from compiler.ir import Block, Conv, Norm
+from compiler.model import SqueezeExcite
 from compiler.passes import specialize as passes
 from compiler.passes.trace import trace
 from compiler.passes.validate import resolve

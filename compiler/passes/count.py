@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compiler.ir import Shape
-from compiler.passes.trace import NOT_TRAINED, Ledger, Row
+from compiler.passes.interpret import NOT_TRAINED, Row
+from compiler.passes.trace import Ledger
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,29 @@ def macs(rows: Iterable[Row]) -> int:
 
 
 def parts(ledger: Ledger) -> tuple[Part, ...]:
-    """The ledger step by step; each step's output is what the next one gets."""
-    groups: dict[str, list[Row]] = {"stem": []}
-    for s in range(len(ledger.pyramid) - 1):
-        groups[f"stage {s}"] = []
-    groups["head"] = []
+    """The ledger step by step: stem, stages, the decoder's stages, head."""
+    steps = {"stem": ledger.pyramid[0][1]}
+    steps |= {f"stage {s}": shape for s, (_, shape) in enumerate(ledger.pyramid[1:])}
+    steps |= dict(ledger.decoder)
+    rows: dict[str, list[Row]] = {step: [] for step in (*steps, "head")}
     for row in ledger.rows:
-        groups[_step(row.path)].append(row)
-    outputs = [shape for _, shape in ledger.pyramid] + [ledger.output]
+        rows[_step(row.path)].append(row)
+    last = [*steps.values()][-1]
+    if rows["head"] or ledger.output != last:
+        steps["head"] = ledger.output
     return tuple(
-        Part(name, output, trainable(rows), macs(rows))
-        for (name, rows), output in zip(groups.items(), outputs, strict=True)
-        if rows or name != "head" or output != ledger.pyramid[-1][1]
+        Part(step, output, trainable(rows[step]), macs(rows[step]))
+        for step, output in steps.items()
     )
 
 
 def _step(path: str) -> str:
-    if path.startswith("encoder.stages."):
-        return f"stage {path.split('.')[2]}"
-    return "stem" if path.startswith("encoder.") else "head"
+    """`encoder.stages.0.1.conv1` is of `stage 0`, `decoder.blocks.2.conv1` of `block 2`."""
+    match path.split("."):
+        case ["encoder", "stages", stage, *_]:
+            return f"stage {stage}"
+        case ["encoder", *_]:
+            return "stem"
+        case ["decoder", "gates" | "ups" | "blocks", i, *_]:
+            return f"block {i}"
+    return "head"

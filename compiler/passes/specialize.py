@@ -9,26 +9,14 @@ import ast
 from dataclasses import replace
 
 from compiler.blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from compiler.expressions import parse_line
-from compiler.ir import (
-    Block,
-    Call,
-    Classifier,
-    Conv,
-    Encoder,
-    Features,
-    Fragment,
-    Linear,
-    Model,
-    Network,
-    Norm,
-    SqueezeExcite,
-)
+from compiler.ir import Block, Call, Conv, Fragment, Linear, Norm
+from compiler.model import Classifier, Encoder, Features, Model, Network, SqueezeExcite, UNet
+from compiler.passes.decoders import decoder_blocks, decoder_constants, segmentor_head
 
 
 def specialize(model: Model) -> Network:
     """Write every choice of the model into its blocks."""
-    encoder = model.encoder
+    encoder = model.trunk
     block, projection = RESIDUAL_BLOCKS[encoder.block, encoder.pre_activation]
     constants: list[tuple[str, int]] = []
     blocks: list[Block] = []
@@ -51,6 +39,8 @@ def specialize(model: Model) -> Network:
         stem=stem(encoder, model.include_rescaling),
         pool="signed_max_pool" if encoder.pre_activation else "max_pool",
         head=head(model),
+        decoder_constants=decoder_constants(model.head) if isinstance(model.head, UNet) else (),
+        decoder_blocks=decoder_blocks(model.head) if isinstance(model.head, UNet) else (),
     )
 
 
@@ -131,10 +121,12 @@ def stem(encoder: Encoder, rescaling: bool) -> Fragment:
 
 def head(model: Model) -> Fragment:
     """What makes the output of the last level, both of them `x`."""
-    channels = model.encoder.stages[-1].channels
+    channels = model.trunk.stages[-1].channels
+    if isinstance(model.head, UNet):
+        return segmentor_head(model.head)
     layers: list[Norm | Linear] = []
     body: list[str] = []
-    if model.encoder.pre_activation:
+    if model.trunk.pre_activation:
         layers.append(Norm("post_bn", channels))
         body.append("x = relu(post_bn(x))")
     match model.head:
@@ -165,15 +157,3 @@ def _wrap(line: str, inner: str, outer: str) -> str:
         return line
     statement = ast.parse(line).body[0]
     return ast.unparse(ast.fix_missing_locations(_Wrap(inner, outer).visit(statement)))
-
-
-def body_names(block: Block | Fragment) -> frozenset[str]:
-    """Names of the layers that the body runs: what `validate` compares with the layers."""
-    trees = (parse_line(line)[0] for line in block.body)
-    called = {
-        node.func.id
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    return frozenset(called & {layer.name for layer in block.layers})

@@ -1,72 +1,83 @@
-"""Network -> Ledger: the bodies run over shapes, one row per operation with weights.
+"""Network -> Ledger: the parts of a network in the order in which they are wired.
 
 Shapes, counts, weight names and MACs are folds over the rows: one definition, many answers.
 """
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from compiler.errors import CompileError, Problem
-from compiler.expressions import evaluate, evaluate_int, parse_line, target_of
-from compiler.ir import (
-    AvgPool,
-    Axes,
-    Block,
-    Call,
-    Classifier,
-    Conv,
-    Dim,
-    Fragment,
-    Layer,
-    Linear,
-    Network,
-    Norm,
-    Shape,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One operation with weights: its attribute path, weights by name, output and cost.
-
-    Weight shapes are PyTorch's (out, in / groups, *kernel); `output` is channels first, without the
-    batch axis; `macs` counts the multiplications of one item.
-    """
-
-    path: str
-    kind: str
-    weights: tuple[tuple[str, Shape], ...]
-    output: Shape
-    macs: int
+from compiler.ir import Shape
+from compiler.model import AttentionUNet, Classifier, Features, Network, UNet, UNetPlusPlus
+from compiler.passes.interpret import SHAPES, Row, Tracer
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything known of a network before any framework sees it."""
+    """Everything known of a network before any framework sees it.
+
+    `rows` stand in the order in which PyTorch registers their weights. `pyramid` and `decoder` are
+    the levels and the decoder's stages by name.
+    """
 
     rows: tuple[Row, ...]
     pyramid: tuple[tuple[str, Shape], ...]
+    decoder: tuple[tuple[str, Shape], ...]
     output: Shape
-
-
-NOT_TRAINED = frozenset({"running_mean", "running_var"})
 
 
 @lru_cache(maxsize=64)
 def trace(network: Network) -> Ledger:
     """Run the network over the shape of its image."""
     model = network.model
-    tracer = _Tracer(network)
-    names: dict[str, object] = {"in_channels": model.in_channels}
-    rows, x = tracer.run(network.stem, names, {"x": model.image})
-    rows = [replace(row, path=f"encoder.{row.path}") for row in rows]
-    pyramid = [("P1", x)]
+    tracer = Tracer(network)
+    rows, pyramid = _encoder(network, tracer)
+    match model.head:
+        case UNetPlusPlus():
+            more, stages, x = _unet_plus_plus(model.head, tracer, pyramid, model.image)
+        case UNet():
+            more, stages, x = _unet(model.head, tracer, pyramid, model.image)
+        case Classifier() | Features():
+            more, stages, x = [], [], pyramid[-1]
+    rows += more
+    names = {} if isinstance(model.head, Features) else {"num_classes": model.head.num_classes}
+    more, output = tracer.run(network.head, names, {"x": x, "image": model.image})
+    rows += more
+    _check_unique(rows)
+    return Ledger(
+        rows=tuple(rows),
+        pyramid=tuple(zip(model.trunk.levels, pyramid, strict=True)),
+        decoder=tuple((f"block {i}", shape) for i, shape in enumerate(stages)),
+        output=output,
+    )
+
+
+def _below(prefix: str, rows: Sequence[Row]) -> list[Row]:
+    return [Row(f"{prefix}.{r.path}", r.kind, r.weights, r.output, r.macs) for r in rows]
+
+
+def _check_unique(rows: list[Row]) -> None:
+    """Keras names are paths with `_` for `.`: two paths must not meet in one name."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        name = row.path.replace(".", "_")
+        if name in seen:
+            both = f"{seen[name]} and {row.path}"
+            raise CompileError(Problem(f"{both} would both be {name} in Keras"))
+        seen[name] = row.path
+
+
+def _encoder(network: Network, tracer: Tracer) -> tuple[list[Row], list[Shape]]:
+    """The stem, the pool and the stages: rows, and the levels P1, P2, ..."""
+    model = network.model
+    rows, x = tracer.run(network.stem, {"in_channels": model.in_channels}, {"x": model.image})
+    rows = _below("encoder", rows)
+    pyramid = [x]
     x = SHAPES[network.pool](x)
-    for s, stage in enumerate(model.encoder.stages):
+    for s, stage in enumerate(model.trunk.stages):
         for i in range(stage.depth):
             names = {
                 "in_channels": x[0],
@@ -76,193 +87,68 @@ def trace(network: Network) -> Ledger:
             }
             args = tuple(names[arg] for arg in network.residual.args)
             more, x = tracer.call(network.residual.name, args, (x,))
-            prefix = f"encoder.stages.{s}.{i}."
-            rows += [Row(prefix + r.path, r.kind, r.weights, r.output, r.macs) for r in more]
-        pyramid.append((f"P{s + 2}", x))
-    names = {"num_classes": model.head.num_classes} if isinstance(model.head, Classifier) else {}
-    more, output = tracer.run(network.head, names, {"x": x})
-    rows += more
-    _check_unique(rows)
-    return Ledger(tuple(rows), tuple(pyramid), output)
+            rows += _below(f"encoder.stages.{s}.{i}", more)
+        pyramid.append(x)
+    return rows, pyramid
 
 
-def _check_unique(rows: list[Row]) -> None:
-    """Keras names are paths with `_` for `.`: two paths must not meet in one name."""
-    seen: dict[str, str] = {}
-    for row in rows:
-        name = row.path.replace(".", "_")
-        if name in seen:
-            raise CompileError(
-                Problem(f"{row.path} and {seen[name]} would both be {name} in Keras")
-            )
-        seen[name] = row.path
+def _up(head: UNet, tracer: Tracer, x: Shape, filters: int, like: Shape) -> tuple[list[Row], Shape]:
+    """A tensor at twice its size, cut to that of `like`."""
+    if head.decoder_block == "upsampling":
+        return [], (x[0], *like[1:])
+    rows, x = tracer.call("Up", (x[0], filters), (x,))
+    return rows, (x[0], *like[1:])
 
 
-class _Tracer:
-    """Runs blocks over shapes. A block with the same arguments and inputs is run once."""
-
-    def __init__(self, network: Network):
-        self.rank = network.model.dims
-        self.constants: dict[str, object] = dict(network.constants)
-        self.blocks = {block.name: block for block in network.blocks}
-        self.memo: dict[object, tuple[list[Row], Shape]] = {}
-
-    def call(
-        self, name: str, args: tuple[object, ...], inputs: tuple[Shape, ...]
-    ) -> tuple[list[Row], Shape]:
-        key = (name, args, inputs)
-        if key not in self.memo:
-            block = self.blocks[name]
-            names = dict(zip(block.args, args, strict=True))
-            tensors = dict(zip((tensor for tensor, _ in block.inputs), inputs, strict=True))
-            self.memo[key] = self.run(block, names, tensors)
-        return self.memo[key]
-
-    def run(
-        self, code: Block | Fragment, arguments: Mapping[str, object], tensors: dict[str, Shape]
-    ) -> tuple[list[Row], Shape]:
-        """Rows in the order in which the layers are declared, and the shape that is returned."""
-        names = {**self.constants, **arguments}
-        frame = _Frame(self, {layer.name: layer for layer in code.layers}, names, tensors)
-        for line in code.body:
-            statement, _ = parse_line(line)
-            assert statement.value is not None
-            value = frame.value(statement.value)
-            if isinstance(statement, ast.Return):
-                break
-            tensors[target_of(statement)] = value
-        else:
-            value = tensors["x"]
-        return [row for layer in code.layers for row in frame.rows.get(layer.name, [])], value
+def _unet(
+    head: UNet, tracer: Tracer, pyramid: Sequence[Shape], image: Shape
+) -> tuple[list[Row], list[Shape], Shape]:
+    """Up, join the skip, convolve; the last stage, at full resolution, has no skip."""
+    x = pyramid[-1]
+    skips = [*pyramid[-2::-1], None]
+    gates: list[Row] = []
+    ups: list[Row] = []
+    blocks: list[Row] = []
+    stages = []
+    for i, (filters, skip) in enumerate(zip(head.stage_filters, skips, strict=True)):
+        if skip and isinstance(head, AttentionUNet):
+            rows, _ = tracer.call("AttentionGate", (skip[0], x[0], filters), (skip, x))
+            gates += _below(f"decoder.gates.{i}", rows)
+        rows, x = _up(head, tracer, x, filters, skip or image)
+        ups += _below(f"decoder.ups.{i}", rows)
+        joined = (x[0] + (skip[0] if skip else 0), *x[1:])
+        rows, x = tracer.call("DecoderBlock", (joined[0], filters), (joined,))
+        blocks += _below(f"decoder.blocks.{i}", rows)
+        stages.append(x)
+    return [*gates, *ups, *blocks], stages, x
 
 
-class _Frame:
-    """One run of a body: its layers, names and tensors."""
+def _unet_plus_plus(
+    head: UNet, tracer: Tracer, pyramid: Sequence[Shape], image: Shape
+) -> tuple[list[Row], list[Shape], Shape]:
+    """Row by row from the deepest: a node joins the one below it, upsampled, and all to its left.
 
-    def __init__(
-        self,
-        tracer: _Tracer,
-        layers: dict[str, Layer],
-        names: Mapping[str, object],
-        tensors: dict[str, Shape],
-    ):
-        self.tracer, self.layers, self.names, self.tensors = tracer, layers, names, tensors
-        self.rows: dict[str, list[Row]] = {}
-
-    def value(self, node: ast.expr) -> Shape:
-        match node:
-            case ast.Name(id=name) if name in self.tensors:
-                return self.tensors[name]
-            case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
-                return _broadcast(self.value(left), self.value(right), node)
-            case ast.IfExp(test=ast.Name(id=name), body=body, orelse=orelse):
-                return self.value(body if self.present(self.layers[name]) else orelse)
-            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
-                inputs = tuple(self.value(arg) for arg in args)
-                if name in self.layers:
-                    return self.layer(self.layers[name], inputs)
-                if name in SHAPES:
-                    return SHAPES[name](*inputs)
-        raise CompileError(Problem(f"a block's body cannot say {ast.unparse(node)!r}"))
-
-    def present(self, layer: Layer) -> bool:
-        return not layer.when or bool(evaluate(layer.when, self.names))
-
-    def layer(self, layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
-        x = inputs[0]
-        if not self.present(layer):
-            return x
-        if layer.name in self.rows:
-            raise CompileError(Problem(f"the layer {layer.name!r} runs twice"))
-        if isinstance(layer, AvgPool):
-            stride = evaluate_int(layer.stride, self.names)
-            return (x[0], *(-(-size // stride) for size in x[1:]))
-        if isinstance(layer, Call):
-            args = tuple(evaluate(arg, self.names) for arg in layer.args)
-            rows, output = self.tracer.call(layer.block, args, inputs)
-            prefix = layer.name + "."
-            self.rows[layer.name] = [
-                Row(prefix + r.path, r.kind, r.weights, r.output, r.macs) for r in rows
-            ]
-            return output
-        row = self.row(layer, x)
-        self.rows[layer.name] = [row]
-        return row.output
-
-    def row(self, layer: Conv | Norm | Linear, x: Shape) -> Row:
-        match layer:
-            case Conv():
-                _expect(layer.name, x[0], self.size(layer.cin))
-                groups, cout = self.size(layer.groups), self.size(layer.cout)
-                kernel = self.axes(layer.kernel)
-                sizes = zip(x[1:], kernel, self.axes(layer.stride))
-                output = (cout, *((n + k // 2 * 2 - k) // s + 1 for n, k, s in sizes))
-                shape = (cout, x[0] // groups, *kernel)
-                weights = (("weight", shape), *([("bias", (cout,))] if layer.bias else []))
-                macs = _product(shape) * _product(output[1:])
-                return Row(layer.name, "conv", weights, output, macs)
-            case Norm():
-                _expect(layer.name, x[0], self.size(layer.channels))
-                names = ("weight", "bias", "running_mean", "running_var")
-                weights = tuple((name, (x[0],)) for name in names)
-                return Row(layer.name, f"{layer.kind}_norm", weights, x, 0)
-            case Linear():
-                _expect(layer.name, x[0], self.size(layer.cin))
-                cout = self.size(layer.cout)
-                weights = (("weight", (cout, x[0])), ("bias", (cout,)))
-                return Row(layer.name, "dense", weights, (cout, *x[1:]), cout * _product(x))
-
-    def size(self, dim: Dim) -> int:
-        return evaluate_int(dim, self.names)
-
-    def axes(self, value: Axes) -> Shape:
-        if isinstance(value, tuple):
-            return value
-        return (evaluate_int(value, self.names),) * self.tracer.rank
-
-
-def _product(sizes: Shape) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
-
-
-def _expect(name: str, got: int, wanted: int) -> None:
-    if got != wanted:
-        raise CompileError(Problem(f"the layer {name!r} takes {wanted} channels and gets {got}"))
-
-
-def _broadcast(a: Shape, b: Shape, node: ast.expr) -> Shape:
-    if len(a) == len(b) and all(m == n or 1 in (m, n) for m, n in zip(a, b)):
-        return tuple(max(m, n) for m, n in zip(a, b))
-    raise CompileError(Problem(f"{ast.unparse(node)!r} joins the shapes {a} and {b}"))
-
-
-def _same(x: Shape) -> Shape:
-    return x
-
-
-def _half(x: Shape) -> Shape:
-    return (x[0], *(-(-size // 2) for size in x[1:]))
-
-
-# What each operation of a body does to a shape. The targets say how each is spelled.
-SHAPES: dict[str, Callable[..., Shape]] = {
-    "rescale": _same,
-    "max_pool": _half,
-    "signed_max_pool": _half,
-    "mean": lambda x: (x[0], *(1 for _ in x[1:])),
-    "global_average": lambda x: x[:1],
-    "global_max": lambda x: x[:1],
-    "softmax": _same,
-    "relu": _same,
-    "leaky_relu": _same,
-    "elu": _same,
-    "gelu": _same,
-    "silu": _same,
-    "mish": _same,
-    "hard_swish": _same,
-    "tanh": _same,
-    "sigmoid": _same,
-}
+    In each row the first is the level itself; the stage is its last node. A learned upsampling to
+    the image follows, a plain one is left to the head.
+    """
+    below = [pyramid[-1]]
+    ups: list[Row] = []
+    blocks: list[Row] = []
+    stages = []
+    for r, (filters, skip) in enumerate(zip(head.stage_filters, pyramid[-2::-1], strict=True)):
+        row = [skip]
+        for i, node in enumerate(below):
+            rows, x = _up(head, tracer, node, filters, skip)
+            ups += _below(f"decoder.ups.{r}.{i}", rows)
+            joined = (x[0] + sum(shape[0] for shape in row), *skip[1:])
+            rows, x = tracer.call("DecoderBlock", (joined[0], filters), (joined,))
+            blocks += _below(f"decoder.blocks.{r}.{i}", rows)
+            row.append(x)
+        below = row
+        stages.append(below[-1])
+    x = below[-1]
+    last: list[Row] = []
+    if head.decoder_block == "transpose":
+        rows, x = _up(head, tracer, x, x[0], image)
+        last = _below("decoder.last_up", rows)
+    return [*ups, *blocks, *last], stages, x

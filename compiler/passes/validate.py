@@ -12,8 +12,9 @@ from typing import Any
 from compiler.blocks import ACTIVATIONS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from compiler.catalog import find_encoder
 from compiler.errors import CompileError, Problem, raise_all, suggest
-from compiler.ir import Classifier, Encoder, Features, Model
-from compiler.options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE, RANKS, TARGETS, Option
+from compiler.model import Encoder, Model
+from compiler.options import BY_NAME, DEFAULT_SHAPE, RANKS, TARGETS, Option
+from compiler.passes.heads import resolve_head
 
 BLOCK_KINDS = ("basic", "bottleneck", "bottleneck_vd")
 LARGEST = 2**31 - 1  # beyond it no framework counts
@@ -46,9 +47,16 @@ def resolve(
                 problems += error.problems
     dims, shape = _input(given, problems, rank_is_free="dims" not in given)
     encoder = _with_squeeze_excite(found, given, problems)
-    head = _head(given, dims, problems)
+    head = resolve_head(given, dims, found, problems)
     raise_all(problems)
-    return Model(encoder, head, dims, shape, include_rescaling="include_rescaling" in given)
+    return Model(
+        encoder,
+        head,
+        dims,
+        shape,
+        include_rescaling="include_rescaling" in given,
+        compat=str(given.get("compat", "")),
+    )
 
 
 def validate_target(target: object) -> list[Problem]:
@@ -63,7 +71,7 @@ def parse(option: Option, value: object) -> object:
     match option.kind:
         case "count":
             return _count(option.flag, _number(value))
-        case "shape":
+        case "shape" | "counts":
             items = value.split(",") if isinstance(value, str) else value
             if not isinstance(items, Sequence) or not items:
                 raise CompileError(
@@ -181,31 +189,6 @@ def _with_squeeze_excite(
     elif asked and encoder.se:
         return replace(encoder, se=replace(encoder.se, **asked))
     return encoder
-
-
-def _head(given: dict[str, object], dims: int, problems: list[Problem]) -> Classifier | Features:
-    activation = str(given.get("classifier_activation", "none"))
-    pooling = str(given.get("pooling", "none"))
-    if "features_only" in given:
-        if activation != "none":
-            problems.append(
-                Problem(
-                    f"--classifier-activation {activation} needs the head that --features-only"
-                    " leaves out",
-                    hint="give one of the two",
-                )
-            )
-        return Features(pooling)
-    if pooling != "none":
-        problems.append(
-            Problem(
-                f"--pooling {pooling} is for a network without a head",
-                hint="add --features-only; the classifier averages on its own",
-            )
-        )
-    classes = given.get("num_classes", DEFAULT_CLASSES[dims])
-    assert isinstance(classes, int)
-    return Classifier(classes, activation)
 
 
 def validate_encoder(encoder: Encoder) -> list[Problem]:

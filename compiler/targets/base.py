@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compiler.ir import Block, Call, Fragment, Layer, Shape
-from compiler.lower import RANK_NAMES, Plan, doc_of
+from compiler.lower import RANK_NAMES, DecoderPlan, Plan, doc_of
 
 LINE = 100
 
@@ -26,6 +26,7 @@ class BlockText:
     name: str
     doc: str
     parameters: str
+    inputs: str
     declarations: list[str]
     body: list[str]
 
@@ -47,7 +48,7 @@ class Target:
             "title": plan.title,
             "target": self.title,
             "table": self.table(plan),
-            "notes": textwrap.wrap(" ".join(plan.notes), LINE),
+            "notes": [line for note in plan.notes for line in textwrap.wrap(note, LINE)],
             "class_name": model.class_name,
             "model_name": model.name,
             "rank": model.dims,
@@ -67,6 +68,26 @@ class Target:
             "in_channels": model.in_channels,
             "input_shape": model.input_shape,
             "num_classes": getattr(model.head, "num_classes", None),
+            "decoder_constants": [],
+            **(self.decoder(plan, plan.decoder) if plan.decoder else {}),
+        }
+
+    def decoder(self, plan: Plan, decoder: DecoderPlan) -> dict[str, object]:
+        """The names that the templates of a decoder print."""
+        return {
+            "decoder_constants": [
+                ("DECODER_FILTERS", decoder.filters),
+                *plan.network.decoder_constants,
+            ],
+            "decoder_blocks": [
+                self.writer(plan).block(block) for block in plan.network.decoder_blocks
+            ],
+            "decoder_doc": self.spell_doc(decoder.doc, plan),
+            "decoder_shapes": self.spell_doc(decoder.shapes, plan),
+            "deepest_channels": decoder.deepest_channels,
+            "skips": ", ".join(f'pyramid["{level}"]' for level in decoder.skips),
+            "last_index": len(decoder.skips),
+            "grid": grid(decoder.skips, plan.last_level),
         }
 
     def imports(self, body: str) -> list[str]:
@@ -96,7 +117,8 @@ class Target:
             channels, _, divisor = match.group(1).partition(" ")
             return self.shape(channels, [size + divisor for size in sizes])
 
-        text = re.sub(r"\[(\w+(?: /\w+)?)\]", shape, text)
+        text = re.sub(r"\[(\w+(?: [/*]\w+)?)\]", shape, text)
+        text = re.sub(r"\{(\d)\}", lambda match: "x".join(match.group(1) * len(sizes)), text)
         return re.sub(r"\{(\w+)\}", lambda match: self.block_name(match.group(1)), text)
 
     def table(self, plan: Plan) -> list[str]:
@@ -132,12 +154,13 @@ class Writer:
             name=self.target.block_name(block.name),
             doc=self._doc(block),
             parameters=self.parameters(block),
+            inputs=", ".join(f"{tensor}: Tensor" for tensor, _ in block.inputs),
             declarations=self.declarations(block),
             body=self.body(block),
         )
 
     def fragment(self, fragment: Fragment, prefix: str = "{name}_") -> BlockText:
-        return BlockText("", "", "", self.declarations(fragment), self.body(fragment, prefix))
+        return BlockText("", "", "", "", self.declarations(fragment), self.body(fragment, prefix))
 
     def _doc(self, block: Block) -> str:
         text, shapes = (self.target.spell_doc(part, self.plan) for part in doc_of(block))
@@ -174,6 +197,16 @@ class Writer:
         return self.blocks[layer.block]
 
 
+def grid(skips: Sequence[str], deepest: str) -> list[str]:
+    """UNet++'s triangle of nodes, as its paper draws it but the deepest row last."""
+    lines = []
+    for row in reversed(range(len(skips))):
+        nodes = " - ".join(f"{row}.{i}" for i in range(row + 1))
+        lines.append(f"{skips[row]} - {nodes}")
+        lines.append("    " + "     ".join("/" * (row + 1)))
+    return [*lines, deepest]
+
+
 def docstring(first: str, rest: str = "") -> str:
     """A docstring's text: in one line where it fits, else the rest below the first."""
     line = f"{first} {rest}".rstrip()
@@ -202,3 +235,8 @@ def substitute(source: str, names: Mapping[str, ast.expr]) -> ast.expr:
     result = _Substitute(names).visit(tree)
     assert isinstance(result, ast.expr)
     return result
+
+
+def spell_float(value: float) -> str:
+    """A small power of ten as people write it: 1e-5."""
+    return f"{value:.0e}".replace("e-0", "e-")

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from compiler.expressions import names_in, parse_line, target_of
-from compiler.ir import AvgPool, Block, Call, Conv, Dim, Fragment, Layer, Linear, Norm
-from compiler.lower import Plan
-from compiler.targets.base import Target, Writer, spell, substitute
-
-# Row kind and PyTorch's weight name -> Keras' weight name, and the axes that turn the first into
-# the second (None: the same).
-WEIGHTS = {
-    ("conv", "weight"): ("kernel", "spatial first"),
-    ("conv", "bias"): ("bias", None),
-    ("batch_norm", "weight"): ("gamma", None),
-    ("batch_norm", "bias"): ("beta", None),
-    ("batch_norm", "running_mean"): ("moving_mean", None),
-    ("batch_norm", "running_var"): ("moving_variance", None),
-    ("dense", "weight"): ("kernel", "spatial first"),
-    ("dense", "bias"): ("bias", None),
-}
-
-
-def layer_name(path: str) -> str:
-    """The Keras layer of a ledger path: a dot in a name breaks Keras on its torch backend."""
-    return path.replace(".", "_")
-
-
-def weight_axes(kind: str, weight: str, rank: int) -> tuple[int, ...]:
-    """The transposition of a PyTorch weight of `rank` axes into Keras' order."""
-    if WEIGHTS[kind, weight][1] is None:
-        return tuple(range(rank))
-    return (*range(2, rank), 1, 0)
+from compiler.ir import (
+    Conv,
+)
+from compiler.lower import DecoderPlan, Plan
+from compiler.targets.base import Target
+from compiler.targets.keras_writer import KerasWriter
 
 
 class Keras(Target):
@@ -49,6 +25,7 @@ class Keras(Target):
         "global_average": "layers.GlobalAveragePooling{rank}D()(x)",
         "global_max": "layers.GlobalMaxPooling{rank}D()(x)",
         "softmax": "layers.Activation('softmax')(x)",
+        "upsample": "upsample(x, y)",
         "relu": "layers.ReLU()(x)",
         "leaky_relu": "layers.LeakyReLU(negative_slope=0.01)(x)",
         "elu": "layers.ELU()(x)",
@@ -94,6 +71,31 @@ class Keras(Target):
             "conv_bias": "bias" if any(conv.bias for conv in convs) else "False",
         }
 
+    def decoder(self, plan: Plan, decoder: DecoderPlan) -> dict[str, object]:
+        learned = 'crop(up({x}, {filters}, name=f"{{name}}_{at}"), {like})'
+        up = learned if decoder.learned else "upsample({x}, {like})"
+        gated = 'gated = attention_gate(skip, x, filters, name=f"{name}_gates_{i}")'
+        joined = up.format(x="x", filters="filters", at="ups_{i}", like="skip")
+        last = "DECODER_FILTERS[-1]"
+        return {
+            **super().decoder(plan, decoder),
+            "helpers": ["crop.py.j2"] + ["upsample.py.j2"] * (decoder.gated or not decoder.learned),
+            "gates": [gated] * decoder.gated,
+            "joined": joined,
+            "skip": "gated" if decoder.gated else "skip",
+            "last_joined": up.format(
+                x="x", filters=last, at=f"ups_{len(decoder.skips)}", like="image"
+            ),
+            "node_joined": up.format(x="x", filters="filters", at="ups_{r}_{i}", like="skip"),
+            "last_node": (
+                up.format(x="below[-1]", filters=last, at="last_up", like="image")
+                if decoder.learned
+                else "below[-1]"
+            ),
+            "axis_lines": ", ".join(axis_lines(plan.network.model.dims)),
+            "decoder_inputs": "pyramid" if decoder.ends_at_half else "pyramid, image",
+        }
+
     def shape(self, channels: str, sizes: Sequence[str]) -> str:
         return f"(N, {', '.join(sizes)}, {channels})"
 
@@ -103,172 +105,16 @@ class Keras(Target):
 
 def _convs(plan: Plan) -> Iterator[Conv]:
     network = plan.network
-    layers = [layer for block in network.blocks for layer in block.layers]
+    blocks = (*network.blocks, *network.decoder_blocks)
+    layers = [layer for block in blocks for layer in block.layers]
     for layer in (*layers, *network.stem.layers, *network.head.layers):
         if isinstance(layer, Conv):
             yield layer
 
 
-class KerasWriter(Writer):
-    def kept(self, block: Block) -> tuple[str, ...]:
-        """The arguments that a function needs: Keras reads input channels off the tensor."""
-        used: set[str] = set()
-        for layer in block.layers:
-            used |= {name for value in self._values(layer) for name in names_in(value)}
-            used |= names_in(self._condition(block, layer))
-        return tuple(arg for arg in block.args if arg in used)
-
-    def _values(self, layer: Layer) -> tuple[Dim, ...]:
-        match layer:
-            case Conv():
-                return (layer.cout, _scalar(layer.stride), layer.groups)
-            case Call():
-                callee = self.callee(layer)
-                kept = self.kept(callee)
-                return tuple(v for a, v in zip(callee.args, layer.args, strict=True) if a in kept)
-            case Linear():
-                return (layer.cout,)
-            case AvgPool():
-                return (_scalar(layer.stride),)
-        return ()
-
-    def _condition(self, block: Block, layer: Layer) -> str:
-        """`when`, with the channels of an input read off the tensor."""
-        if not layer.when:
-            return ""
-        channels = {
-            arg: ast.parse(f"{tensor}.shape[-1]", mode="eval").body for tensor, arg in block.inputs
-        }
-        return spell(substitute(layer.when, channels))
-
-    def parameters(self, block: Block) -> str:
-        tensors = [tensor for tensor, _ in block.inputs]
-        return ", ".join([*tensors, *self.kept(block), "*", "name"])
-
-    def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
-        args = [arg for arg in plan.stage_args if arg in self.kept(block)]
-        if not first:
-            args = ["1" if arg == "stride" else arg for arg in args]
-        index = "0" if first else "{i}"
-        name = f'name=f"{{name}}_stages_{{s}}_{index}"'
-        return f"{self.target.block_name(block.name)}({', '.join(['x', *args, name])})"
-
-    def declarations(self, code: Block | Fragment) -> list[str]:
-        return []  # layers are made where they are called
-
-    def body(self, code: Block | Fragment, prefix: str = "{name}_") -> list[str]:
-        self.code, self.prefix = code, prefix
-        return super().body(code)
-
-    def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
-        statement, comment = parse_line(line)
-        assert statement.value is not None
-        target = target_of(statement)
-        optional = self._optional(statement.value, layers)
-        if optional:
-            return self._conditional(target, *optional)
-        if isinstance(statement.value, ast.Call) and isinstance(statement.value.func, ast.Name):
-            several = self.target.statements.get(statement.value.func.id)
-            if several:
-                pad = ((0, 0), *(((1, 1),) * self.rank), (0, 0))
-                return [text.format(rank=self.rank, pad=pad) for text in several]
-        before: list[str] = []
-        value, _ = self._value(statement.value, layers, target or "x", before)
-        code = f"{target} = {spell(value)}" if target else f"return {spell(value)}"
-        return [*before, f"{code}  # {comment}" if comment else code]
-
-    def _optional(
-        self, node: ast.expr, layers: Mapping[str, Layer]
-    ) -> tuple[Layer, ast.expr, ast.expr] | None:
-        """The layer, its input and what stands in for it, where a line runs an optional layer."""
-        match node:
-            case ast.IfExp(body=ast.Call(func=ast.Name(id=name), args=[arg]), orelse=orelse):
-                return layers[name], arg, orelse
-            case ast.Call(func=ast.Name(id=name), args=[arg]):
-                if name in layers and layers[name].when:
-                    return layers[name], arg, arg
-        return None
-
-    def _conditional(self, target: str, layer: Layer, arg: ast.expr, other: ast.expr) -> list[str]:
-        assert isinstance(self.code, Block)
-        called = spell(self._call(layer, [arg]))
-        otherwise = [] if spell(other) == target else [f"{target} = {spell(other)}"]
-        condition = self._condition(self.code, layer)
-        return [*otherwise, f"if {condition}:", f"    {target} = {called}"]
-
-    def _value(
-        self, node: ast.expr, layers: Mapping[str, Layer], target: str, before: list[str]
-    ) -> tuple[ast.expr, bool]:
-        """The expression with at most one named layer in it, and whether it has one.
-
-        The layers inside of it get lines of their own, `before`: in a chain they assign the
-        statement's target, side by side each a variable of its own name.
-        """
-        match node:
-            case ast.Call(func=ast.Name(id=name), args=args):
-                values = [self._operand(arg, layers, target, before, len(args)) for arg in args]
-                if name in layers:
-                    values = [self._own_line(*value, target, before) for value in values]
-                    return self._call(layers[name], [value for value, _ in values]), True
-                named = any(has_layer for _, has_layer in values)
-                return self.op(name, *(value for value, _ in values)), named
-            case ast.BinOp(left=left, op=op, right=right):
-                name = "add" if isinstance(op, ast.Add) else "multiply"
-                values = [self._operand(arg, layers, target, before, 2) for arg in (left, right)]
-                named = any(has_layer for _, has_layer in values)
-                return self.op(name, *(value for value, _ in values)), named
-        return node, False
-
-    def _operand(
-        self,
-        node: ast.expr,
-        layers: Mapping[str, Layer],
-        target: str,
-        before: list[str],
-        siblings: int,
-    ) -> tuple[ast.expr, bool]:
-        if siblings == 1:
-            return self._value(node, layers, target, before)
-        own = next((n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in layers), "")
-        value, has_layer = self._value(node, layers, own, before)
-        return self._own_line(value, has_layer, own, before)
-
-    def _own_line(
-        self, value: ast.expr, has_layer: bool, target: str, before: list[str]
-    ) -> tuple[ast.expr, bool]:
-        if not has_layer:
-            return value, False
-        before.append(f"{target} = {spell(value)}")
-        return ast.Name(target), False
-
-    def _call(self, layer: Layer, inputs: list[ast.expr]) -> ast.expr:
-        """A layer made and called: `conv(x, width, 1, name=...)`."""
-        name = f'{"f" * bool(self.prefix)}"{self.prefix}{layer.name}"'
-        tensors = ", ".join(map(spell, inputs))
-        match layer:
-            case Conv():
-                options = [tensors, str(layer.cout), str(layer.kernel)]
-                if layer.stride != 1:
-                    options.append(f"stride={layer.stride}")
-                if layer.groups != 1:
-                    options.append(f"groups={layer.groups}")
-                if layer.bias:
-                    options.append("bias=True")
-                source = f"conv({', '.join(options)}, name={name})"
-            case Norm():
-                source = f"norm({tensors}, name={name})"
-            case Linear():
-                source = f"layers.Dense({layer.cout}, name={name})({tensors})"
-            case AvgPool():
-                options = [f"2, strides={layer.stride}, padding='same'"]
-                source = f"layers.AveragePooling{self.rank}D({', '.join(options)})({tensors})"
-            case Call():
-                callee = self.callee(layer)
-                args = [str(value) for value in self._values(layer)]
-                function = self.target.block_name(callee.name)
-                source = f"{function}({', '.join([tensors, *args])}, name={name})"
-        return ast.parse(source, mode="eval").body
-
-
-def _scalar(value: object) -> Dim:
-    return value if isinstance(value, int | str) else 1
+def axis_lines(rank: int) -> list[str]:
+    """`like[0, :, 0, 0]` and so on: one line of voxels along each spatial axis."""
+    axes = range(1, rank + 1)
+    return [
+        f"like[{', '.join(':' if i == axis else '0' for i in range(rank + 2))}]" for axis in axes
+    ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from compiler.expressions import parse_line, target_of
-from compiler.ir import AvgPool, Axes, Block, Call, Conv, Fragment, Layer, Linear, Norm
-from compiler.lower import Plan
-from compiler.targets.base import Target, Writer, spell
+from compiler.ir import (
+    Norm,
+)
+from compiler.lower import DecoderPlan, Plan
+from compiler.targets.base import Target
+from compiler.targets.torch_writer import TorchWriter
 
 
 class Torch(Target):
@@ -26,6 +27,7 @@ class Torch(Target):
         "global_average": "x.mean({axes})",
         "global_max": "x.amax({axes})",
         "softmax": "x.softmax(1)",
+        "upsample": "upsample(x, y)",
         "relu": "F.relu(x)",
         "leaky_relu": "F.leaky_relu(x, 0.01)",
         "elu": "F.elu(x)",
@@ -51,8 +53,70 @@ class Torch(Target):
         context = super().context(plan)
         head = self.writer(plan).body(plan.network.head)
         lines = [f'x = self.encoder(x)["{plan.last_level}"]', *head]
+        if plan.decoder:
+            image = ", image" * (not plan.decoder.ends_at_half)
+            lines = [f"x = self.decoder(self.encoder(image){image})", *head]
         lines[-1] = "return" + lines[-1].removeprefix("x =")
         return {**context, "forward": lines}
+
+    def decoder(self, plan: Plan, decoder: DecoderPlan) -> dict[str, object]:
+        context = super().decoder(plan, decoder)
+        skips = f"{decoder.skip_channels}  # {', '.join(decoder.skips)}"
+        kinds = {
+            layer.kind
+            for block in plan.network.decoder_blocks
+            for layer in block.layers
+            if isinstance(layer, Norm)
+        }
+        joined = "filters" if decoder.learned else "channels"
+        blocks = {  # module list, the name of one of them -> how it is made
+            ("gates", "gate"): "AttentionGate(skip_channels, channels, filters)",
+            ("ups", "up"): "Up(channels, filters)",
+            ("blocks", "block"): f"DecoderBlock({joined} + skip_channels, filters)",
+        }
+        if not decoder.gated:
+            del blocks["gates", "gate"]
+        if not decoder.learned:
+            del blocks["ups", "up"]
+        lists = [name for name, _ in blocks]
+        filters = "DECODER_FILTERS[-1]"
+        last = {
+            "ups": f"Up(channels, {filters})",
+            "blocks": f"DecoderBlock({filters if decoder.learned else 'channels'}, {filters})",
+        }
+        up = "crop({up}({x}), {like})" if decoder.learned else "upsample({x}, {like})"
+        return {
+            **context,
+            "decoder_constants": [("SKIP_CHANNELS", skips), *_listed(context["decoder_constants"])],
+            "helpers": ["crop.py.j2"] * decoder.learned
+            + ["upsample.py.j2"] * (decoder.gated or not decoder.learned)
+            + ["layers.py.j2"] * ("layer" in kinds),
+            "module_lists": [(name, made) for (name, _), made in blocks.items()],
+            "last_modules": [(name, last[name]) for name in lists if name in last],
+            "loop_names": ", ".join(name for _, name in blocks),
+            "loop_lists": ", ".join(f"self.{name}" for name in lists),
+            "joined": up.format(up="up", x="x", like="skip"),
+            "skip": "gate(skip, x)" if decoder.gated else "skip",
+            "last_joined": up.format(up="self.ups[-1]", x="x", like="image"),
+            "node_lists": [
+                (name, made.replace("skip_channels", "sum(row)"))
+                for (name, _), made in blocks.items()
+            ],
+            "row_names": ", ".join(lists),
+            "node_names": "(up, block)" if decoder.learned else "block",
+            "node_sources": "zip(ups, blocks)" if decoder.learned else "blocks",
+            "node_joined": up.format(up="up", x="below[i]", like="skip"),
+            "last_up": ["self.last_up = Up(filters, filters)"] * decoder.learned,
+            "last_node": (
+                up.format(up="self.last_up", x="below[-1]", like="image")
+                if decoder.learned
+                else "below[-1]"
+            ),
+            "decoder_inputs": "pyramid: dict[str, Tensor]"
+            + ", image: Tensor" * (not decoder.ends_at_half),
+            "crop_axes": tuple(range(2, 2 + plan.network.model.dims)),
+            "map_shape": self.spell_doc("[C]", plan),
+        }
 
     def shape(self, channels: str, sizes: Sequence[str]) -> str:
         return f"(N, {channels}, {', '.join(sizes)})"
@@ -61,96 +125,6 @@ class Torch(Target):
         return name
 
 
-class TorchWriter(Writer):
-    def parameters(self, block: Block) -> str:
-        return ", ".join(f"{arg}: int" for arg in block.args)
-
-    def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
-        args = plan.stage_args if first else _without_stride(plan.stage_args)
-        before = "channels_before" if first else "channels"
-        return f"{block.name}({', '.join((before, *args))})"
-
-    def declarations(self, code: Block | Fragment) -> list[str]:
-        lines = []
-        for layer in code.layers:
-            declared = f"self.{layer.name} = {self.declare(layer)}"
-            if layer.when:
-                absent = "None" if self._tested(layer, code) else "nn.Identity()"
-                lines.append(f"self.{layer.name} = {absent}")
-                lines.append(f"if {layer.when}:")
-                if isinstance(layer, AvgPool):
-                    lines.append("    # what ceil_mode does, but sizes can be exported")
-                lines.append(f"    {declared}")
-            else:
-                lines.append(declared)
-        return lines
-
-    def _tested(self, layer: Layer, code: Block | Fragment) -> bool:
-        """Whether the body asks if the layer is there."""
-        return any(f" if {layer.name} else " in line for line in code.body)
-
-    def declare(self, layer: Layer) -> str:
-        match layer:
-            case Conv():
-                options = [_args(layer.cin, layer.cout, layer.kernel)]
-                if layer.stride != 1:
-                    options.append(f"stride={layer.stride}")
-                if _padding(layer.kernel):
-                    options.append(f"padding={_padding(layer.kernel)}")
-                if layer.groups != 1:
-                    options.append(f"groups={layer.groups}")
-                if not layer.bias:
-                    options.append("bias=False")
-                return f"nn.Conv{self.rank}d({', '.join(options)})"
-            case Norm():
-                settings = f"eps={_float(layer.eps)}, momentum={layer.momentum}"
-                return f"nn.BatchNorm{self.rank}d({layer.channels}, {settings})"
-            case Linear():
-                return f"nn.Linear({_args(layer.cin, layer.cout)})"
-            case AvgPool():
-                pad = f"nn.ReplicationPad{self.rank}d({(0, 1) * self.rank})"
-                return f"nn.Sequential({pad}, nn.AvgPool{self.rank}d(2, {layer.stride}))"
-            case Call():
-                return f"{layer.block}({_args(*layer.args)})"
-
-    def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
-        statement, comment = parse_line(line)
-        assert statement.value is not None
-        value = spell(self._value(statement.value, layers))
-        target = target_of(statement)
-        code = f"{target} = {value}" if target else f"return {value}"
-        return [f"{code}  # {comment}" if comment else code]
-
-    def _value(self, node: ast.expr, layers: Mapping[str, Layer]) -> ast.expr:
-        match node:
-            case ast.Call(func=ast.Name(id=name), args=args):
-                values = [self._value(arg, layers) for arg in args]
-                if name in layers:
-                    return ast.Call(ast.Name(f"self.{name}"), values, [])
-                return self.op(name, *values)
-            case ast.BinOp(left=left, op=op, right=right):
-                name = "add" if isinstance(op, ast.Add) else "multiply"
-                return self.op(name, self._value(left, layers), self._value(right, layers))
-            case ast.IfExp(test=ast.Name(id=name), body=body, orelse=orelse):
-                test = ast.parse(f"self.{name} is None", mode="eval").body
-                return ast.IfExp(test, self._value(orelse, layers), self._value(body, layers))
-        return node
-
-
-def _args(*values: object) -> str:
-    return ", ".join(map(str, values))
-
-
-def _without_stride(args: Sequence[str]) -> tuple[str, ...]:
-    return tuple("1" if arg == "stride" else arg for arg in args)
-
-
-def _padding(kernel: Axes) -> Axes:
-    if isinstance(kernel, tuple):
-        return tuple(k // 2 for k in kernel) if any(k > 1 for k in kernel) else 0
-    return kernel // 2 if isinstance(kernel, int) else f"{kernel} // 2"
-
-
-def _float(value: float) -> str:
-    """1e-05 as people write it: 1e-5."""
-    return repr(value).replace("e-0", "e-")
+def _listed(value: object) -> list[object]:
+    assert isinstance(value, list)
+    return value

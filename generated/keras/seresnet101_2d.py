@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -98,5 +99,5 @@ def SEResNet101(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target keras --dims 2
-# spec sha256:921c31bb9197c297aa8801d78ffc3258ca3203ea9c50b95abe8241572d895464
-# body sha256:24f079963172f5155d4d5c4f535bd0d584eb1ba3135e9a83743c9ea4e8b83a00
+# spec sha256:1eaee10842435a94a40ab2928c06d80b422460696814e62c6d44c0628ddf68f4
+# body sha256:fc4a110d25f9757f7e5276f7a05e48974c7d7f78f1d2ae5a4bd3a775348d4ba8

@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -98,5 +99,5 @@ def SEResNet101(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target keras --dims 3
-# spec sha256:85f1f5c7be2a0c5bf9868b9b16b03e14b98fa6d61c2e919107153033011cb79c
-# body sha256:3879d639082c8940fa415c9dc46fdc6c3db6f92d62bb46801b63e2922524ecc9
+# spec sha256:7038d6e5c502fc85a206b1d5751e53f11adc31b32f4e39f423dd993d63b2a4d9
+# body sha256:3e37e49bc786d49f8f5ca4c692bfc7aa952982b13bd58922408385a67f90d111

@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -97,5 +98,5 @@ def SEResNet101v2(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target keras --dims 2
-# spec sha256:d3764bcec684948f41950e763acddf3e248eba4b851b8bb6d2f915246bda29b7
-# body sha256:80d07df039e1eda66efbebaf8d2dcc59a2b690d9f92ab30c91ede605514ba649
+# spec sha256:8e7a00fcbb52e2ae03078d54ca71bcd9ac387f3af79c9dab7a93119527b6e77b
+# body sha256:88788589e970b37b262ec665a9482b82cf7ac82bd373350ae824ea8efd770d53

@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -97,5 +98,5 @@ def SEResNet101v2(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target keras --dims 3
-# spec sha256:1e6cc4c87088dfab927958282162b54adcc76fd9342bdc76d1bb630ef74e9e8d
-# body sha256:7efa9f924fda8b860885e9548c34b0dcc75f77ad3d657f0db5429d5ded4d6c33
+# spec sha256:872a7d7a278dc8e2670820ea048a8e5888e029a46733758ffd736d55cc732795
+# body sha256:6986c926818d4dc221e9decefd259f343af5f0aaea193d131a95609c4067b5fd

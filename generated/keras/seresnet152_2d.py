@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -98,5 +99,5 @@ def SEResNet152(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target keras --dims 2
-# spec sha256:17ccbae8a86965aec99e7008a2cbf86635c0dcadc5533dda74f083f9f1a5f0f4
-# body sha256:9580bd2e28a247e25829e7a7e37c8c0d44ab288727da6fa847ec352097dc16c4
+# spec sha256:039c82ebbe0a51694705cb469fe55e1138f2556ec77bee3afbfe13372ea00b58
+# body sha256:2d861aeeb2305bbef9ab9237e76de30e6685f0e9301d4060fb8c32e226489f23

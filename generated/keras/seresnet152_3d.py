@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -98,5 +99,5 @@ def SEResNet152(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target keras --dims 3
-# spec sha256:8235776714f5eecef5878c8f42ff8f1203aee64673446c2354696632b867fed9
-# body sha256:a68797bcdd0ae9e0fd3a8a6b25bb5ce68ae9dfb225dc4346c9cb25c150fa8b68
+# spec sha256:3c0f33d1510c0368b61fd27f254be1566490067ad7f27aa2e0bf6eb01918fbc3
+# body sha256:feac40a792af9190eefe622d2730f6d9420f01def80042e3c433e906023dcf57

@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -97,5 +98,5 @@ def SEResNet152v2(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target keras --dims 2
-# spec sha256:08189890e78a14a398586b9efadc48934e8b47608f0bc6e25353421bc6fd1b74
-# body sha256:0b5eacb4a393ec9816ae686a7e1a74e305bc62e748667cf1ed3b6b6b7af3037d
+# spec sha256:cd22c1ee3adc94c0074f4c0fa594c3f71be1a21f3d4fff677e84cddb83c191bb
+# body sha256:dcf203dbdb15ac0ba6d1e63974b3994fbb66a8f7e64128eda607f51643ea403f

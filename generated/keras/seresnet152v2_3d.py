@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -97,5 +98,5 @@ def SEResNet152v2(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target keras --dims 3
-# spec sha256:0e32b839f9bf395a8bb2bf7f5d9b938b061b3e23c5ccc85d034d57cbe20757fc
-# body sha256:4c68121ad893b5b3448abd05e83ad583930089473d34ed00845b7cc87911b920
+# spec sha256:b158013cf4fd3bab920212a6254a3a9ea93856a1463111a97c3082c17b29f0f3
+# body sha256:14813ddaeeb3c5f970af3247a3e0591830f8dc1fd37312b5ae74591a6a567f54

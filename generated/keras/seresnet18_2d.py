@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -96,5 +97,5 @@ def SEResNet18(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target keras --dims 2
-# spec sha256:d5b7bab02aec5128c86c0dbf75d436f44705e24aff1355cc98a7c9d416b12d9a
-# body sha256:c8e32cd8b09271314871b7c2111612668beadb08166e9ed987ff83687d785a54
+# spec sha256:7f4611f941987270aab80370183a42ee71e7f16982c275e50e848c4ef1a0077c
+# body sha256:d33cc38b505b9fbd0cf16e60aef7a1b49a069b84ef03ef9f82984aacf13061df

@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -96,5 +97,5 @@ def SEResNet18(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target keras --dims 3
-# spec sha256:b137c4d19102baf692b81645430dade3a8ee11a91fcf6786ba113cc8e9998941
-# body sha256:b1da90908a5a1a509e43f968cb85b1b85f47c36af028c4e3834d5924a96e00c5
+# spec sha256:656c5a0acb6d6676232fc854ee84982bc53982a7390bb1f6af12c6e177f20b63
+# body sha256:1931df18accdd7449d7d75b86a2eb94e503d5c61fd2bad732d1512770adaa6e2

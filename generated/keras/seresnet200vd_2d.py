@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -107,5 +108,5 @@ def SEResNet200vd(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target keras --dims 2
-# spec sha256:fb8efdd93664e52ada7d8a557dd799e8811076710984e1a8b60420e19a4cba30
-# body sha256:d0037824949d5539301b5ea13badd317d64c9dbe6cc437a70dda73307d5b416b
+# spec sha256:6828b004014b482d22aec55cfec9108a5ccbcda46615a3f40e3fb8c9aa4f509d
+# body sha256:3679c1d2f6a2c248c63bd878921fb6b92bf15364114d5a0ab3729c4f27cde7a4

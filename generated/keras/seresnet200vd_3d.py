@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -107,5 +108,5 @@ def SEResNet200vd(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target keras --dims 3
-# spec sha256:be39e8329939dc166a5684497d7245de3797d23a8252b3dc0ffbe190d652822b
-# body sha256:581c4fec00a81b3d12f7144a3a5be79a630ed6a83f6bb64a0d651f13e17e4944
+# spec sha256:7b202516c1264a2430f83dd2c3a0ebf1b1c933a1d54c4f9f231b82440a5f715e
+# body sha256:bdb2931fe40d6040ce29a31b9852296b77f3ea0b752b5a44ea838dc2ccb57561

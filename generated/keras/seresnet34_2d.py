@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -96,5 +97,5 @@ def SEResNet34(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target keras --dims 2
-# spec sha256:843379c151dc476fbbca51ee5076292c80241d4c66a5863ccfdbf931ad716dc0
-# body sha256:94529d2478d59a64e4d738f02fd334d0854273ceef330ba33c4a3b7847c85f0c
+# spec sha256:5c196e38edf4e912d6b20688732a4ab6e7dc8c3b57f121f5ac11720d409d3f7b
+# body sha256:596926aed03aaf042d50b83695080312b4511f8fc17477f8750202189d0b227a

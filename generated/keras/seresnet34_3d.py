@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -96,5 +97,5 @@ def SEResNet34(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target keras --dims 3
-# spec sha256:84c1cb77312ea5aa158549c686af302d0abccc9c6ab5f03abfe6d43bf938a318
-# body sha256:c1c74f999367992cac145e9dbf7bf9f45cc8214fdbdc1a053d39fbe60c8683a7
+# spec sha256:f29aa31accec2a095776e4cd6534d1f2a2e7ee3bb8f821926d0608f7c7a2f8b5
+# body sha256:4f563a9787242189636fb06d18a48bf3f114a57b958390fd48c50648ab9c679d

@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -98,5 +99,5 @@ def SEResNet50(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target keras --dims 2
-# spec sha256:c52ffb02c54425311b23947bfcd6041a494d4546b80e476951d5b9dff3b9a29e
-# body sha256:8934de9b2ab013bc7f42b50fec8c3243e6911c8e8888398af8e42ecd7f46f801
+# spec sha256:260aeb16f7c2ec8968d2b60035c5333a818838a606ecf34cb5d06cee263e30e1
+# body sha256:5b5bbce0dd0433e3045c91def643dada269c0d41661d1659a656e2ae2871a3aa

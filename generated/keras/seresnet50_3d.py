@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -98,5 +99,5 @@ def SEResNet50(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target keras --dims 3
-# spec sha256:400cee90ff9c8ad77d5f948d14b504055b69eba74a80480c51846c13daf8623b
-# body sha256:3dd0762707b06155094b8b89f7affc700caffafe6c2dd4a5c6f7481e102a9aaf
+# spec sha256:930709a7ee136ec7e4799212b8e14aeb97f5cf15135f2f62cc083248a1de0e87
+# body sha256:e0a663b5c3c221674d4036ef316b9c90dd7890616eb3b186a1ab7cedba3a7a49

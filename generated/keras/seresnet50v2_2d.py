@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -97,5 +98,5 @@ def SEResNet50v2(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target keras --dims 2
-# spec sha256:5ea378f3df0ea1b795b67e5deb279f4092bcab5a3a4f9aaa67fc238dadc99fe8
-# body sha256:bf1d717e1c1b52934dac25a3545cb0f68fec5af2746d3d4385a8bb06569ce093
+# spec sha256:80a60329d635395accc38114545cfd6c77f5d723084b212f2a5d8b874687a5e1
+# body sha256:ab5bb59ab04147e2c6af4f9b88c5b88634ef12ba22f69491af5dba5dce51647c

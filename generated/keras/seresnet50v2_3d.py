@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -97,5 +98,5 @@ def SEResNet50v2(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target keras --dims 3
-# spec sha256:d26e1b7cae29a925bfa78526e67e824ae456b31148ee231493306417ad316392
-# body sha256:e870029202f18b084172a8c5c6964e1714f10b4a44bc5628ab3d2445a07e0b6f
+# spec sha256:abe33445f5d58de4cf8cfb69693a28a8bd743a47a4139f71e7a966fff013cd7b
+# body sha256:b7299ce5637da93fcab12b9eed7202ad00b68f239a4deafd15ee7b954e5b543b

@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -107,5 +108,5 @@ def SEResNet50vd(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target keras --dims 2
-# spec sha256:97a05be6f8d9523c519ec02153dd579c35e7cca416484affc9d750e8abb155b9
-# body sha256:7ca92f29e250619134a313fc9232d7cbcb155dcc0d6b8a4270dbd2c82437d769
+# spec sha256:d045eb3198fa6e383eac31974af88a0ceceaeca98eaff1f3d6c2f9fb0562e013
+# body sha256:106ddc1713347c7d8c3ed4846a9694984952ebf3f55a1d7365ff0e2eaadd8078

@@ -43,7 +43,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -107,5 +108,5 @@ def SEResNet50vd(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target keras --dims 3
-# spec sha256:dd96b367a84ba98b3f99d14ed7001faa2def3740e4652ee226ba82e75cd3d6ca
-# body sha256:8ab8e1922274a39a6a6013074284e569bc92814d3691f58573e930cafef7925a
+# spec sha256:d5948f20d60f28c16faf09364b39b2c56f52653bdcc436af6d4b8c71563f1be7
+# body sha256:3b0f63d5d66a5ccec5fcfcdb8f9bb1c0ed68ca9e70fed18e97e06a421db3e7ae

@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -99,5 +100,5 @@ def SEResNeXt101(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target keras --dims 2
-# spec sha256:2e45326e716ac4acced545a1c46da9db896b790d8c4a89996324e25d7f79ee70
-# body sha256:90acdc9e177571b63068cf46e70ed26a05f5db4e4def3eeb3f6e3509955cfa06
+# spec sha256:0372e1f1d3a0437079a9964e71473b82a5c8f0b5ce79fad913b60ecee47e473e
+# body sha256:3661d30f2232650487569157e2df9829f2368e5bcc85d8550007add1db0ee99e

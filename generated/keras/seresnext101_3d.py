@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -99,5 +100,5 @@ def SEResNeXt101(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target keras --dims 3
-# spec sha256:95c19a2bba54f35ed45479228890eddc46355a5a397183a56fb0225a6d845dba
-# body sha256:1484390913a96acab7f000a7cdf2eb88967b4d2a2c34b79217bfde4cf02bee95
+# spec sha256:036f28e56328c48d891baa000fe82af4c81af534a46c6971fd79a30719cadc66
+# body sha256:f5202369201f4cee15c9a3303d6e226ab870e3849affa97d7f0f1e5ca22f555b

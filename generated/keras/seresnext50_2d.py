@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -99,5 +100,5 @@ def SEResNeXt50(input_shape=(224, 224, 3), num_classes=1000):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2
-# spec sha256:3c91bf005c52aa1b1548319399b9c0d5e254042437d22c0b87fb88a76b5fdc65
-# body sha256:cba3badc2f6b4150780d14dbbd556c428ad077c1cc831f17403cda2e7d4afe42
+# spec sha256:5212135e0844956c689a24bf49929f87ec5befbb0a7f0b392236e1d55627ffce
+# body sha256:4e3a34f55571b79bfc32cfd79cf266f276b328207b2c115b34480cb4957f6589

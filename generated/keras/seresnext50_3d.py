@@ -44,7 +44,8 @@ def squeeze_excite(x, channels, *, name):
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
@@ -99,5 +100,5 @@ def SEResNeXt50(input_shape=(96, 96, 96, 4), num_classes=3):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3
-# spec sha256:b67589486212bb02035dfa8fdf407b9e8fe67a34cd56b3a1c40d8ef34ffb7e67
-# body sha256:3bfb57ea9a60c8d9c5315618e27df141e5425234a54444e4034e9bf7521963e6
+# spec sha256:fc8aab24a033b55e7896d349e0d37cb161adddbee1cd8bab99d16845c41f32b3
+# body sha256:45f0dfa16c6d8cf4d76ec3de0a2deffa10549d9160c892db6a02a1fe8422339d

@@ -116,5 +116,5 @@ class SEResNet101v2(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target torch --dims 2
-# spec sha256:d3764bcec684948f41950e763acddf3e248eba4b851b8bb6d2f915246bda29b7
+# spec sha256:8e7a00fcbb52e2ae03078d54ca71bcd9ac387f3af79c9dab7a93119527b6e77b
 # body sha256:7d6e4ebe96a6c263cd8a21a7ccfe5d4281dcbe2896853aed3ac9d42f210f15cb

@@ -116,5 +116,5 @@ class SEResNet101v2(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target torch --dims 3
-# spec sha256:1e6cc4c87088dfab927958282162b54adcc76fd9342bdc76d1bb630ef74e9e8d
+# spec sha256:872a7d7a278dc8e2670820ea048a8e5888e029a46733758ffd736d55cc732795
 # body sha256:6f57efc4c8eae58b9fe6c1290d726b5acb74e91ccc882100b6847b5c5a41a462

@@ -116,5 +116,5 @@ class SEResNet152v2(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target torch --dims 2
-# spec sha256:08189890e78a14a398586b9efadc48934e8b47608f0bc6e25353421bc6fd1b74
+# spec sha256:cd22c1ee3adc94c0074f4c0fa594c3f71be1a21f3d4fff677e84cddb83c191bb
 # body sha256:c4edb81e23a918c81e484ed0daa48d6a66080cd9829dee53865120597c9556fa

@@ -116,5 +116,5 @@ class SEResNet152v2(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target torch --dims 3
-# spec sha256:0e32b839f9bf395a8bb2bf7f5d9b938b061b3e23c5ccc85d034d57cbe20757fc
+# spec sha256:b158013cf4fd3bab920212a6254a3a9ea93856a1463111a97c3082c17b29f0f3
 # body sha256:4b24117050e4889e052f8892ad772ea87eb860fcda941d8bc356d4c899206f47

@@ -119,5 +119,5 @@ class SEResNet18(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target torch --dims 2
-# spec sha256:d5b7bab02aec5128c86c0dbf75d436f44705e24aff1355cc98a7c9d416b12d9a
+# spec sha256:7f4611f941987270aab80370183a42ee71e7f16982c275e50e848c4ef1a0077c
 # body sha256:6cddee1496f2a8502fa3cb934bc156f9f9f7a426c6914be15f81601c317640bf

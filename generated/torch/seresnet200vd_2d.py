@@ -136,5 +136,5 @@ class SEResNet200vd(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 2
-# spec sha256:fb8efdd93664e52ada7d8a557dd799e8811076710984e1a8b60420e19a4cba30
+# spec sha256:6828b004014b482d22aec55cfec9108a5ccbcda46615a3f40e3fb8c9aa4f509d
 # body sha256:7773afa7aaa10ef58ed9caf35c8b776c78a93b0067f2f07b7968d8ef1049485d

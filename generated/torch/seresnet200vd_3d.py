@@ -138,5 +138,5 @@ class SEResNet200vd(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 3
-# spec sha256:be39e8329939dc166a5684497d7245de3797d23a8252b3dc0ffbe190d652822b
+# spec sha256:7b202516c1264a2430f83dd2c3a0ebf1b1c933a1d54c4f9f231b82440a5f715e
 # body sha256:7d1d98d0de4511069a1b65da812f37ba830bb3022babcbf210123bd86b7761e8

@@ -119,5 +119,5 @@ class SEResNet34(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target torch --dims 2
-# spec sha256:843379c151dc476fbbca51ee5076292c80241d4c66a5863ccfdbf931ad716dc0
+# spec sha256:5c196e38edf4e912d6b20688732a4ab6e7dc8c3b57f121f5ac11720d409d3f7b
 # body sha256:e6b67dcaf3b813824832e9f4c00b8133099a9ac925499c945a9120e535684fa4

@@ -122,5 +122,5 @@ class SEResNet50(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target torch --dims 2
-# spec sha256:c52ffb02c54425311b23947bfcd6041a494d4546b80e476951d5b9dff3b9a29e
+# spec sha256:260aeb16f7c2ec8968d2b60035c5333a818838a606ecf34cb5d06cee263e30e1
 # body sha256:635d865e6c42779c939c77d71446c5fcde9ab1135b15caa69dff7edf351c8c2c

@@ -136,5 +136,5 @@ class SEResNet50vd(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 2
-# spec sha256:97a05be6f8d9523c519ec02153dd579c35e7cca416484affc9d750e8abb155b9
+# spec sha256:d045eb3198fa6e383eac31974af88a0ceceaeca98eaff1f3d6c2f9fb0562e013
 # body sha256:11f04d28ca9cf6f99ab283fdd1fc4289903af00bc550263799b9c74542cea719

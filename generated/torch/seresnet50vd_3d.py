@@ -138,5 +138,5 @@ class SEResNet50vd(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 3
-# spec sha256:dd96b367a84ba98b3f99d14ed7001faa2def3740e4652ee226ba82e75cd3d6ca
+# spec sha256:d5948f20d60f28c16faf09364b39b2c56f52653bdcc436af6d4b8c71563f1be7
 # body sha256:76c7fd58a3763cd08cbc0ac4263b7d1473f77585ce891cd4c1afea659d9e0922

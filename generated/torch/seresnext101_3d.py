@@ -123,5 +123,5 @@ class SEResNeXt101(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target torch --dims 3
-# spec sha256:95c19a2bba54f35ed45479228890eddc46355a5a397183a56fb0225a6d845dba
+# spec sha256:036f28e56328c48d891baa000fe82af4c81af534a46c6971fd79a30719cadc66
 # body sha256:6145059c50eb810783648e258705c974f0dc76fdb93261503b80a97213ffd0ba

@@ -123,5 +123,5 @@ class SEResNeXt50(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2
-# spec sha256:3c91bf005c52aa1b1548319399b9c0d5e254042437d22c0b87fb88a76b5fdc65
+# spec sha256:5212135e0844956c689a24bf49929f87ec5befbb0a7f0b392236e1d55627ffce
 # body sha256:d3cf5dc7b06c4d884750c83b85ec2ba5cb4ff18cc9549ec25a4be30edf5e7038

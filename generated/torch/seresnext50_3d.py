@@ -123,5 +123,5 @@ class SEResNeXt50(nn.Module):
 # ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3
-# spec sha256:b67589486212bb02035dfa8fdf407b9e8fe67a34cd56b3a1c40d8ef34ffb7e67
+# spec sha256:fc8aab24a033b55e7896d349e0d37cb161adddbee1cd8bab99d16845c41f32b3
 # body sha256:41bb76e68eafd556ee49996dc4bdf27b09cc125d696114afb07c52066d71ce2d

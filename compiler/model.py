@@ -1,0 +1,223 @@
+"""The vocabulary of networks: frozen descriptions of encoders, heads and models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeAlias
+
+from compiler.ir import Axes, Block, Fragment, Shape
+
+
+@dataclass(frozen=True)
+class SqueezeExcite:
+    """Channel gate: squeezed to max(1, channels // ratio)."""
+
+    ratio: int = 16
+    activation: str = "relu"
+
+
+@dataclass(frozen=True)
+class Stem:
+    """Convolutions in front of the stages, the first with stride 2."""
+
+    filters: tuple[int, ...] = (64,)
+    kernels: tuple[int, ...] = (7,)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`depth` blocks; the first has the stride. `width` is that of the 3x3 convolutions."""
+
+    depth: int
+    width: int
+    channels: int
+    stride: Axes
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A residual encoder as its paper's table gives it.
+
+    `block` is `basic`, `bottleneck` or `bottleneck_vd`. Level P1 is the stem's output, P(i + 2)
+    that of stage i. `custom` encoders are not in the catalog.
+    """
+
+    name: str
+    class_name: str
+    title: str
+    family: str
+    block: str
+    depths: tuple[int, ...]
+    filters: tuple[int, ...] = (64, 128, 256, 512)
+    strides: tuple[int, ...] = (1, 2, 2, 2)
+    stem: Stem = Stem()
+    pre_activation: bool = False
+    groups: int = 1
+    width_per_group: int = 64
+    se: SqueezeExcite | None = None
+    custom: bool = False
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a block over its filters (ResNet, Table 1)."""
+        return 1 if self.block == "basic" else 4
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stage table, widths as in ResNeXt, Table 1."""
+        rows = zip(self.depths, self.filters, self.strides, strict=True)
+        return tuple(
+            Stage(
+                depth=depth,
+                width=int(filters * self.width_per_group / 64) * self.groups,
+                channels=filters * self.expansion,
+                stride=stride,
+            )
+            for depth, filters, stride in rows
+        )
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the pyramid levels: P1, P2, ..."""
+        return tuple(f"P{i + 1}" for i in range(len(self.depths) + 1))
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Global average pool and a dense layer. `activation` is `none`, `sigmoid` or `softmax`."""
+
+    num_classes: int
+    activation: str = "none"
+
+
+@dataclass(frozen=True)
+class Features:
+    """The last level, as it is or pooled over space. `pooling` is `none`, `avg` or `max`."""
+
+    pooling: str = "none"
+
+
+@dataclass(frozen=True)
+class UNet:
+    """U-shaped decoder over P1..Pd (UNet, Fig. 1).
+
+    `decoder_filters` are those of the stages, deepest first; the model's encoder has no stage below
+    `depth`. `decoder_block` is `upsampling` or `transpose`. With `by_level` false, UNet++ counts
+    its widths from the top row down, as the reference library does.
+    """
+
+    num_classes: int
+    activation: str = "none"
+    depth: int = 5
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
+    decoder_block: str = "upsampling"
+    decoder_normalization: str = "batch"
+    decoder_activation: str = "relu"
+    by_level: bool = True
+
+    name: ClassVar[str] = "unet"
+    title: ClassVar[str] = "UNet"
+
+    @property
+    def stage_filters(self) -> tuple[int, ...]:
+        """Filters of each decoder stage that there is, deepest first."""
+        return self.decoder_filters[: self.depth]
+
+
+@dataclass(frozen=True)
+class AttentionUNet(UNet):
+    """UNet with gated skips (Attention U-Net, Fig. 1)."""
+
+    name: ClassVar[str] = "attention_unet"
+    title: ClassVar[str] = "AttentionUNet"
+
+
+@dataclass(frozen=True)
+class UNetPlusPlus(UNet):
+    """Nested skips: a triangle of nodes, row by row (UNet++, Fig. 1a)."""
+
+    name: ClassVar[str] = "unet_plus_plus"
+    title: ClassVar[str] = "UNetPlusPlus"
+
+    @property
+    def stage_filters(self) -> tuple[int, ...]:
+        """Filters of each row of nodes, deepest first. The full resolution has no node."""
+        rows = self.decoder_filters[: self.depth - 1]
+        return rows if self.by_level else rows[::-1]
+
+
+Segmentor: TypeAlias = UNet
+Head: TypeAlias = Classifier | Features | Segmentor
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network, wholly resolved. `input_shape` is channels last, without the batch axis.
+
+    `compat` names the library whose behaviour it keeps where ours is another; "" for ours.
+    """
+
+    encoder: Encoder
+    head: Head
+    dims: int
+    input_shape: tuple[int, ...]
+    include_rescaling: bool = False
+    compat: str = ""
+
+    @property
+    def trunk(self) -> Encoder:
+        """The encoder as far as the head uses it: what is deeper is not emitted."""
+        if not isinstance(self.head, Segmentor):
+            return self.encoder
+        used = slice(self.head.depth - 1)
+        encoder = self.encoder
+        return replace(
+            encoder,
+            depths=encoder.depths[used],
+            filters=encoder.filters[used],
+            strides=encoder.strides[used],
+        )
+
+    @property
+    def in_channels(self) -> int:
+        return self.input_shape[-1]
+
+    @property
+    def image(self) -> Shape:
+        """The input as the passes see it: channels, then sizes."""
+        return (self.in_channels, *self.input_shape[:-1])
+
+    @property
+    def name(self) -> str:
+        """`seresnext50`, `seresnext50_unet`."""
+        name = self.encoder.name
+        return f"{name}_{self.head.name}" if isinstance(self.head, Segmentor) else name
+
+    @property
+    def class_name(self) -> str:
+        """`SEResNeXt50`, `SEResNeXt50UNet`."""
+        name = self.encoder.class_name
+        return name + self.head.title if isinstance(self.head, Segmentor) else name
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model with every choice written into its blocks: what the later passes read.
+
+    `blocks` stand in the order of definition, each after those it calls; the last is the residual
+    block of the stages. `constants` are the file's named numbers. A segmentor's decoder has its
+    own; how its blocks are wired is the trace's and the templates' to say.
+    """
+
+    model: Model
+    constants: tuple[tuple[str, int], ...]
+    blocks: tuple[Block, ...]
+    stem: Fragment
+    pool: str
+    head: Fragment
+    decoder_constants: tuple[tuple[str, int], ...] = ()
+    decoder_blocks: tuple[Block, ...] = ()
+
+    @property
+    def residual(self) -> Block:
+        return self.blocks[-1]

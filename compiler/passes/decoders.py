@@ -1,0 +1,69 @@
+"""The decoder's part of `specialize`: its blocks, with norm and activation written into them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from compiler.blocks import ATTENTION_GATE, DECODER_BLOCK, LEAN_DECODER_BLOCK, UP
+from compiler.ir import Block, Conv, Fragment, Layer, Norm
+from compiler.model import AttentionUNet, UNet, UNetPlusPlus
+
+
+def decoder_constants(head: UNet) -> tuple[tuple[str, int], ...]:
+    """Named numbers of the decoder. Groups divide the filters of every stage."""
+    if head.decoder_normalization != "group":
+        return ()
+    return (("NORM_GROUPS", math.gcd(8, *head.stage_filters)),)
+
+
+def decoder_blocks(head: UNet) -> tuple[Block, ...]:
+    """The classes of a decoder, in the order of definition."""
+    gates = (ATTENTION_GATE,) if isinstance(head, AttentionUNet) else ()
+    learned = head.decoder_block == "transpose"
+    blocks = (UP, LEAN_DECODER_BLOCK) if learned else (DECODER_BLOCK,)
+    if isinstance(head, UNetPlusPlus):
+        last = blocks[-1]
+        node = replace(last, doc=f"One node of the grid: {last.doc[0].lower()}{last.doc[1:]}")
+        blocks = (*blocks[:-1], node)
+    return (*gates, *(with_norm(with_activation(block, head), head) for block in blocks))
+
+
+def with_activation(block: Block, head: UNet) -> Block:
+    """The block with the decoder's activation for ReLU."""
+    body = tuple(line.replace("relu(", f"{head.decoder_activation}(") for line in block.body)
+    return replace(block, body=body)
+
+
+def with_norm(block: Block, head: UNet) -> Block:
+    """The block with the decoder's norm for batch norm; without one, convolutions have a bias."""
+    kind = head.decoder_normalization
+    layers, body = block.layers, block.body
+    for layer in block.layers:
+        if isinstance(layer, Norm):
+            name = layer.name if kind == "batch" else layer.name.replace("bn", "norm")
+            call = "(" if kind == "none" else f"{name}("
+            body = tuple(line.replace(f"{layer.name}(", call) for line in body)
+            groups = "NORM_GROUPS" if kind == "group" else 1
+            changed = replace(layer, name=name, kind=kind, groups=groups)
+            layers = tuple(changed if other is layer else other for other in layers)
+    if kind == "none":
+        layers = tuple(_with_bias(layer) for layer in layers if not isinstance(layer, Norm))
+    return replace(block, layers=layers, body=body)
+
+
+def _with_bias(layer: Layer) -> Layer:
+    return replace(layer, bias=True) if isinstance(layer, Conv) else layer
+
+
+def segmentor_head(head: UNet) -> Fragment:
+    """The 1x1 convolution to the classes, and what follows it; `x` is the decoder's output.
+
+    UNet++ ends at half the image's size. Nearest upsampling and a 1x1 convolution commute, so the
+    head comes first where nothing learned stands between the two.
+    """
+    layer = Conv("head", head.stage_filters[-1], "num_classes", 1, bias=True)
+    body = ["x = head(x)" if head.activation == "none" else f"x = {head.activation}(head(x))"]
+    if isinstance(head, UNetPlusPlus) and head.decoder_block == "upsampling":
+        body.append("x = upsample(x, image)  # as good as the head after it, for less work")
+    return Fragment((layer,), tuple(body))

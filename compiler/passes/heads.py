@@ -1,0 +1,150 @@
+"""The head's part of `validate`: classifier, features or segmentor, and the options each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.errors import Problem
+from compiler.model import (
+    AttentionUNet,
+    Classifier,
+    Encoder,
+    Features,
+    Head,
+    Segmentor,
+    UNet,
+    UNetPlusPlus,
+)
+from compiler.options import BY_NAME, DEFAULT_CLASSES, OPTIONS
+
+SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {
+    head.name: head for head in (UNet, UNetPlusPlus, AttentionUNet)
+}
+# Option -> field of a segmentor. The fields' defaults are the options'.
+FIELDS = {
+    "encoder_depth": "depth",
+    "decoder_filters": "decoder_filters",
+    "decoder_block": "decoder_block",
+    "decoder_normalization": "decoder_normalization",
+    "decoder_activation": "decoder_activation",
+}
+
+
+def resolve_head(
+    given: Mapping[str, object], dims: int, encoder: Encoder | None, problems: list[Problem]
+) -> Head:
+    """The head that the options describe, with every problem of theirs noted."""
+    activation = str(given.get("classifier_activation", "none"))
+    pooling = str(given.get("pooling", "none"))
+    segmentor = given.get("segmentor")
+    problems += _not_taken(given, segmentor)
+    if "features_only" in given:
+        if segmentor:
+            problems.append(
+                Problem(
+                    f"--features-only leaves out the decoder that --segmentor {segmentor} asks for",
+                    hint="give one of the two; a segmentor has its pyramid too",
+                )
+            )
+        if activation != "none":
+            problems.append(
+                Problem(
+                    f"--classifier-activation {activation} needs the head that --features-only"
+                    " leaves out",
+                    hint="give one of the two",
+                )
+            )
+        return Features(pooling)
+    if pooling != "none":
+        problems.append(
+            Problem(
+                f"--pooling {pooling} is for a network without a head",
+                hint="add --features-only; the classifier averages on its own",
+            )
+        )
+    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES[dims])
+    assert isinstance(classes, int)
+    if isinstance(segmentor, str):
+        return _segmentor(segmentor, classes, activation, given, encoder, problems)
+    return Classifier(classes, activation)
+
+
+def _not_taken(given: Mapping[str, object], segmentor: object) -> list[Problem]:
+    """Options of one segmentor that were given to another, or to none."""
+    problems = []
+    for name in given:
+        takers = BY_NAME[name].of
+        if not takers or segmentor in takers:
+            continue
+        flag = BY_NAME[name].flag
+        if segmentor is None:
+            hint = f"add --segmentor {' or '.join(takers)}"
+            problems.append(Problem(f"{flag} is an option of segmentors", hint=hint))
+        else:
+            taken = ", ".join(o.flag for o in OPTIONS if segmentor in o.of)
+            problems.append(
+                Problem(f"{flag} is no option of {segmentor}", hint=f"{segmentor} takes {taken}")
+            )
+    return problems
+
+
+def _segmentor(
+    name: str,
+    classes: int,
+    activation: str,
+    given: Mapping[str, object],
+    encoder: Encoder | None,
+    problems: list[Problem],
+) -> Segmentor:
+    options: dict[str, object] = {
+        field: given[option] for option, field in FIELDS.items() if option in given
+    }
+    options["depth"] = int(str(options.get("depth", min(5, len(encoder.levels) if encoder else 5))))
+    if name == "unet_plus_plus":
+        options["by_level"] = given.get("compat") != "medicai"
+    options = {field: options[field] for field in options if _has(name, field)}
+    head = SEGMENTOR_HEADS[name](classes, activation, **options)  # type: ignore[arg-type]
+    problems += _filter_problems(head)
+    if encoder:
+        problems += _encoder_problems(encoder, head)
+    return head
+
+
+def _has(segmentor: str, field: str) -> bool:
+    return field in SEGMENTOR_HEADS[segmentor].__dataclass_fields__
+
+
+def _filter_problems(head: Segmentor) -> list[Problem]:
+    needed = head.depth - isinstance(head, UNetPlusPlus)
+    if len(head.decoder_filters) >= needed:
+        return []
+    typed = ",".join(map(str, head.decoder_filters))
+    return [
+        Problem(
+            f"--decoder-filters {typed} has {len(head.decoder_filters)} entries, but"
+            f" {head.name} at depth {head.depth} has {needed} stages",
+            hint="one for each, deepest first",
+        )
+    ]
+
+
+def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
+    levels = len(encoder.levels)
+    if levels < head.depth:
+        return [
+            Problem(
+                f"--encoder-depth {head.depth} needs P1..P{head.depth}, but {encoder.name} ends at"
+                f" P{levels}",
+                hint=f"at most {levels}" if levels >= 3 else "a segmentor needs three levels",
+            )
+        ]
+    strides = encoder.strides[: head.depth - 1]
+    if strides == (1, *(2 for _ in strides[1:])):
+        return []
+    return [
+        Problem(
+            f"the strides {strides} of {encoder.name} do not halve each level, as a decoder"
+            " that doubles them needs",
+            hint=f"use {(1, *(2 for _ in strides[1:]))}",
+        )
+    ]

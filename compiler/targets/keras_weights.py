@@ -1,0 +1,36 @@
+"""Where a ledger row's weights are in a Keras model: names, and the order of axes."""
+
+from __future__ import annotations
+
+# Row kind and PyTorch's weight name -> Keras' weight name, and the axes that turn the first into
+# the second (None: the same).
+WEIGHTS = {
+    ("conv", "weight"): ("kernel", "spatial first"),
+    ("conv", "bias"): ("bias", None),
+    ("batch_norm", "weight"): ("gamma", None),
+    ("batch_norm", "bias"): ("beta", None),
+    ("batch_norm", "running_mean"): ("moving_mean", None),
+    ("batch_norm", "running_var"): ("moving_variance", None),
+    ("dense", "weight"): ("kernel", "spatial first"),
+    ("dense", "bias"): ("bias", None),
+    ("conv_transpose", "weight"): ("kernel", "spatial first"),
+    ("conv_transpose", "bias"): ("bias", None),
+    ("instance_norm", "weight"): ("gamma", None),
+    ("instance_norm", "bias"): ("beta", None),
+    ("group_norm", "weight"): ("gamma", None),
+    ("group_norm", "bias"): ("beta", None),
+    ("layer_norm", "weight"): ("gamma", None),
+    ("layer_norm", "bias"): ("beta", None),
+}
+
+
+def layer_name(path: str) -> str:
+    """The Keras layer of a ledger path: a dot in a name breaks Keras on its torch backend."""
+    return path.replace(".", "_")
+
+
+def weight_axes(kind: str, weight: str, rank: int) -> tuple[int, ...]:
+    """The transposition of a PyTorch weight of `rank` axes into Keras' order."""
+    if WEIGHTS[kind, weight][1] is None:
+        return tuple(range(rank))
+    return (*range(2, rank), 1, 0)

@@ -1,0 +1,238 @@
+"""Every segmentor on every encoder: weights, counts, and the same numbers in both frameworks."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import compiler
+from compiler.catalog import ENCODERS, SHOWCASE
+from compiler.options import SEGMENTORS
+from tests.harness import (
+    build_pair,
+    compare,
+    constructor,
+    emit_pair,
+    image,
+    keras_shapes,
+    ledger_of,
+    ledger_shapes,
+    torch_shapes,
+)
+
+ORACLE = json.loads((Path(__file__).parent / "oracle/medicai_0.0.4.json").read_text())
+SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 2)}
+FIVE = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
+EVERY = [(encoder, dims, 5) for encoder in ENCODERS for dims in SIZES]
+EVERY += [(encoder, dims, depth) for encoder in FIVE for dims in SIZES for depth in (3, 4)]
+every = pytest.mark.parametrize(("encoder", "dims", "depth"), EVERY)
+segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
+
+
+def _options(segmentor, dims, depth, **more):
+    return {
+        "segmentor": segmentor,
+        "input_shape": SIZES[dims],
+        "encoder_depth": depth,
+        "num_classes": 2,
+        **more,
+    }
+
+
+@every
+@segmentors
+def test_torch_holds_the_ledger(encoder, segmentor, dims, depth):
+    options = _options(segmentor, dims, depth)
+    ledger = ledger_of(encoder, **options)
+    with torch.device("meta"):
+        model = constructor(compiler.emit(encoder, target="torch", **options))().eval()
+        x = torch.zeros((1, SIZES[dims][-1], *SIZES[dims][:-1]))
+        with FlopCounterMode(display=False) as counter:
+            output = model(x)
+    assert list(torch_shapes(model).items()) == list(ledger_shapes(ledger).items())
+    assert counter.get_total_flops() == 2 * sum(row.macs for row in ledger.rows)
+    assert tuple(output.shape[1:]) == ledger.output == (2, *SIZES[dims][:-1])
+
+
+@every
+@segmentors
+def test_keras_holds_the_ledger(encoder, segmentor, dims, depth):
+    options = _options(segmentor, dims, depth)
+    ledger = ledger_of(encoder, **options)
+    with keras.device("meta"):
+        model = constructor(compiler.emit(encoder, target="keras", **options))()
+    assert keras_shapes(model, ledger) == ledger_shapes(ledger)
+    assert len(model.weights) == len(ledger_shapes(ledger))
+    assert model.output.shape[1:] == (*SIZES[dims][:-1], 2)
+
+
+def _figures():
+    for entry, kept in ORACLE.items():
+        for name in kept["models"]:
+            segmentor, _, depth = name.partition("/depth")
+            if segmentor.removesuffix("_by_level") in SEGMENTORS:
+                yield entry, name, segmentor, int(depth)
+
+
+FIGURES = list(_figures())
+
+
+def test_the_oracle_is_whole():
+    assert {entry for entry, *_ in FIGURES} == {f"{e}/{d}d" for e in SHOWCASE for d in (2, 3)}
+    assert len(FIGURES) == 24 * 3 * (len(SEGMENTORS) + 1)
+
+
+@pytest.mark.parametrize(("entry", "name", "segmentor", "depth"), FIGURES)
+def test_ledger_hits_the_figures(entry, name, segmentor, depth):
+    figure = ORACLE[entry]["models"][name]
+    described = compiler.describe(
+        entry.split("/")[0],
+        segmentor=segmentor.removesuffix("_by_level"),
+        encoder_depth=depth,
+        input_shape=ORACLE[entry]["input_shape"],
+        num_classes=ORACLE[entry]["num_classes"],
+        compat="medicai" if segmentor == "unet_plus_plus" else None,
+    )
+    assert described["parameters"] == {
+        "trainable": figure["trainable"],
+        "non_trainable": figure["non_trainable"],
+    }
+    assert described["output"] == figure["output"]
+    levels = [f"P{i + 1}" for i in range(depth)]
+    assert described["pyramid"] == {level: ORACLE[entry]["pyramid"][level] for level in levels}
+
+
+TINY = {"blocks": (1, 1, 1, 1), "filters": (8, 8, 16, 16), "stem_filters": (8,)}
+DECODER = {"decoder_filters": (16, 16, 8, 8, 4)}
+SHAPES = ((64, 32, 2), (65, 97, 2), (16, 130, 1), (32, 48, 32, 1), (33, 40, 47, 1))
+
+
+def _tiny(**changes):
+    arguments = {**TINY, "stem_kernels": (3,), "se_ratio": 4, "block": "basic", **changes}
+    return compiler.custom_encoder("tiny", **arguments)
+
+
+def _agree(encoder, shape, **options):
+    options = {"input_shape": shape, "num_classes": 2, **DECODER, **options}
+    ledger = ledger_of(encoder, **options)
+    models = build_pair(emit_pair(encoder, **options), ledger, shape)
+    return compare(*models, ledger, image(shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("block", ["upsampling", "transpose"])
+@segmentors
+def test_targets_agree(segmentor, block, shape):
+    assert _agree(_tiny(), shape, segmentor=segmentor, decoder_block=block) is None
+
+
+@pytest.mark.parametrize("norm", ["instance", "group", "layer", "none"])
+@pytest.mark.parametrize("block", ["upsampling", "transpose"])
+@segmentors
+def test_norms_agree(segmentor, block, norm):
+    options = {"decoder_normalization": norm, "decoder_activation": "leaky_relu"}
+    shape = (65, 64, 2)
+    assert _agree(_tiny(), shape, segmentor=segmentor, decoder_block=block, **options) is None
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+@pytest.mark.parametrize("shape", [(35, 37, 2), (33, 20, 18, 1)], ids=str)
+@segmentors
+def test_depths_agree(segmentor, shape, depth):
+    encoder = _tiny(block="bottleneck_vd", stem_filters=(4, 8), stem_kernels=(3, 3))
+    assert _agree(encoder, shape, segmentor=segmentor, encoder_depth=depth) is None
+    encoder = _tiny(block="bottleneck", pre_activation=True)
+    activation = {"classifier_activation": "softmax"}
+    assert _agree(encoder, shape, segmentor=segmentor, encoder_depth=depth, **activation) is None
+
+
+@pytest.mark.parametrize("encoder", FIVE)
+@segmentors
+def test_catalog_encoders_agree(encoder, segmentor):
+    shape = (33, 47, 40, 1)
+    options = {"segmentor": segmentor, "input_shape": shape, "num_classes": 2, "encoder_depth": 4}
+    ledger = ledger_of(encoder, **options)
+    models = build_pair(emit_pair(encoder, **options), ledger, shape)
+    assert compare(*models, ledger, image(shape, batch=1)) is None
+
+
+def test_compat_widths_agree():
+    options = {"segmentor": "unet_plus_plus", "compat": "medicai"}
+    for block in ("upsampling", "transpose"):
+        assert _agree(_tiny(), (40, 64, 2), decoder_block=block, **options) is None
+
+
+@segmentors
+def test_the_encoder_is_the_classifiers(segmentor):
+    """The same text, and the same names: a classifier's `encoder.*` loads as it is."""
+    for target in ("torch", "keras"):
+        plain = compiler.emit("seresnet50", target=target)
+        whole = compiler.emit("seresnet50", target=target, segmentor=segmentor)
+        start = "class SqueezeExcite" if target == "torch" else "def squeeze_excite"
+        end = "        return pyramid\n" if target == "torch" else "    return pyramid\n"
+        assert _between(plain, start, end) == _between(whole, start, end)
+    classifier = constructor(compiler.emit("seresnet18", target="torch"))()
+    segmenter = constructor(compiler.emit("seresnet18", target="torch", segmentor=segmentor))()
+    weights = {n: v for n, v in classifier.state_dict().items() if n.startswith("encoder.")}
+    missing, unexpected = segmenter.load_state_dict(weights, strict=False)
+    assert not unexpected
+    assert not [name for name in missing if name.startswith("encoder.")]
+
+
+def _between(text, start, end):
+    return text[text.index(start) : text.index(end)]
+
+
+@pytest.mark.parametrize("shape", [(33, 40, 2), (32, 17, 24, 1)], ids=str)
+@segmentors
+def test_gradients_of_the_image_agree(segmentor, shape):
+    """In float64: in float32 ReLUs flip on rounding."""
+    options = {"segmentor": segmentor, "input_shape": shape, "num_classes": 2, **DECODER}
+    ledger = ledger_of(_tiny(), **options)
+    keras.config.set_floatx("float64")
+    try:
+        texts = emit_pair(_tiny(), **options)
+        torch_model, keras_model = build_pair(texts, ledger, shape, dtype=torch.float64)
+    finally:
+        keras.config.set_floatx("float32")
+    x = image(shape).astype("float64")
+    first = torch.from_numpy(np.moveaxis(x, -1, 1).copy()).requires_grad_()
+    last = torch.from_numpy(x).requires_grad_()
+    weights = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 2, *shape[:-1])))
+    (torch_model(first) * weights).sum().backward()
+    (keras_model(last, training=False) * weights.movedim(1, -1)).sum().backward()
+    ours, theirs = first.grad, last.grad.movedim(-1, 1)
+    assert ours.abs().max() > 0
+    assert (ours - theirs).abs().max() / ours.abs().max() < 1e-6
+
+
+FAULTS = {
+    "the skip before x": (
+        "torch.cat((upsample(x, skip), skip), 1)",
+        "torch.cat((skip, upsample(x, skip)), 1)",
+    ),
+    "linear upsampling": ('mode="nearest"', 'mode="bilinear"'),
+    "epsilon": ("eps=1e-3", "eps=1e-5"),
+    "one ReLU less": ("return F.relu(self.bn2(self.conv2(x)))", "return self.bn2(self.conv2(x))"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_faults_fail(fault):
+    old, new = FAULTS[fault]
+    shape = (33, 40, 2)
+    encoder = _tiny(block="bottleneck")
+    options = {"segmentor": "unet", "input_shape": shape, "num_classes": 2, **DECODER}
+    options["decoder_filters"] = (64, 32, 32, 8, 4)
+    torch_text, keras_text = emit_pair(encoder, **options)
+    head, mark, decoder = torch_text.partition("def upsample")
+    assert old in decoder
+    ledger = ledger_of(encoder, **options)
+    models = build_pair((head + mark + decoder.replace(old, new), keras_text), ledger, shape)
+    diverged = compare(*models, ledger, image(shape))
+    assert diverged is not None
+    assert diverged.startswith("decoder.blocks.")
