@@ -19,7 +19,10 @@ def emit(model: str | Encoder, *, target: str, **options: object) -> str:
     `"keras"`. Options, all of them optional: `dims` (2 or 3), `input_shape` (channels last,
     `(96, 96, 96, 4)`), `in_channels`, `num_classes`, `se_ratio`, `se_activation`,
     `features_only`, `pooling` (`"avg"` or `"max"`), `include_rescaling`, `classifier_activation`
-    (`"none"`, `"sigmoid"`, `"softmax"`). The text is the same for the same arguments, always.
+    (`"none"`, `"sigmoid"`, `"softmax"`); `segmentor` (`"unet"`, `"unet_plus_plus"`,
+    `"attention_unet"`, `"trans_unet"`), `encoder_depth` (3 to 5), and its own options as the
+    command line's help lists them; `compat` (`"medicai"`). The text is the same for the same
+    arguments, always.
 
     Raises `CompileError` with every problem of the arguments.
     """
@@ -35,8 +38,9 @@ def describe(model: str | Encoder, **options: object) -> dict[str, object]:
     Takes the model and options of `emit`, no target. Returns a dict with `model`, `title`, `dims`,
     `input_shape`, `parameters` (`trainable`, and `non_trainable`: moving statistics), `macs`
     (multiply-accumulates of one item, convolutions and dense layers), `pyramid` and `output`
-    (shapes channels last, without the batch axis), and `ledger`: a list of `path`, `kind`,
-    `weights` (PyTorch's names and shapes, in its order), `output`, `macs`.
+    (shapes channels last, without the batch axis), `decoder` (the same of a segmentor's stages),
+    `compat` (the library whose behaviour it keeps, or None for ours), and `ledger`: a list of
+    `path`, `kind`, `weights` (PyTorch's names and shapes, in its order), `output`, `macs`.
 
     Raises `CompileError` with every problem of the arguments.
     """
@@ -53,6 +57,7 @@ def description(model: Model, ledger: Ledger) -> dict[str, object]:
     return {
         "model": model.name,
         "title": model.encoder.title,
+        "compat": model.compat or None,
         "dims": model.dims,
         "input_shape": list(model.input_shape),
         "parameters": {
@@ -61,6 +66,7 @@ def description(model: Model, ledger: Ledger) -> dict[str, object]:
         },
         "macs": macs(ledger.rows),
         "pyramid": {level: channels_last(shape) for level, shape in ledger.pyramid},
+        "decoder": {stage: channels_last(shape) for stage, shape in ledger.decoder},
         "output": channels_last(ledger.output),
         "ledger": [
             {

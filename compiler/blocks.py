@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir import AvgPool, Block, Call, Conv, ConvTranspose, Norm
+from compiler.ir import Attention, AvgPool, Block, Call, Conv, ConvTranspose, Dropout, Linear, Norm
 
 CHANGES_SHAPE = "stride != 1 or in_channels != channels"
 
@@ -40,7 +40,7 @@ PROJECTION = Block(
 
 POOLED_PROJECTION = Block(
     name="Projection",
-    doc="Averaging shortcut where the shape changes",
+    doc="Averaging shortcut",
     source="ResNet-D, Fig. 2c",
     shapes="[Cin] -> [C /s]",
     args=("in_channels", "channels", "stride"),
@@ -49,10 +49,7 @@ POOLED_PROJECTION = Block(
         Conv("conv", "in_channels", "channels", 1),
         Norm("bn", "channels"),
     ),
-    body=(
-        "x = pool(x)",
-        "return bn(conv(x))",
-    ),
+    body=("return bn(conv(pool(x)))",),
 )
 
 BASIC = Block(
@@ -207,6 +204,67 @@ ATTENTION_GATE = Block(
         "gate = relu(theta(skip) + phi(x))",
         "gate = sigmoid(psi(gate))",
         "return skip * upsample(gate, skip)",
+    ),
+)
+
+MLP = Block(
+    name="Mlp",
+    doc="Two layers with dropout",
+    source="",
+    shapes="(N, T, EMBED) -> same, through MLP",
+    args=(),
+    inputs=(("x", "EMBED"),),
+    layers=(
+        Linear("fc1", "EMBED", "MLP"),
+        Linear("fc2", "MLP", "EMBED"),
+        Dropout("dropout", "DROPOUT"),
+    ),
+    body=(
+        "x = dropout(gelu(fc1(x)))",
+        "return dropout(fc2(x))",
+    ),
+)
+
+VIT_BLOCK = Block(
+    name="VitBlock",
+    doc="Pre-norm self-attention and MLP",
+    source="ViT, Fig. 1",
+    shapes="(N, T, EMBED) -> same",
+    args=(),
+    inputs=(("x", "EMBED"),),
+    layers=(
+        Norm("norm1", "EMBED", kind="token", eps=1e-6),
+        Attention("attention", "EMBED"),
+        Dropout("dropout", "DROPOUT"),
+        Norm("norm2", "EMBED", kind="token", eps=1e-6),
+        Call("mlp", "Mlp", ()),
+    ),
+    body=(
+        "y = norm1(x)",
+        "x = x + dropout(attention(y, y))",
+        "return x + mlp(norm2(x))",
+    ),
+)
+
+MASKED_CROSS_ATTENTION = Block(
+    name="MaskedCrossAttention",
+    doc="Queries look at one level, each inside its mask, then an MLP",
+    source="Mask2Former, Eq. 2",
+    shapes="queries (N, Q, EMBED), level [C], mask -> (N, Q, EMBED)",
+    args=("channels",),
+    inputs=(("queries", "EMBED"), ("level", "channels"), ("mask", "")),
+    layers=(
+        Conv("project", "channels", "EMBED", 1, bias=True),
+        Norm("project_norm", "EMBED", kind="group", eps=1e-3, groups="PROJECT_GROUPS"),
+        Norm("norm1", "EMBED", kind="token", eps=1e-6),
+        Attention("attention", "EMBED", dropout="DROPOUT"),
+        Norm("norm2", "EMBED", kind="token", eps=1e-6),
+        Call("mlp", "Mlp", ()),
+    ),
+    body=(
+        "context = tokens(project_norm(project(level)))",
+        "queries = queries + attention(norm1(queries), context, mask)",
+        "return queries + mlp(norm2(queries))",
     ),
 )
 

@@ -50,6 +50,7 @@ FAMILIES = ("senet", "resnet")
 
 # The encoders of the reference library's page: the classifiers of `generated/`.
 SHOWCASE = tuple(encoder.name for encoder in SENETS if encoder.name != "seresnext101_64x4d")
+SEGMENTED = "seresnext50"  # the encoder that shows the segmentors
 
 
 def _plain(name: str) -> str:

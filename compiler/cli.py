@@ -136,7 +136,7 @@ def _summary(model: Any, target: str, path: Path) -> str:
     image = "x".join(map(str, model.input_shape))
     output = "x".join(map(str, (*ledger.output[1:], ledger.output[0])))
     count = f"{trainable(ledger.rows):,} parameters"
-    return f"{model.encoder.title} {model.dims}D {target}, {image} -> {output}, {count}: {path}"
+    return f"{model.title} {model.dims}D {target}, {image} -> {output}, {count}: {path}"
 
 
 def _emit_showcase(model: str | None, given: list[str], output: str | None, force: bool) -> None:

@@ -9,7 +9,7 @@ import black
 import jinja2
 
 from compiler.lower import lower
-from compiler.model import Classifier, Features, Head, Model, UNet
+from compiler.model import Classifier, Features, Head, Model, TransUNet, UNet
 from compiler.passes.specialize import specialize
 from compiler.passes.trace import trace
 from compiler.provenance import sign
@@ -54,6 +54,8 @@ def _templates(head: Head) -> dict[str, str]:
             return {"head_template": "classifier.py.j2"}
         case Features():
             return {"head_template": "features.py.j2"}
+        case TransUNet():
+            return {"head_template": "trans_unet.py.j2"}
         case UNet():
             decoder = "unet_plus_plus" if head.name == "unet_plus_plus" else "unet"
             return {

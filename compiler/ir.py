@@ -32,7 +32,9 @@ class Conv:
 
 @dataclass(frozen=True)
 class Norm:
-    """Normalization: `kind` is `batch`, `instance`, `group` or `layer` (over the channels).
+    """Normalization: `kind` is `batch`, `instance`, `group`, `layer` or `token`.
+
+    The last two are over the channels, of maps and of tokens.
 
     `momentum` is the weight of the new batch, as in PyTorch; `groups` are those of `group`.
     """
@@ -85,7 +87,30 @@ class ConvTranspose:
     when: str = ""
 
 
-Layer: TypeAlias = Conv | ConvTranspose | Norm | Linear | AvgPool | Call
+@dataclass(frozen=True)
+class Dropout:
+    """Zeroes a share `rate` of its input in training."""
+
+    name: str
+    rate: str
+    when: str = ""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Multi-head attention of tokens: queries, context and an optional mask.
+
+    Dense layers `query`, `key`, `value` and `attention_output`, all of `channels` width; `dropout`
+    is that of the attention weights.
+    """
+
+    name: str
+    channels: Dim
+    dropout: str = "0.0"
+    when: str = ""
+
+
+Layer: TypeAlias = Conv | ConvTranspose | Norm | Linear | AvgPool | Dropout | Attention | Call
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.ir import Block, Conv, Shape
+from compiler.ir import Block, Conv
+from compiler.lower_trans import TableRow, TransPlan, trans_notes, trans_plan, trans_rows
 from compiler.model import (
     AttentionUNet,
     Classifier,
@@ -16,7 +17,9 @@ from compiler.model import (
     Features,
     Model,
     Network,
+    Segmentor,
     Stage,
+    TransUNet,
     UNet,
     UNetPlusPlus,
 )
@@ -24,16 +27,6 @@ from compiler.passes.count import trainable
 from compiler.passes.trace import Ledger
 
 RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A line of the docstring's table."""
-
-    label: str
-    shape: Shape
-    level: str = ""
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +60,7 @@ class Plan:
     encoder_doc: str
     model_doc: str
     decoder: DecoderPlan | None = None
+    transformer: TransPlan | None = None
 
 
 def lower(network: Network, ledger: Ledger) -> Plan:
@@ -89,6 +83,7 @@ def lower(network: Network, ledger: Ledger) -> Plan:
         encoder_doc=_encoder_doc(encoder, last),
         model_doc=_model_doc(network, ledger),
         decoder=_decoder(model.head, encoder) if isinstance(model.head, UNet) else None,
+        transformer=trans_plan(model, model.head) if isinstance(model.head, TransUNet) else None,
     )
 
 
@@ -100,6 +95,8 @@ def _title(model: Model) -> str:
             return f"{model.encoder.title}, {model.dims}D feature pyramid"
         case Features():
             return f"{model.encoder.title}, {model.dims}D pooled features"
+        case TransUNet():
+            return f"TransUNet on {model.encoder.title}, {model.dims}D segmentation"
         case UNet():
             return f"{model.encoder.title} {HEAD_WORDS[model.head.name].title}, {model.dims}D"
 
@@ -133,8 +130,10 @@ HEAD_WORDS = {
 def _notes(model: Model, parameters: int) -> tuple[str, ...]:
     """Size, peculiarities and papers, in paragraphs."""
     references = " ".join(_references(model.trunk))
-    if not isinstance(model.head, UNet):
+    if not isinstance(model.head, Segmentor):
         return (f"{parameters:,} parameters. {references}",)
+    if isinstance(model.head, TransUNet):
+        return (*trans_notes(model, parameters), references)
     size = f"{parameters:,} parameters; images of any size."
     widths = () if model.head.by_level else ("Widths as in medicai: the top row has the most.",)
     return (f"{size} {HEAD_WORDS[model.head.name].reference}", *widths, references)
@@ -158,6 +157,9 @@ def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
             pass
         case Features():
             rows.append(TableRow("pooled", ledger.output))
+        case TransUNet(activation=activation):
+            text = "up, {1} convolution"
+            rows.append(TableRow(_output_label(activation), ledger.output, "", text))
         case UNet(activation=activation):
             text = "{1} convolution"
             if isinstance(model.head, UNetPlusPlus) and model.head.decoder_block == "upsampling":
@@ -173,6 +175,8 @@ def _output_label(activation: str) -> str:
 def decoder_rows(model: Model, ledger: Ledger) -> list[TableRow]:
     """The table's lines of a decoder, stage by stage."""
     head = model.head
+    if isinstance(head, TransUNet):
+        return trans_rows(model, head, ledger)
     if not isinstance(head, UNet):
         return []
     skips = [*reversed(model.trunk.levels[:-1])]
@@ -276,6 +280,11 @@ def _model_doc(network: Network, ledger: Ledger) -> str:
                 return f"{image} -> [{channels} /{_downsampling(model.trunk)}], {what}."
             reduced = {"avg": "mean", "max": "maximum"}[pooling]
             return f"{image} -> (N, {channels}), the {reduced} over space of {what}."
+        case TransUNet(num_classes=classes, activation=activation):
+            after = "logits" if activation == "none" else f"after a {activation}"
+            return (
+                f"{image} -> [{classes}] {after}. The learned positions fix the size of the image."
+            )
         case UNet(num_classes=classes, activation="none"):
             return f"{image} -> [{classes}] logits."
         case UNet(num_classes=classes, activation=activation):

@@ -146,7 +146,34 @@ class UNetPlusPlus(UNet):
         return rows if self.by_level else rows[::-1]
 
 
-Segmentor: TypeAlias = UNet
+@dataclass(frozen=True)
+class TransUNet:
+    """A ViT on the deepest level, and queries that look for the classes on the others.
+
+    The learned positions fix the size of the image (3D TransUNet, Fig. 1).
+    """
+
+    num_classes: int
+    activation: str = "none"
+    depth: int = 5
+    vit_layers: int = 12
+    heads: int = 8
+    queries: int = 100
+    embed_dim: int = 512
+    mlp_dim: int = 1024
+    dropout: float = 0.1
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
+
+    name: ClassVar[str] = "trans_unet"
+    title: ClassVar[str] = "TransUNet"
+
+    @property
+    def stage_filters(self) -> tuple[int, ...]:
+        """Filters of the decoder: of the class maps, then of each level up to P1."""
+        return self.decoder_filters[: self.depth]
+
+
+Segmentor: TypeAlias = UNet | TransUNet
 Head: TypeAlias = Classifier | Features | Segmentor
 
 
@@ -194,6 +221,12 @@ class Model:
         return f"{name}_{self.head.name}" if isinstance(self.head, Segmentor) else name
 
     @property
+    def title(self) -> str:
+        """`SE-ResNeXt-50 (32x4d)`, `SE-ResNeXt-50 (32x4d) UNet`."""
+        title = self.encoder.title
+        return f"{title} {self.head.title}" if isinstance(self.head, Segmentor) else title
+
+    @property
     def class_name(self) -> str:
         """`SEResNeXt50`, `SEResNeXt50UNet`."""
         name = self.encoder.class_name
@@ -215,7 +248,7 @@ class Network:
     stem: Fragment
     pool: str
     head: Fragment
-    decoder_constants: tuple[tuple[str, int], ...] = ()
+    decoder_constants: tuple[tuple[str, float], ...] = ()
     decoder_blocks: tuple[Block, ...] = ()
 
     @property

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 TARGETS = ("torch", "keras")
 RANKS = (2, 3)
 UNETS = ("unet", "unet_plus_plus", "attention_unet")
-SEGMENTORS = UNETS
+SEGMENTORS = (*UNETS, "trans_unet")
+TRANS_UNET = ("trans_unet",)
 DEPTHS = ("3", "4", "5")
 DEFAULT_SHAPE = {2: (224, 224, 3), 3: (96, 96, 96, 4)}
 DEFAULT_CLASSES = {2: 1000, 3: 3}
@@ -17,8 +18,8 @@ DEFAULT_CLASSES = {2: 1000, 3: 3}
 class Option:
     """One option.
 
-    `kind` is `count`, `counts`, `shape`, `choice` or `flag`; `help` is for the person; `of` names
-    the segmentors that take it (none: every model does).
+    `kind` is `count`, `counts`, `share`, `shape`, `choice` or `flag`; `help` is for the person;
+    `of` names the segmentors that take it (none: every model does).
     """
 
     name: str
@@ -56,6 +57,12 @@ OPTIONS = (
         UNETS,
     ),
     Option("decoder_activation", "choice", "Default: relu.", (), UNETS),
+    Option("vit_layers", "count", "Transformer blocks. Default: 12.", (), TRANS_UNET),
+    Option("heads", "count", "Attention heads. Default: 8.", (), TRANS_UNET),
+    Option("queries", "count", "Learned queries. Default: 100.", (), TRANS_UNET),
+    Option("embed_dim", "count", "Width of tokens and queries. Default: 512.", (), TRANS_UNET),
+    Option("mlp_dim", "count", "Width inside the MLPs. Default: 1024.", (), TRANS_UNET),
+    Option("dropout", "share", "Default: 0.1.", (), TRANS_UNET),
     Option("compat", "choice", "Keep its behaviour where ours is another.", ("medicai",)),
     Option("se_ratio", "count", "Squeeze ratio of the SE gate. Default: 16."),
     Option("se_activation", "choice", "Activation inside the SE gate. Default: relu."),

@@ -17,17 +17,24 @@ from dataclasses import asdict, dataclass, fields
 
 from compiler.catalog import ENCODERS
 from compiler.errors import CompileError, Problem
-from compiler.model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite, UNet
+from compiler.model import (
+    Classifier,
+    Encoder,
+    Features,
+    Model,
+    Segmentor,
+    SqueezeExcite,
+    TransUNet,
+    UNet,
+)
 from compiler.options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
 from compiler.passes.heads import FIELDS
 
-_RULE = "# " + "-" * 94
 _FIRST = "# Written by plainnet "
 _BLOCK = re.compile(
-    rf"\n\n{_RULE}\n{_FIRST}(?P<version>\S+), for you to own\. To write it again:\n"
+    rf"\n\n{_FIRST}(?P<version>\S+), for you to own\. To write it again:\n"
     r"(?P<command>(?:#     .*\n)+)"
-    r"# spec sha256:(?P<spec>[0-9a-f]{64})\n"
-    r"# body sha256:(?P<body>[0-9a-f]{64})\n\Z"
+    r"# sha256: spec (?P<spec>[0-9a-f]{32}), body (?P<body>[0-9a-f]{32})\n\Z"
 )
 _COMMAND = "python -m compiler emit"
 
@@ -55,8 +62,8 @@ def sign(text: str, model: Model, target: str) -> str:
     command = "".join(f"#     {line}\n" for line in _command(model, target))
     spec = json.dumps([model.name, asdict(model)], sort_keys=True)
     return (
-        f"{text}\n\n{_RULE}\n{_FIRST}{__version__}, for you to own. To write it again:\n{command}"
-        f"# spec sha256:{_digest(spec)}\n# body sha256:{_digest(text)}\n"
+        f"{text}\n\n{_FIRST}{__version__}, for you to own. To write it again:\n{command}"
+        f"# sha256: spec {_digest(spec)}, body {_digest(text)}\n"
     )
 
 
@@ -76,7 +83,7 @@ def read(text: str) -> Provenance | None:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -98,7 +105,7 @@ def _command(model: Model, target: str) -> list[str]:
         words.append(flag if value is True else f"{flag} {values}")
     lines = [""]
     for word in words:
-        if len(lines[-1]) + len(word) > 88:
+        if len(lines[-1]) + len(word) > 90:
             lines[-1] += " \\"
             lines.append("    ")
         lines[-1] += f" {word}" if lines[-1].strip() else word
@@ -123,7 +130,7 @@ def spell_options(model: Model) -> dict[str, object]:
             options["features_only"] = True
             if pooling != "none":
                 options["pooling"] = pooling
-        case UNet():
+        case UNet() | TransUNet():
             options |= _segmentor_options(model.head, len(model.encoder.levels))
     if model.compat:
         options["compat"] = model.compat

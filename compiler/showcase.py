@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from compiler.catalog import SHOWCASE
+from compiler.catalog import SEGMENTED, SHOWCASE
 from compiler.model import Model
-from compiler.options import RANKS, TARGETS
+from compiler.options import RANKS, SEGMENTORS, TARGETS
 from compiler.passes.validate import resolve
 
 
@@ -30,10 +30,12 @@ def file_name(model: Model) -> str:
 
 
 def showcase() -> list[Showpiece]:
-    """All of it: the encoders of the reference page, 2D and 3D, in every target."""
+    """All of it, 2D and 3D, in every target: classifiers of the reference page, and segmentors."""
+    asked: list[tuple[str, dict[str, object]]] = [(name, {}) for name in SHOWCASE]
+    asked += [(SEGMENTED, {"segmentor": segmentor}) for segmentor in SEGMENTORS]
     return [
-        Showpiece(resolve(name, {"dims": dims}), target)
+        Showpiece(resolve(name, {"dims": dims, **options}), target)
         for target in TARGETS
-        for name in SHOWCASE
+        for name, options in asked
         for dims in RANKS
     ]

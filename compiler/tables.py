@@ -13,8 +13,9 @@ from rich.text import Text
 from compiler.api import traced
 from compiler.catalog import ENCODERS
 from compiler.checker import Verdict
-from compiler.lower import TableRow
-from compiler.model import Encoder, Model
+from compiler.lower_trans import TableRow
+from compiler.model import Encoder, Model, Segmentor
+from compiler.options import SEGMENTORS
 from compiler.passes.count import macs, non_trainable, parts, trainable
 from compiler.passes.trace import Ledger
 
@@ -71,6 +72,7 @@ def catalog_rows(family: str | None) -> list[dict[str, object]]:
                     "block": blocks_of(encoder),
                     "se": encoder.se is not None,
                     "parameters": counts,
+                    "segmentors": list(SEGMENTORS),
                 }
             )
     return rows
@@ -92,6 +94,7 @@ def print_catalog(rows: Iterable[dict[str, object]]) -> None:
             for row in rows
         ),
     )
+    console().print(f"Segmentors, on each of them: {', '.join(SEGMENTORS)}.", markup=False)
 
 
 def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) -> None:
@@ -112,7 +115,7 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
         for part in parts(ledger)
     ]
     print_table(
-        f"{model.encoder.title}, {model.dims}D, input {_sizes(model.input_shape)}",
+        f"{model.title}, {model.dims}D, input {_sizes(model.input_shape)}",
         ("step", "level", "output", ">parameters", ">share", ">MACs", ">share"),
         table,
     )
@@ -121,6 +124,9 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
         f"{total:,} parameters, and {fixed:,} moving statistics; {total_macs:,} MACs an item.",
         markup=False,
     )
+    if isinstance(model.head, Segmentor):
+        kept = f"as in {model.compat}" if model.compat else "ours, not the reference's"
+        console().print(f"Where the two differ, it is {kept}.", markup=False)
 
 
 def _sizes(shape: Sequence[int]) -> str:

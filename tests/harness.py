@@ -13,7 +13,7 @@ import compiler
 from compiler.api import traced
 from compiler.passes.trace import Ledger
 from compiler.passes.validate import resolve
-from compiler.targets.keras_weights import WEIGHTS, layer_name, weight_axes
+from compiler.targets.keras_weights import keras_name, layer_name, torch_name, weight_axes
 
 
 def load(text: str, name: str = "emitted") -> types.ModuleType:
@@ -45,29 +45,40 @@ def torch_shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def ledger_shapes(ledger: Ledger) -> dict[str, tuple[int, ...]]:
-    return {f"{row.path}.{name}": shape for row in ledger.rows for name, shape in row.weights}
+    return {torch_name(row.path, name): shape for row in ledger.rows for name, shape in row.weights}
+
+
+def by_path(model: keras.Model) -> dict[str, keras.Variable]:
+    """The variables by their paths, slashes as underscores."""
+    return {variable.path.replace("/", "_"): variable for variable in model.weights}
 
 
 def keras_variables(model: keras.Model, row) -> dict[str, keras.Variable]:
-    """The Keras variables of one ledger row, by PyTorch's names, in Keras' order."""
-    names = {WEIGHTS[row.kind, name][0]: name for name, _ in row.weights}
-    layer = model.get_layer(layer_name(row.path))
-    return {names[variable.name]: variable for variable in layer.weights}
+    """The Keras variables of one ledger row, by PyTorch's names."""
+    variables = by_path(model)
+    return {name: variables[keras_name(row.path, row.kind, name)] for name, _ in row.weights}
 
 
 def torch_shape(row, name: str, variable) -> tuple[int, ...]:
     """The shape of a Keras weight with its axes in PyTorch's order."""
     shape = tuple(variable.shape)
+    if row.kind == "attention_in":  # Keras tells the heads apart
+        shape = (*shape[:-2], shape[-2] * shape[-1])
+    if (row.kind, name) == ("attention_out", "weight"):
+        shape = (shape[0] * shape[1], shape[2])
     axes = weight_axes(row.kind, name, len(shape))
     return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
 
 
 def keras_shapes(model: keras.Model, ledger: Ledger) -> dict[str, tuple[int, ...]]:
     """Weight paths and shapes of a Keras model, as PyTorch has them."""
+    variables = by_path(model)
     return {
-        f"{row.path}.{name}": torch_shape(row, name, variable)
+        torch_name(row.path, name): torch_shape(
+            row, name, variables[keras_name(row.path, row.kind, name)]
+        )
         for row in ledger.rows
-        for name, variable in keras_variables(model, row).items()
+        for name, _ in row.weights
     }
 
 
@@ -91,11 +102,14 @@ def randomize(model: torch.nn.Module, seed: int = 0) -> None:
 def copy_to_keras(source: torch.nn.Module, target: keras.Model, ledger: Ledger) -> None:
     """Every weight by its name; one that has no place on either side is an error."""
     state = source.state_dict()
+    variables = by_path(target)
     placed = 0
     for row in ledger.rows:
-        for name, variable in keras_variables(target, row).items():
-            value = state[f"{row.path}.{name}"].numpy()
-            variable.assign(np.transpose(value, weight_axes(row.kind, name, value.ndim)))
+        for name, _ in row.weights:
+            variable = variables[keras_name(row.path, row.kind, name)]
+            value = state[torch_name(row.path, name)].numpy()
+            value = np.transpose(value, weight_axes(row.kind, name, value.ndim))
+            variable.assign(value.reshape(variable.shape))
             placed += 1
     assert placed == len(target.weights) == len(torch_shapes(source))
 
@@ -115,16 +129,27 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
-def row_outputs_torch(model: torch.nn.Module, ledger: Ledger, x: torch.Tensor):
-    """Output of every ledger row, by path."""
+def observed(ledger: Ledger) -> dict[str, str]:
+    """Rows whose outputs both frameworks show: path -> Keras layer."""
+    names = {}
+    for row in ledger.rows:
+        if row.kind == "attention_out":
+            names[row.path] = layer_name(row.path.removesuffix(".attention_output"))
+        elif row.kind not in ("attention_in", "table"):
+            names[row.path] = layer_name(row.path)
+    return names
+
+
+def row_outputs_torch(model: torch.nn.Module, paths, x: torch.Tensor):
+    """Outputs of ledger rows, by path."""
     outputs: dict[str, np.ndarray] = {}
     hooks = []
-    for row in ledger.rows:
+    for path in paths:
 
-        def keep(_module, _inputs, output, path=row.path):
+        def keep(_module, _inputs, output, path=path):
             outputs[path] = output.numpy().copy()
 
-        hooks.append(model.get_submodule(row.path).register_forward_hook(keep))
+        hooks.append(model.get_submodule(path).register_forward_hook(keep))
     model(x)
     for hook in hooks:
         hook.remove()
@@ -135,16 +160,20 @@ def compare(torch_model, keras_model, ledger: Ledger, x: np.ndarray, tolerance: 
     """None where both agree in every row, level and output; else what diverges first."""
     with torch.no_grad():
         image = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
-        ours = row_outputs_torch(torch_model, ledger, image)
+        rows = observed(ledger)
+        ours = row_outputs_torch(torch_model, rows, image)
         levels = torch_model.pyramid(image)
         result = torch_model(image)
-        layers = [keras_model.get_layer(layer_name(row.path)).output for row in ledger.rows]
+        layers = [keras_model.get_layer(name).output for name in rows.values()]
         theirs = keras.Model(
             keras_model.inputs[0], [layers, keras_model.pyramid_outputs, keras_model.output]
         )(x, training=False)
-    for row, value in zip(ledger.rows, theirs[0], strict=True):
-        if difference(channels_first(value), ours[row.path]) > tolerance:
-            return row.path
+    for path, value in zip(rows, theirs[0], strict=True):
+        value = keras.ops.convert_to_numpy(value)
+        if value.shape != ours[path].shape:  # a map, not tokens
+            value = channels_first(value)
+        if difference(value, ours[path]) > tolerance:
+            return path
     assert list(theirs[1]) == list(levels)
     for level, value in theirs[1].items():
         if difference(channels_first(value), levels[level].numpy()) > tolerance:

@@ -12,14 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import compiler
 from compiler.catalog import ENCODERS
-from tests.harness import (
-    constructor,
-    keras_variables,
-    ledger_of,
-    ledger_shapes,
-    torch_shape,
-    torch_shapes,
-)
+from tests.harness import constructor, keras_shapes, ledger_of, ledger_shapes, torch_shapes
 
 SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 4)}
 EVERY = [(name, dims) for name in ENCODERS for dims in SIZES]
@@ -48,14 +41,8 @@ def test_keras_holds_the_ledger(encoder, dims):
     text = compiler.emit(encoder, target="keras", input_shape=SIZES[dims])
     with keras.device("meta"):
         model = constructor(text)()
-    shapes = {}
-    for row in ledger.rows:
-        variables = keras_variables(model, row)
-        assert list(variables) == [name for name, _ in row.weights]
-        for name, variable in variables.items():
-            shapes[f"{row.path}.{name}"] = torch_shape(row, name, variable)
-    assert shapes == ledger_shapes(ledger)
-    assert len(model.weights) == len(shapes)
+    assert keras_shapes(model, ledger) == ledger_shapes(ledger)
+    assert len(model.weights) == len(ledger_shapes(ledger))
     levels = {name: level.shape[1:] for name, level in model.pyramid_outputs.items()}
     assert levels == {name: (*shape[1:], shape[0]) for name, shape in ledger.pyramid}
     assert model.output.shape[1:] == (*ledger.output[1:], ledger.output[0])

@@ -66,4 +66,10 @@ def _step(path: str) -> str:
             return "stem"
         case ["decoder", "gates" | "ups" | "blocks", i, *_]:
             return f"block {i}"
+        case ["vit", *_]:
+            return "tokens"
+        case ["mask_decoder", *_]:
+            return "maps"
+        case ["decoder", "conv", *_]:
+            return "block 0"
     return "head"

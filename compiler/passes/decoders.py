@@ -5,20 +5,45 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from compiler.blocks import ATTENTION_GATE, DECODER_BLOCK, LEAN_DECODER_BLOCK, UP
+from compiler.blocks import (
+    ATTENTION_GATE,
+    DECODER_BLOCK,
+    LEAN_DECODER_BLOCK,
+    MASKED_CROSS_ATTENTION,
+    MLP,
+    UP,
+    VIT_BLOCK,
+)
 from compiler.ir import Block, Conv, Fragment, Layer, Norm
-from compiler.model import AttentionUNet, UNet, UNetPlusPlus
+from compiler.model import AttentionUNet, Head, Segmentor, TransUNet, UNet, UNetPlusPlus
 
 
-def decoder_constants(head: UNet) -> tuple[tuple[str, int], ...]:
+def decoder_constants(head: Head) -> tuple[tuple[str, float], ...]:
     """Named numbers of the decoder. Groups divide the filters of every stage."""
-    if head.decoder_normalization != "group":
+    if isinstance(head, TransUNet):
+        return (
+            ("VIT_DEPTH", head.vit_layers),
+            ("EMBED", head.embed_dim),
+            ("HEADS", head.heads),
+            ("MLP", head.mlp_dim),
+            ("DROPOUT", head.dropout),
+            ("QUERIES", head.queries),
+        )
+    if not isinstance(head, UNet) or head.decoder_normalization != "group":
         return ()
     return (("NORM_GROUPS", math.gcd(8, *head.stage_filters)),)
 
 
-def decoder_blocks(head: UNet) -> tuple[Block, ...]:
+def decoder_blocks(head: Head) -> tuple[Block, ...]:
     """The classes of a decoder, in the order of definition."""
+    if isinstance(head, TransUNet):
+        return (
+            _with_sizes(MLP, head),
+            _with_sizes(VIT_BLOCK, head),
+            _with_sizes(MASKED_CROSS_ATTENTION, head),
+        )
+    if not isinstance(head, UNet):
+        return ()
     gates = (ATTENTION_GATE,) if isinstance(head, AttentionUNet) else ()
     learned = head.decoder_block == "transpose"
     blocks = (UP, LEAN_DECODER_BLOCK) if learned else (DECODER_BLOCK,)
@@ -27,6 +52,21 @@ def decoder_blocks(head: UNet) -> tuple[Block, ...]:
         node = replace(last, doc=f"One node of the grid: {last.doc[0].lower()}{last.doc[1:]}")
         blocks = (*blocks[:-1], node)
     return (*gates, *(with_norm(with_activation(block, head), head) for block in blocks))
+
+
+def _with_sizes(block: Block, head: TransUNet) -> Block:
+    """The block with its widths in the docstring, and groups that divide them."""
+    layers = tuple(
+        (
+            replace(layer, groups=math.gcd(32, head.embed_dim))
+            if isinstance(layer, Norm) and layer.kind == "group"
+            else layer
+        )
+        for layer in block.layers
+    )
+    width, hidden = str(head.embed_dim), str(head.mlp_dim)
+    shapes = block.shapes.replace("EMBED", width).replace("MLP", hidden)
+    return replace(block, layers=layers, shapes=shapes)
 
 
 def with_activation(block: Block, head: UNet) -> Block:
@@ -56,7 +96,7 @@ def _with_bias(layer: Layer) -> Layer:
     return replace(layer, bias=True) if isinstance(layer, Conv) else layer
 
 
-def segmentor_head(head: UNet) -> Fragment:
+def segmentor_head(head: Segmentor) -> Fragment:
     """The 1x1 convolution to the classes, and what follows it; `x` is the decoder's output.
 
     UNet++ ends at half the image's size. Nearest upsampling and a 1x1 convolution commute, so the

@@ -12,13 +12,14 @@ from compiler.model import (
     Features,
     Head,
     Segmentor,
+    TransUNet,
     UNet,
     UNetPlusPlus,
 )
 from compiler.options import BY_NAME, DEFAULT_CLASSES, OPTIONS
 
 SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {
-    head.name: head for head in (UNet, UNetPlusPlus, AttentionUNet)
+    head.name: head for head in (UNet, UNetPlusPlus, AttentionUNet, TransUNet)
 }
 # Option -> field of a segmentor. The fields' defaults are the options'.
 FIELDS = {
@@ -27,11 +28,20 @@ FIELDS = {
     "decoder_block": "decoder_block",
     "decoder_normalization": "decoder_normalization",
     "decoder_activation": "decoder_activation",
+    "vit_layers": "vit_layers",
+    "heads": "heads",
+    "queries": "queries",
+    "embed_dim": "embed_dim",
+    "mlp_dim": "mlp_dim",
+    "dropout": "dropout",
 }
 
 
 def resolve_head(
-    given: Mapping[str, object], dims: int, encoder: Encoder | None, problems: list[Problem]
+    given: Mapping[str, object],
+    shape: tuple[int, ...],
+    encoder: Encoder | None,
+    problems: list[Problem],
 ) -> Head:
     """The head that the options describe, with every problem of theirs noted."""
     activation = str(given.get("classifier_activation", "none"))
@@ -62,10 +72,13 @@ def resolve_head(
                 hint="add --features-only; the classifier averages on its own",
             )
         )
-    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES[dims])
+    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES.get(len(shape) - 1, 1))
     assert isinstance(classes, int)
     if isinstance(segmentor, str):
-        return _segmentor(segmentor, classes, activation, given, encoder, problems)
+        head = _segmentor(segmentor, classes, activation, given, encoder, problems)
+        if isinstance(head, TransUNet):
+            problems += _trans_unet_problems(head, shape[:-1])
+        return head
     return Classifier(classes, activation)
 
 
@@ -126,6 +139,29 @@ def _filter_problems(head: Segmentor) -> list[Problem]:
             hint="one for each, deepest first",
         )
     ]
+
+
+def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Problem]:
+    problems = []
+    if head.embed_dim % head.heads:
+        near = [h for h in range(1, head.embed_dim + 1) if head.embed_dim % h == 0]
+        best = min(near, key=lambda h: abs(h - head.heads))
+        problems.append(
+            Problem(
+                f"--heads {head.heads} does not divide --embed-dim {head.embed_dim}",
+                hint=f"use {best} heads",
+            )
+        )
+    least = 2**head.depth
+    if min(sizes) < least:
+        problems.append(
+            Problem(
+                f"--input-shape has the size {min(sizes)}, but P{head.depth} is the image halved"
+                f" {head.depth} times",
+                hint=f"at least {least}, or a smaller --encoder-depth",
+            )
+        )
+    return problems
 
 
 def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:

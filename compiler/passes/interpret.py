@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.errors import CompileError, Problem
 from compiler.expressions import evaluate, evaluate_int, parse_line, target_of
 from compiler.ir import (
+    Attention,
     AvgPool,
     Axes,
     Block,
@@ -16,6 +17,7 @@ from compiler.ir import (
     Conv,
     ConvTranspose,
     Dim,
+    Dropout,
     Fragment,
     Layer,
     Linear,
@@ -43,11 +45,17 @@ class Row:
 NOT_TRAINED = frozenset({"running_mean", "running_var"})
 
 
+def below(prefix: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows with their paths under a prefix."""
+    return [Row(f"{prefix}.{r.path}", r.kind, r.weights, r.output, r.macs) for r in rows]
+
+
 class Tracer:
     """Runs blocks over shapes. A block with the same arguments and inputs is run once."""
 
     def __init__(self, network: Network):
         self.rank = network.model.dims
+        self.image = network.model.image
         self.constants: dict[str, object] = dict((*network.constants, *network.decoder_constants))
         self.blocks = {b.name: b for b in (*network.blocks, *network.decoder_blocks)}
         self.memo: dict[object, tuple[list[Row], Shape]] = {}
@@ -117,6 +125,8 @@ class _Frame:
         x = inputs[0]
         if not self.present(layer):
             return x
+        if isinstance(layer, Dropout):
+            return x
         if layer.name in self.rows:
             raise CompileError(Problem(f"the layer {layer.name!r} runs twice"))
         if isinstance(layer, AvgPool):
@@ -125,14 +135,30 @@ class _Frame:
         if isinstance(layer, Call):
             args = tuple(evaluate(arg, self.names) for arg in layer.args)
             rows, output = self.tracer.call(layer.block, args, inputs)
-            prefix = layer.name + "."
-            self.rows[layer.name] = [
-                Row(prefix + r.path, r.kind, r.weights, r.output, r.macs) for r in rows
-            ]
+            self.rows[layer.name] = below(layer.name, rows)
             return output
+        if isinstance(layer, Attention):
+            self.rows[layer.name] = self.attention(layer, x, inputs[1])
+            return x
         row = self.row(layer, x)
         self.rows[layer.name] = [row]
         return row.output
+
+    def attention(self, layer: Attention, queries: Shape, context: Shape) -> list[Row]:
+        """The dense layers of an attention: three that go in, one that comes out."""
+        width = self.size(layer.channels)
+        weights = (("weight", (width, width)), ("bias", (width,)))
+        sizes = {"query": queries, "key": context, "value": context, "attention_output": queries}
+        return [
+            Row(
+                f"{layer.name}.{part}",
+                "attention_out" if part == "attention_output" else "attention_in",
+                weights,
+                x,
+                width * product(x),
+            )
+            for part, x in sizes.items()
+        ]
 
     def row(self, layer: Conv | ConvTranspose | Norm | Linear, x: Shape) -> Row:
         match layer:
@@ -144,14 +170,14 @@ class _Frame:
                 output = (cout, *((n + k // 2 * 2 - k) // s + 1 for n, k, s in sizes))
                 shape = (cout, x[0] // groups, *kernel)
                 weights = (("weight", shape), *([("bias", (cout,))] if layer.bias else []))
-                macs = _product(shape) * _product(output[1:])
+                macs = product(shape) * product(output[1:])
                 return Row(layer.name, "conv", weights, output, macs)
             case ConvTranspose():
                 _expect(layer.name, x[0], self.size(layer.cin))
                 cout = self.size(layer.cout)
                 shape = (x[0], cout, *(4 for _ in x[1:]))
                 output = (cout, *(2 * size for size in x[1:]))
-                macs = _product(shape) * _product(x[1:])
+                macs = product(shape) * product(x[1:])
                 weights = (("weight", shape), ("bias", (cout,)))
                 return Row(layer.name, "conv_transpose", weights, output, macs)
             case Norm():
@@ -163,7 +189,7 @@ class _Frame:
                 _expect(layer.name, x[0], self.size(layer.cin))
                 cout = self.size(layer.cout)
                 weights = (("weight", (cout, x[0])), ("bias", (cout,)))
-                return Row(layer.name, "dense", weights, (cout, *x[1:]), cout * _product(x))
+                return Row(layer.name, "dense", weights, (cout, *x[1:]), cout * product(x))
 
     def size(self, dim: Dim) -> int:
         return evaluate_int(dim, self.names)
@@ -174,7 +200,7 @@ class _Frame:
         return (evaluate_int(value, self.names),) * self.tracer.rank
 
 
-def _product(sizes: Shape) -> int:
+def product(sizes: Shape) -> int:
     result = 1
     for size in sizes:
         result *= size
@@ -209,6 +235,7 @@ SHAPES: dict[str, Callable[..., Shape]] = {
     "global_average": lambda x: x[:1],
     "global_max": lambda x: x[:1],
     "softmax": _same,
+    "tokens": lambda x: (x[0], product(x[1:])),
     "upsample": lambda x, like: (x[0], *like[1:]),
     "relu": _same,
     "leaky_relu": _same,

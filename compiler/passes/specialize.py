@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from compiler.blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from compiler.ir import Block, Call, Conv, Fragment, Linear, Norm
-from compiler.model import Classifier, Encoder, Features, Model, Network, SqueezeExcite, UNet
+from compiler.model import Classifier, Encoder, Features, Model, Network, Segmentor, SqueezeExcite
 from compiler.passes.decoders import decoder_blocks, decoder_constants, segmentor_head
 
 
@@ -39,8 +39,10 @@ def specialize(model: Model) -> Network:
         stem=stem(encoder, model.include_rescaling),
         pool="signed_max_pool" if encoder.pre_activation else "max_pool",
         head=head(model),
-        decoder_constants=decoder_constants(model.head) if isinstance(model.head, UNet) else (),
-        decoder_blocks=decoder_blocks(model.head) if isinstance(model.head, UNet) else (),
+        decoder_constants=(
+            decoder_constants(model.head) if isinstance(model.head, Segmentor) else ()
+        ),
+        decoder_blocks=decoder_blocks(model.head) if isinstance(model.head, Segmentor) else (),
     )
 
 
@@ -85,7 +87,7 @@ def insert_squeeze_excite(block: Block) -> Block:
 def without_norm(projection: Block) -> Block:
     """The projection of a pre-activation block: its input is already normalized."""
     layers = tuple(layer for layer in projection.layers if not isinstance(layer, Norm))
-    body = tuple(line.replace("bn(conv(x))", "conv(x)") for line in projection.body)
+    body = tuple(line.replace("bn(conv(pool(x)))", "conv(pool(x))") for line in projection.body)
     return replace(projection, layers=layers, body=body)
 
 
@@ -122,7 +124,7 @@ def stem(encoder: Encoder, rescaling: bool) -> Fragment:
 def head(model: Model) -> Fragment:
     """What makes the output of the last level, both of them `x`."""
     channels = model.trunk.stages[-1].channels
-    if isinstance(model.head, UNet):
+    if isinstance(model.head, Segmentor):
         return segmentor_head(model.head)
     layers: list[Norm | Linear] = []
     body: list[str] = []

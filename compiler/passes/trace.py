@@ -11,8 +11,17 @@ from functools import lru_cache
 
 from compiler.errors import CompileError, Problem
 from compiler.ir import Shape
-from compiler.model import AttentionUNet, Classifier, Features, Network, UNet, UNetPlusPlus
-from compiler.passes.interpret import SHAPES, Row, Tracer
+from compiler.model import (
+    AttentionUNet,
+    Classifier,
+    Features,
+    Network,
+    TransUNet,
+    UNet,
+    UNetPlusPlus,
+)
+from compiler.passes.interpret import SHAPES, Row, Tracer, below
+from compiler.passes.transformer import trans_unet
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,9 @@ def trace(network: Network) -> Ledger:
             more, stages, x = _unet_plus_plus(model.head, tracer, pyramid, model.image)
         case UNet():
             more, stages, x = _unet(model.head, tracer, pyramid, model.image)
+        case TransUNet():
+            more, parts = trans_unet(model.head, tracer, pyramid, model.compat)
+            stages, x = [], (parts[-1][1][0], *model.image[1:])
         case Classifier() | Features():
             more, stages, x = [], [], pyramid[-1]
     rows += more
@@ -47,16 +59,14 @@ def trace(network: Network) -> Ledger:
     more, output = tracer.run(network.head, names, {"x": x, "image": model.image})
     rows += more
     _check_unique(rows)
+    if not isinstance(model.head, TransUNet):
+        parts = [(f"block {i}", shape) for i, shape in enumerate(stages)]
     return Ledger(
         rows=tuple(rows),
         pyramid=tuple(zip(model.trunk.levels, pyramid, strict=True)),
-        decoder=tuple((f"block {i}", shape) for i, shape in enumerate(stages)),
+        decoder=tuple(parts),
         output=output,
     )
-
-
-def _below(prefix: str, rows: Sequence[Row]) -> list[Row]:
-    return [Row(f"{prefix}.{r.path}", r.kind, r.weights, r.output, r.macs) for r in rows]
 
 
 def _check_unique(rows: list[Row]) -> None:
@@ -74,7 +84,7 @@ def _encoder(network: Network, tracer: Tracer) -> tuple[list[Row], list[Shape]]:
     """The stem, the pool and the stages: rows, and the levels P1, P2, ..."""
     model = network.model
     rows, x = tracer.run(network.stem, {"in_channels": model.in_channels}, {"x": model.image})
-    rows = _below("encoder", rows)
+    rows = below("encoder", rows)
     pyramid = [x]
     x = SHAPES[network.pool](x)
     for s, stage in enumerate(model.trunk.stages):
@@ -87,7 +97,7 @@ def _encoder(network: Network, tracer: Tracer) -> tuple[list[Row], list[Shape]]:
             }
             args = tuple(names[arg] for arg in network.residual.args)
             more, x = tracer.call(network.residual.name, args, (x,))
-            rows += _below(f"encoder.stages.{s}.{i}", more)
+            rows += below(f"encoder.stages.{s}.{i}", more)
         pyramid.append(x)
     return rows, pyramid
 
@@ -113,12 +123,12 @@ def _unet(
     for i, (filters, skip) in enumerate(zip(head.stage_filters, skips, strict=True)):
         if skip and isinstance(head, AttentionUNet):
             rows, _ = tracer.call("AttentionGate", (skip[0], x[0], filters), (skip, x))
-            gates += _below(f"decoder.gates.{i}", rows)
+            gates += below(f"decoder.gates.{i}", rows)
         rows, x = _up(head, tracer, x, filters, skip or image)
-        ups += _below(f"decoder.ups.{i}", rows)
+        ups += below(f"decoder.ups.{i}", rows)
         joined = (x[0] + (skip[0] if skip else 0), *x[1:])
         rows, x = tracer.call("DecoderBlock", (joined[0], filters), (joined,))
-        blocks += _below(f"decoder.blocks.{i}", rows)
+        blocks += below(f"decoder.blocks.{i}", rows)
         stages.append(x)
     return [*gates, *ups, *blocks], stages, x
 
@@ -131,24 +141,24 @@ def _unet_plus_plus(
     In each row the first is the level itself; the stage is its last node. A learned upsampling to
     the image follows, a plain one is left to the head.
     """
-    below = [pyramid[-1]]
+    under = [pyramid[-1]]
     ups: list[Row] = []
     blocks: list[Row] = []
     stages = []
     for r, (filters, skip) in enumerate(zip(head.stage_filters, pyramid[-2::-1], strict=True)):
         row = [skip]
-        for i, node in enumerate(below):
+        for i, node in enumerate(under):
             rows, x = _up(head, tracer, node, filters, skip)
-            ups += _below(f"decoder.ups.{r}.{i}", rows)
+            ups += below(f"decoder.ups.{r}.{i}", rows)
             joined = (x[0] + sum(shape[0] for shape in row), *skip[1:])
             rows, x = tracer.call("DecoderBlock", (joined[0], filters), (joined,))
-            blocks += _below(f"decoder.blocks.{r}.{i}", rows)
+            blocks += below(f"decoder.blocks.{r}.{i}", rows)
             row.append(x)
-        below = row
-        stages.append(below[-1])
-    x = below[-1]
+        under = row
+        stages.append(under[-1])
+    x = under[-1]
     last: list[Row] = []
     if head.decoder_block == "transpose":
         rows, x = _up(head, tracer, x, x[0], image)
-        last = _below("decoder.last_up", rows)
+        last = below("decoder.last_up", rows)
     return [*ups, *blocks, *last], stages, x

@@ -47,7 +47,7 @@ def resolve(
                 problems += error.problems
     dims, shape = _input(given, problems, rank_is_free="dims" not in given)
     encoder = _with_squeeze_excite(found, given, problems)
-    head = resolve_head(given, dims, found, problems)
+    head = resolve_head(given, shape, found, problems)
     raise_all(problems)
     return Model(
         encoder,
@@ -80,6 +80,8 @@ def parse(option: Option, value: object) -> object:
             numbers = tuple(map(_number, items))
             raise_all(_count_problems(option.flag, numbers))
             return numbers
+        case "share":
+            return _share(option.flag, value)
         case "flag":
             if value is not True:
                 raise CompileError(
@@ -109,6 +111,18 @@ def _count(what: str, value: object, largest: int = LARGEST) -> int:
         shown = f"{value}, which is" if abs(value) < 10**20 else "a number"
         raise CompileError(Problem(f"{what} has {shown} {limit}"))
     return value
+
+
+def _share(what: str, value: object) -> float:
+    """A number from 0 up to, but not including, 1."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CompileError(Problem(f"{what} has {value!r}, which is not a number"))
+    if not 0 <= value < 1:
+        raise CompileError(Problem(f"{what} has {value}, which is not from 0 up to 1"))
+    return float(value)
 
 
 def _not_one_of(what: str, value: object, choices: Iterable[str]) -> Problem:

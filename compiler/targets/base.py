@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from compiler.ir import Block, Call, Fragment, Layer, Shape
 from compiler.lower import RANK_NAMES, DecoderPlan, Plan, doc_of
+from compiler.lower_trans import TransPlan
 
 LINE = 100
 
@@ -70,6 +71,7 @@ class Target:
             "num_classes": getattr(model.head, "num_classes", None),
             "decoder_constants": [],
             **(self.decoder(plan, plan.decoder) if plan.decoder else {}),
+            **(self.transformer(plan, plan.transformer) if plan.transformer else {}),
         }
 
     def decoder(self, plan: Plan, decoder: DecoderPlan) -> dict[str, object]:
@@ -89,6 +91,57 @@ class Target:
             "last_index": len(decoder.skips),
             "grid": grid(decoder.skips, plan.last_level),
         }
+
+    def transformer(self, plan: Plan, trans: TransPlan) -> dict[str, object]:
+        """The names that the templates of a TransUNet print."""
+        rank, head = plan.network.model.dims, trans.head
+        writer = self.writer(plan)
+        blocks = [writer.block(block) for block in plan.network.decoder_blocks]
+        axes = ("d", "h", "w")[-rank:]
+        return {
+            "mlp": blocks[0],
+            "vit_block": blocks[1],
+            "cross_attention": blocks[2],
+            "embed": head.embed_dim,
+            "deepest_channels": trans.deepest_channels,
+            "deepest_map": self.spell_doc(f"[{trans.deepest_channels}]", plan),
+            "coarse_map": self.shape("K", axes),
+            "query_map": self.shape("Q", axes),
+            "map_shape": self.spell_doc("[C]", plan),
+            "half_shape": self.spell_doc("[C /2]", plan),
+            "last_map": self.spell_doc(f"[{head.stage_filters[-1]}]", plan),
+            "voxels": "*".join(axes).upper(),
+            "skips": ", ".join(f'pyramid["{level}"]' for level in trans.skips),
+            "levels": f"{trans.skips[0]}..{trans.skips[-1]}",
+            "axes": ", ".join(axes),
+            "rank_axes": tuple(range(2, 2 + rank)),
+            "scales": trans.scales,
+            "halvings": 2**head.depth,
+            "times": {3: "three", 4: "four", 5: "five"}[head.depth],
+            "class_probability": "sigmoid" if self._one_class(trans) else "softmax",
+            "one_class": [self._class_check(trans)] * (not trans.compat),
+            "class_error": self._class_error(trans),
+            "mask_decoder_doc": docstring(
+                f"Coarse class maps from queries refined on {trans.skips[0]}..{trans.skips[-1]}.",
+                f"tokens (N, T, {head.embed_dim}) -> {self.shape('K', axes)}.",
+            ),
+            "attention_doc": docstring(
+                "Multi-head attention.",
+                f"(N, Q, {head.embed_dim}), context (N, T, {head.embed_dim}), mask ->"
+                f" (N, Q, {head.embed_dim}).",
+            ),
+        }
+
+    def _one_class(self, trans: TransPlan) -> bool:
+        return trans.head.num_classes == 1 and not trans.compat
+
+    def _class_check(self, trans: TransPlan) -> str:
+        return "num_classes > 1" if trans.head.num_classes == 1 else "num_classes < 2"
+
+    def _class_error(self, trans: TransPlan) -> str:
+        if trans.head.num_classes == 1:
+            return "this file is for one class: more would need a softmax"
+        return "this file is for two classes or more: one would need a sigmoid"
 
     def imports(self, body: str) -> list[str]:
         """The import lines that a file with this body needs."""
@@ -123,15 +176,20 @@ class Target:
 
     def table(self, plan: Plan) -> list[str]:
         """The docstring's table, its columns aligned."""
-        maps = [row.shape for row in plan.table if len(row.shape) > 1]
+        maps = [r.shape for r in plan.table if isinstance(r.shape, tuple) and len(r.shape) > 1]
         width = max(len(str(shape[0])) for shape in maps)
         widths = [max(len(str(shape[i])) for shape in maps) for i in range(1, len(maps[0]))]
         label = max(len(row.label) for row in plan.table)
+        leveled = plan.transformer is not None  # its texts need the room
         lines = []
         for row in plan.table:
-            shape = self._aligned(row.shape, width, widths)
             text = self.spell_doc(row.text, plan)
-            lines.append(f"{row.label:<{label}}  {shape}  {row.level:<2}  {text}".rstrip())
+            if isinstance(row.shape, str):
+                shape = row.shape.ljust(len(self._aligned(maps[0], width, widths)))
+            else:
+                shape = self._aligned(row.shape, width, widths)
+            level = "" if leveled and not row.level else f"{row.level:<2}  "
+            lines.append(f"{row.label:<{label}}  {shape}  {level}{text}".rstrip())
         return lines
 
     def _aligned(self, shape: Shape, width: int, widths: Sequence[int]) -> str:
@@ -147,7 +205,8 @@ class Writer:
     def __init__(self, target: Target, plan: Plan):
         self.target, self.plan = target, plan
         self.rank = plan.network.model.dims
-        self.blocks = {block.name: block for block in plan.network.blocks}
+        network = plan.network
+        self.blocks = {b.name: b for b in (*network.blocks, *network.decoder_blocks)}
 
     def block(self, block: Block) -> BlockText:
         return BlockText(
@@ -205,6 +264,15 @@ def grid(skips: Sequence[str], deepest: str) -> list[str]:
         lines.append(f"{skips[row]} - {nodes}")
         lines.append("    " + "     ".join("/" * (row + 1)))
     return [*lines, deepest]
+
+
+def in_lines(constants: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
+    """Named numbers, some to a line: `EMBED, HEADS` and `512, 8`."""
+    lines = []
+    for i in range(0, len(constants), 4):
+        names, values = zip(*constants[i : i + 4])
+        lines.append((", ".join(names), ", ".join(map(str, values))))
+    return lines
 
 
 def docstring(first: str, rest: str = "") -> str:

@@ -10,7 +10,8 @@ from compiler.ir import (
     Conv,
 )
 from compiler.lower import DecoderPlan, Plan
-from compiler.targets.base import Target
+from compiler.lower_trans import TransPlan
+from compiler.targets.base import Target, docstring, in_lines
 from compiler.targets.keras_writer import KerasWriter
 
 
@@ -26,6 +27,7 @@ class Keras(Target):
         "global_max": "layers.GlobalMaxPooling{rank}D()(x)",
         "softmax": "layers.Activation('softmax')(x)",
         "upsample": "upsample(x, y)",
+        "tokens": "layers.Reshape((-1, EMBED))(x)",
         "relu": "layers.ReLU()(x)",
         "leaky_relu": "layers.LeakyReLU(negative_slope=0.01)(x)",
         "elu": "layers.ELU()(x)",
@@ -50,7 +52,8 @@ class Keras(Target):
 
     def imports(self, body: str) -> list[str]:
         names = "layers, ops" if re.search(r"\bops\.", body) else "layers"
-        return ["import keras", f"from keras import {names}"]
+        lines = ["import math", ""] if re.search(r"\bmath\.", body) else []
+        return [*lines, "import keras", f"from keras import {names}"]
 
     def model_note(self, plan: Plan) -> str:
         return f"`pyramid_outputs` of the model holds P1..{plan.last_level}."
@@ -94,6 +97,121 @@ class Keras(Target):
             ),
             "axis_lines": ", ".join(axis_lines(plan.network.model.dims)),
             "decoder_inputs": "pyramid" if decoder.ends_at_half else "pyramid, image",
+        }
+
+    def transformer(self, plan: Plan, trans: TransPlan) -> dict[str, object]:
+        names = super().transformer(plan, trans)
+        rank = plan.network.model.dims
+        mask = self._mask(trans, str(names["axes"]))
+        patch = 'conv(x, EMBED, 1, bias=True, name=f"{name}_patch")'
+        if trans.patched:
+            patch = f'layers.Conv{rank}D(EMBED, PATCH, strides=PATCH, name=f"{{name}}_patch")(x)'
+        scaled = trans.patched and not trans.compat
+        return {
+            **names,
+            "decoder_constants": [
+                *in_lines(plan.network.decoder_constants),
+                *([("PATCH", trans.patch)] if trans.patched else []),
+                ("DECODER_FILTERS", trans.head.stage_filters),
+            ],
+            "package": f"{plan.network.model.class_name}{rank}D",
+            "patch": patch,
+            "mask": mask,
+            "mask_doc": docstring(
+                str(mask["doc"]),
+                f"{mask['logits'] or names['query_map']} -> booleans (N, Q, {names['voxels']}).",
+            ),
+            "mask_decoder": self._mask_decoder(trans),
+            "upsample": {
+                "times": "`scale` times" if scaled else "x2",
+                "parameter": f"scale={(2.0,) * rank}, " * scaled,
+                "declarations": ["self.scale = tuple(scale)"] * scaled,
+                "scale": "self.scale" if scaled else (2.0,) * rank,
+                "translation": (0.0,) * rank,
+                "axes": tuple(range(1, 1 + rank)),
+                "config": ', "scale": self.scale' * scaled,
+            },
+        }
+
+    def _mask(self, trans: TransPlan, axes: str) -> dict[str, object]:
+        """The mask's function: its inputs, its documentation, and its lines."""
+        rank = len(trans.patch)
+        if trans.compat:
+            return {
+                "inputs": "logits, level",
+                "doc": "Where each query may look on a level: outside of its mask, as in medicai.",
+                "logits": "(N, Q, T)",
+                "lines": [
+                    "# The mask is resized along the flattened tokens, not over space.",
+                    f"{axes} = level.shape[1:-1]",
+                    f"resize = layers.Resizing(QUERIES, {axes.replace(', ', ' * ')},"
+                    ' interpolation="nearest")',
+                    'mask = resize(layers.Activation("sigmoid")(logits)[..., None])',
+                    "return ops.squeeze(mask, axis=-1) <= 0.5",
+                ],
+            }
+        crops = ", ".join(f":{axis}" for axis in axes.split(", "))
+        resize = [
+            "# A token's logit goes to all its voxels: seen above 0 (sigmoid 0.5), or if none is.",
+            f"_, {axes}, _ = level.shape",
+            f"logits = layers.UpSampling{rank}D(scale)(logits)[:, {crops}]",
+        ]
+        if trans.patched:
+            resize = [
+                "# A token's logit goes to all its voxels, the last one's to the rest too: seen"
+                " above 0",
+                "# (sigmoid 0.5), or if none is.",
+                "for axis, patch in enumerate(PATCH, start=1):",
+                "    last = logits.shape[axis] - 1",
+                "    token = [min(i // (patch * scale), last) for i in range(level.shape[axis])]",
+                "    logits = ops.take(logits, token, axis=axis)",
+            ]
+        return {
+            "inputs": "logits, scale, level",
+            "doc": "Where each query may look on a level.",
+            "logits": None,
+            "lines": [
+                *resize,
+                "inside = layers.Permute((2, 1))(layers.Reshape((-1, QUERIES))(logits)) > 0",
+                "return inside | ~ops.any(inside, axis=2, keepdims=True)",
+            ],
+        }
+
+    def _mask_decoder(self, trans: TransPlan) -> dict[str, object]:
+        """What differs in the mask decoder: how masks are made, and how they end."""
+        deepest = f'pyramid["{trans.deepest_level}"].shape[1:-1]'
+        grid, sizes, resize = deepest, "grid", []
+        loop = [
+            f"for i, (level, scale) in enumerate(zip(levels, {trans.scales})):",
+            "    logits = layers.Reshape((*grid, QUERIES))(layers.Dot(axes=2)([tokens, queries]))",
+            "    mask = attention_mask(logits, scale, level)",
+        ]
+        if trans.compat:
+            loop = [
+                "for i, level in enumerate(levels):",
+                "    mask = attention_mask(layers.Dot(axes=2)([queries, tokens]), level)",
+            ]
+            if trans.patched:
+                resize = [
+                    "masks = layers.Permute((2, 1))(masks)",
+                    'masks = layers.Dense(math.prod(grid), name=f"{name}_resize")(masks)',
+                    "masks = layers.Permute((2, 1))(masks)",
+                ]
+        elif trans.patched:
+            sizes = deepest
+            grid = f"[s // p for s, p in zip({deepest}, PATCH)]"
+            resize = [
+                f"size = {deepest}",
+                "masks = layers.Reshape((*grid, QUERIES))(masks)",
+                "masks = Upsample(size, [s / g for s, g in zip(size, grid)])(masks)",
+                "masks = layers.Reshape((-1, QUERIES))(masks)",
+            ]
+        call = 'masked_cross_attention(queries, level, mask, name=f"{name}_levels_{i}")'
+        return {
+            "grid": grid,
+            "sizes": sizes,
+            "loop": [*loop, f"    queries = {call}"],
+            "resize": resize,
         }
 
     def shape(self, channels: str, sizes: Sequence[str]) -> str:

@@ -21,6 +21,13 @@ WEIGHTS = {
     ("group_norm", "bias"): ("beta", None),
     ("layer_norm", "weight"): ("gamma", None),
     ("layer_norm", "bias"): ("beta", None),
+    ("token_norm", "weight"): ("gamma", None),
+    ("token_norm", "bias"): ("beta", None),
+    ("attention_in", "weight"): ("kernel", "spatial first"),
+    ("attention_in", "bias"): ("bias", None),
+    ("attention_out", "weight"): ("kernel", "spatial first"),
+    ("attention_out", "bias"): ("bias", None),
+    ("table", "table"): ("table", None),
 }
 
 
@@ -34,3 +41,13 @@ def weight_axes(kind: str, weight: str, rank: int) -> tuple[int, ...]:
     if WEIGHTS[kind, weight][1] is None:
         return tuple(range(rank))
     return (*range(2, rank), 1, 0)
+
+
+def torch_name(path: str, weight: str) -> str:
+    """The entry of a state dict: a bare table of weights is the path alone."""
+    return path if weight == "table" else f"{path}.{weight}"
+
+
+def keras_name(path: str, kind: str, weight: str) -> str:
+    """The path of a Keras variable, its slashes as underscores."""
+    return f"{layer_name(path)}_{WEIGHTS[kind, weight][0]}"

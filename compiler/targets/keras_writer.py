@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 from compiler.expressions import names_in, parse_line, target_of
 from compiler.ir import (
+    Attention,
     AvgPool,
     Block,
     Call,
     Conv,
     ConvTranspose,
     Dim,
+    Dropout,
     Fragment,
     Layer,
     Linear,
@@ -128,9 +130,16 @@ class KerasWriter(Writer):
         statement's target, side by side each a variable of its own name.
         """
         match node:
+            case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=tensor) as arg]) if (
+                name in layers and layers[name].when
+            ):
+                before += self._conditional(tensor, layers[name], arg, arg)
+                return arg, False
             case ast.Call(func=ast.Name(id=name), args=args):
                 values = [self._operand(arg, layers, target, before, len(args)) for arg in args]
                 if name in layers:
+                    if isinstance(layers[name], Dropout):
+                        return self._call(layers[name], [values[0][0]]), values[0][1]
                     values = [self._own_line(*value, target, before) for value in values]
                     return self._call(layers[name], [value for value, _ in values]), True
                 if self.apart:
@@ -155,6 +164,8 @@ class KerasWriter(Writer):
         if siblings == 1:
             return self._value(node, layers, target, before)
         own = next((n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in layers), "")
+        if isinstance(layers.get(own), Attention | Call | Dropout):
+            own = "y"  # a function has the layer's own name
         value, has_layer = self._value(node, layers, own, before)
         return self._own_line(value, has_layer, own, before)
 
@@ -194,6 +205,10 @@ class KerasWriter(Writer):
             case AvgPool():
                 options = [f"2, strides={layer.stride}, padding='same'"]
                 source = f"layers.AveragePooling{self.rank}D({', '.join(options)})({tensors})"
+            case Dropout():
+                source = f"layers.Dropout({layer.rate})({tensors})"
+            case Attention():
+                source = f"attention({tensors}, dropout={layer.dropout}, name={name})"
             case Call():
                 callee = self.callee(layer)
                 args = [str(value) for value in self._values(layer)]
@@ -210,6 +225,7 @@ def _norm_of(layer: Norm, name: str) -> str:
         "instance": f"layers.GroupNormalization(-1, {eps})",
         "group": f"layers.GroupNormalization({layer.groups}, {eps})",
         "layer": f"layers.LayerNormalization({eps})",
+        "token": f"layers.LayerNormalization({eps})",
     }[layer.kind]
 
 

@@ -10,7 +10,8 @@ from compiler.ir import (
     Norm,
 )
 from compiler.lower import DecoderPlan, Plan
-from compiler.targets.base import Target
+from compiler.lower_trans import TransPlan
+from compiler.targets.base import Target, docstring, in_lines
 from compiler.targets.torch_writer import TorchWriter
 
 
@@ -28,6 +29,7 @@ class Torch(Target):
         "global_max": "x.amax({axes})",
         "softmax": "x.softmax(1)",
         "upsample": "upsample(x, y)",
+        "tokens": "x.flatten(2).mT",
         "relu": "F.relu(x)",
         "leaky_relu": "F.leaky_relu(x, 0.01)",
         "elu": "F.elu(x)",
@@ -40,7 +42,8 @@ class Torch(Target):
     }
 
     def imports(self, body: str) -> list[str]:
-        lines = ["import torch"] if re.search(r"\btorch\.", body) else []
+        lines = ["import math", ""] if re.search(r"\bmath\.", body) else []
+        lines += ["import torch"] if re.search(r"\btorch\.", body) else []
         lines.append("from torch import Tensor, nn")
         if re.search(r"\bF\.", body):
             lines.append("from torch.nn import functional as F")
@@ -56,6 +59,8 @@ class Torch(Target):
         if plan.decoder:
             image = ", image" * (not plan.decoder.ends_at_half)
             lines = [f"x = self.decoder(self.encoder(image){image})", *head]
+        if plan.transformer:
+            lines = ["x = self.decoder(maps, pyramid, image)", *head]
         lines[-1] = "return" + lines[-1].removeprefix("x =")
         return {**context, "forward": lines}
 
@@ -118,6 +123,138 @@ class Torch(Target):
             "map_shape": self.spell_doc("[C]", plan),
         }
 
+    def transformer(self, plan: Plan, trans: TransPlan) -> dict[str, object]:
+        skips = f"{trans.skip_channels}  # {', '.join(trans.skips)}"
+        constants = [
+            *in_lines(plan.network.decoder_constants),
+            *([("PATCH", trans.patch)] if trans.patched else []),
+            ("SKIP_CHANNELS", skips),
+            ("DECODER_FILTERS", trans.head.stage_filters),
+        ]
+        names = super().transformer(plan, trans)
+        deepest = f'pyramid["{trans.deepest_level}"].shape[2:]'
+        linear = {2: "bilinear", 3: "trilinear"}[plan.network.model.dims]
+        scales: Sequence[object] = trans.scales
+        if not trans.patched:
+            scales = [float(scale) for scale in trans.scales]
+        axes = names["axes"]
+        mask = self._mask(trans)
+        down = f"-(-s // {names['halvings']})"
+        return {
+            **names,
+            "decoder_constants": constants,
+            "linear": linear,
+            "class_probabilities": (
+                "torch.sigmoid(self.classes(queries))"
+                if names["class_probability"] == "sigmoid"
+                else "self.classes(queries).softmax(2)"
+            ),
+            "patch": "PATCH, stride=PATCH" if trans.patched else "1",
+            "mask": mask,
+            "mask_doc": docstring(
+                str(mask["doc"]),
+                f"{mask['logits'] or names['query_map']} -> booleans (N, 1, Q, {names['voxels']}).",
+            ),
+            "crops": ", ".join(f": like.shape[{axis}]" for axis in _rank_axes(names)),
+            "mask_decoder": self._mask_decoder(trans, deepest, linear, tuple(scales)),
+            "token_grid": (
+                [f"{axes} = [{down} // p for s, p in zip(image_size, PATCH)]"]
+                if trans.patched
+                else [
+                    f"{axes} = [{down} for s in image_size]"
+                    f"  # {trans.deepest_level}: halved {names['times']} times, rounded up"
+                ]
+            ),
+            "token_count": str(axes).replace(", ", " * "),
+            "mask_decoder_arguments": self._resize_arguments(trans, names, down),
+        }
+
+    def _mask(self, trans: TransPlan) -> dict[str, object]:
+        """The mask's function: its inputs, its documentation, and its lines."""
+        if trans.compat:
+            return {
+                "inputs": "logits: Tensor, level: Tensor",
+                "doc": "Where each query may look on a level: outside of its mask, as in medicai.",
+                "logits": "(N, Q, T)",
+                "lines": [
+                    "# The mask is resized along the flattened tokens, not over space.",
+                    "mask = torch.sigmoid(logits)",
+                    'mask = F.interpolate(mask, size=level[0, 0].numel(), mode="nearest-exact")',
+                    "return mask.unsqueeze(1) <= 0.5",
+                ],
+            }
+        resize = [
+            "# A token's logit goes to all its voxels: seen above 0 (sigmoid 0.5), or if none is.",
+            'logits = resize(logits, scale, "nearest", level)',
+        ]
+        if trans.patched:
+            resize = [
+                "# Each token's logit goes to the voxels it covers, the last one's to the rest;"
+                " above 0",
+                "# (sigmoid 0.5) they are seen. A query that would see nothing sees everything.",
+                "for axis, patch in enumerate(PATCH, start=2):",
+                "    token = torch.arange(level.shape[axis], device=level.device)",
+                "    token = (token // (patch * scale)).clamp(max=logits.shape[axis] - 1)",
+                "    logits = logits.index_select(axis, token)",
+            ]
+        number = "int" if trans.patched else "float"
+        return {
+            "inputs": f"logits: Tensor, scale: {number}, level: Tensor",
+            "doc": "Where each query may look on a level.",
+            "logits": None,
+            "lines": [
+                *resize,
+                "inside = logits.flatten(2).unsqueeze(1) > 0",
+                "return inside | ~inside.any(3, keepdim=True)",
+            ],
+        }
+
+    def _mask_decoder(
+        self, trans: TransPlan, deepest: str, linear: str, scales: tuple[object, ...]
+    ) -> dict[str, object]:
+        """What differs in the mask decoder: how masks are made, and how they end."""
+        divided = f"[s // p for s, p in zip({deepest}, PATCH)]"
+        loop = [
+            f"for refine, level, scale in zip(self.levels, levels, {scales}):",
+            "    logits = (queries @ tokens.mT).unflatten(2, grid)",
+            "    queries = refine(queries, level, attention_mask(logits, scale, level))",
+        ]
+        last = ["masks = torch.sigmoid(queries @ tokens.mT)"]
+        if trans.compat:
+            loop = [
+                "for refine, level in zip(self.levels, levels):",
+                "    mask = attention_mask(queries @ tokens.mT, level)",
+                "    queries = refine(queries, level, mask)",
+            ]
+        resized = trans.patched and trans.compat
+        if resized:
+            last.append("masks = self.resize(masks)")
+        elif trans.patched:
+            last += [
+                f"size = {deepest}",
+                "masks = F.interpolate(",
+                f'    masks.unflatten(2, grid), size=size, mode="{linear}", align_corners=False',
+                ")",
+            ]
+        grid = [] if trans.compat else [f"grid = {divided if trans.patched else deepest}"]
+        whole = "grid" if not trans.patched and not trans.compat else deepest
+        masks = "masks.flatten(2)" if trans.patched and not trans.compat else "masks"
+        if not trans.patched:
+            masks, last = "torch.sigmoid(queries @ tokens.mT)", []
+        return {
+            "parameters": ", num_tokens: int, num_voxels: int" * resized,
+            "declarations": ["self.resize = nn.Linear(num_tokens, num_voxels)"] * resized,
+            "before": grid,
+            "loop": [*loop, *last],
+            "result": f"(classes.mT @ {masks}).unflatten(2, {whole})",
+        }
+
+    def _resize_arguments(self, trans: TransPlan, names: Mapping[str, object], down: str) -> str:
+        if not (trans.patched and trans.compat):
+            return "num_classes"
+        tokens = str(names["axes"]).replace(", ", " * ")
+        return f"num_classes, {tokens}, math.prod({down} for s in image_size)"
+
     def shape(self, channels: str, sizes: Sequence[str]) -> str:
         return f"(N, {channels}, {', '.join(sizes)})"
 
@@ -128,3 +265,9 @@ class Torch(Target):
 def _listed(value: object) -> list[object]:
     assert isinstance(value, list)
     return value
+
+
+def _rank_axes(names: Mapping[str, object]) -> tuple[int, ...]:
+    axes = names["rank_axes"]
+    assert isinstance(axes, tuple)
+    return axes

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from compiler.expressions import parse_line, target_of
 from compiler.ir import (
+    Attention,
     AvgPool,
     Axes,
     Block,
     Call,
     Conv,
     ConvTranspose,
+    Dropout,
     Fragment,
     Layer,
     Linear,
@@ -24,7 +26,7 @@ from compiler.targets.base import Writer, spell, spell_float
 
 class TorchWriter(Writer):
     def parameters(self, block: Block) -> str:
-        return ", ".join(f"{arg}: int" for arg in block.args)
+        return ", ".join(["self", *(f"{arg}: int" for arg in block.args)])
 
     def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
         args = plan.stage_args if first else _without_stride(plan.stage_args)
@@ -70,6 +72,7 @@ class TorchWriter(Writer):
                     "instance": f"nn.InstanceNorm{self.rank}d({channels}, {eps}, affine=True)",
                     "group": f"nn.GroupNorm({layer.groups}, {channels}, {eps})",
                     "layer": f"LayerNorm({channels}, {eps})",
+                    "token": f"nn.LayerNorm({channels}, {eps})",
                 }[kind]
             case ConvTranspose():
                 channels = _args(layer.cin, layer.cout)
@@ -79,6 +82,10 @@ class TorchWriter(Writer):
             case AvgPool():
                 pad = f"nn.ReplicationPad{self.rank}d({(0, 1) * self.rank})"
                 return f"nn.Sequential({pad}, nn.AvgPool{self.rank}d(2, {layer.stride}))"
+            case Dropout():
+                return f"nn.Dropout({layer.rate})"
+            case Attention():
+                return f"Attention(dropout={layer.dropout})"
             case Call():
                 return f"{layer.block}({_args(*layer.args)})"
 

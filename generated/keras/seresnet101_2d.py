@@ -96,8 +96,6 @@ def SEResNet101(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target keras --dims 2
-# spec sha256:1eaee10842435a94a40ab2928c06d80b422460696814e62c6d44c0628ddf68f4
-# body sha256:fc4a110d25f9757f7e5276f7a05e48974c7d7f78f1d2ae5a4bd3a775348d4ba8
+# sha256: spec 1eaee10842435a94a40ab2928c06d80b, body fc4a110d25f9757f7e5276f7a05e4897

@@ -96,8 +96,6 @@ def SEResNet101(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target keras --dims 3
-# spec sha256:7038d6e5c502fc85a206b1d5751e53f11adc31b32f4e39f423dd993d63b2a4d9
-# body sha256:3e37e49bc786d49f8f5ca4c692bfc7aa952982b13bd58922408385a67f90d111
+# sha256: spec 7038d6e5c502fc85a206b1d5751e53f1, body 3e37e49bc786d49f8f5ca4c692bfc7aa

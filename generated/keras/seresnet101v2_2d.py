@@ -95,8 +95,6 @@ def SEResNet101v2(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target keras --dims 2
-# spec sha256:8e7a00fcbb52e2ae03078d54ca71bcd9ac387f3af79c9dab7a93119527b6e77b
-# body sha256:88788589e970b37b262ec665a9482b82cf7ac82bd373350ae824ea8efd770d53
+# sha256: spec 8e7a00fcbb52e2ae03078d54ca71bcd9, body 88788589e970b37b262ec665a9482b82

@@ -95,8 +95,6 @@ def SEResNet101v2(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target keras --dims 3
-# spec sha256:872a7d7a278dc8e2670820ea048a8e5888e029a46733758ffd736d55cc732795
-# body sha256:6986c926818d4dc221e9decefd259f343af5f0aaea193d131a95609c4067b5fd
+# sha256: spec 872a7d7a278dc8e2670820ea048a8e58, body 6986c926818d4dc221e9decefd259f34

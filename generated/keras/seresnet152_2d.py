@@ -96,8 +96,6 @@ def SEResNet152(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target keras --dims 2
-# spec sha256:039c82ebbe0a51694705cb469fe55e1138f2556ec77bee3afbfe13372ea00b58
-# body sha256:2d861aeeb2305bbef9ab9237e76de30e6685f0e9301d4060fb8c32e226489f23
+# sha256: spec 039c82ebbe0a51694705cb469fe55e11, body 2d861aeeb2305bbef9ab9237e76de30e

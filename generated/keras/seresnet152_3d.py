@@ -96,8 +96,6 @@ def SEResNet152(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target keras --dims 3
-# spec sha256:3c0f33d1510c0368b61fd27f254be1566490067ad7f27aa2e0bf6eb01918fbc3
-# body sha256:feac40a792af9190eefe622d2730f6d9420f01def80042e3c433e906023dcf57
+# sha256: spec 3c0f33d1510c0368b61fd27f254be156, body feac40a792af9190eefe622d2730f6d9

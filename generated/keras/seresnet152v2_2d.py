@@ -95,8 +95,6 @@ def SEResNet152v2(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target keras --dims 2
-# spec sha256:cd22c1ee3adc94c0074f4c0fa594c3f71be1a21f3d4fff677e84cddb83c191bb
-# body sha256:dcf203dbdb15ac0ba6d1e63974b3994fbb66a8f7e64128eda607f51643ea403f
+# sha256: spec cd22c1ee3adc94c0074f4c0fa594c3f7, body dcf203dbdb15ac0ba6d1e63974b3994f

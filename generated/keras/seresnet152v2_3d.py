@@ -95,8 +95,6 @@ def SEResNet152v2(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target keras --dims 3
-# spec sha256:b158013cf4fd3bab920212a6254a3a9ea93856a1463111a97c3082c17b29f0f3
-# body sha256:14813ddaeeb3c5f970af3247a3e0591830f8dc1fd37312b5ae74591a6a567f54
+# sha256: spec b158013cf4fd3bab920212a6254a3a9e, body 14813ddaeeb3c5f970af3247a3e05918

@@ -94,8 +94,6 @@ def SEResNet18(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target keras --dims 2
-# spec sha256:7f4611f941987270aab80370183a42ee71e7f16982c275e50e848c4ef1a0077c
-# body sha256:d33cc38b505b9fbd0cf16e60aef7a1b49a069b84ef03ef9f82984aacf13061df
+# sha256: spec 7f4611f941987270aab80370183a42ee, body d33cc38b505b9fbd0cf16e60aef7a1b4

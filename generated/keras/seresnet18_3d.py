@@ -94,8 +94,6 @@ def SEResNet18(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target keras --dims 3
-# spec sha256:656c5a0acb6d6676232fc854ee84982bc53982a7390bb1f6af12c6e177f20b63
-# body sha256:1931df18accdd7449d7d75b86a2eb94e503d5c61fd2bad732d1512770adaa6e2
+# sha256: spec 656c5a0acb6d6676232fc854ee84982b, body 1931df18accdd7449d7d75b86a2eb94e

@@ -49,10 +49,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
-
-    (N, H, W, Cin) -> (N, H/s, W/s, C).
-    """
+    """Averaging shortcut (ResNet-D, Fig. 2c). (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     if stride != 1:
         x = layers.AveragePooling2D(2, strides=stride, padding="same")(x)
     x = conv(x, channels, 1, name=f"{name}_conv")
@@ -105,8 +102,6 @@ def SEResNet200vd(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target keras --dims 2
-# spec sha256:6828b004014b482d22aec55cfec9108a5ccbcda46615a3f40e3fb8c9aa4f509d
-# body sha256:3679c1d2f6a2c248c63bd878921fb6b92bf15364114d5a0ab3729c4f27cde7a4
+# sha256: spec 6828b004014b482d22aec55cfec9108a, body 0bf51ec22f3e12e892b7a26f768efb62

@@ -49,10 +49,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
-
-    (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C).
-    """
+    """Averaging shortcut (ResNet-D, Fig. 2c). (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     if stride != 1:
         x = layers.AveragePooling3D(2, strides=stride, padding="same")(x)
     x = conv(x, channels, 1, name=f"{name}_conv")
@@ -105,8 +102,6 @@ def SEResNet200vd(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target keras --dims 3
-# spec sha256:7b202516c1264a2430f83dd2c3a0ebf1b1c933a1d54c4f9f231b82440a5f715e
-# body sha256:bdb2931fe40d6040ce29a31b9852296b77f3ea0b752b5a44ea838dc2ccb57561
+# sha256: spec 7b202516c1264a2430f83dd2c3a0ebf1, body d9aec55713875232087a13324a140fec

@@ -94,8 +94,6 @@ def SEResNet34(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target keras --dims 2
-# spec sha256:5c196e38edf4e912d6b20688732a4ab6e7dc8c3b57f121f5ac11720d409d3f7b
-# body sha256:596926aed03aaf042d50b83695080312b4511f8fc17477f8750202189d0b227a
+# sha256: spec 5c196e38edf4e912d6b20688732a4ab6, body 596926aed03aaf042d50b83695080312

@@ -94,8 +94,6 @@ def SEResNet34(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target keras --dims 3
-# spec sha256:f29aa31accec2a095776e4cd6534d1f2a2e7ee3bb8f821926d0608f7c7a2f8b5
-# body sha256:4f563a9787242189636fb06d18a48bf3f114a57b958390fd48c50648ab9c679d
+# sha256: spec f29aa31accec2a095776e4cd6534d1f2, body 4f563a9787242189636fb06d18a48bf3

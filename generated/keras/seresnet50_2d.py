@@ -96,8 +96,6 @@ def SEResNet50(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target keras --dims 2
-# spec sha256:260aeb16f7c2ec8968d2b60035c5333a818838a606ecf34cb5d06cee263e30e1
-# body sha256:5b5bbce0dd0433e3045c91def643dada269c0d41661d1659a656e2ae2871a3aa
+# sha256: spec 260aeb16f7c2ec8968d2b60035c5333a, body 5b5bbce0dd0433e3045c91def643dada

@@ -96,8 +96,6 @@ def SEResNet50(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target keras --dims 3
-# spec sha256:930709a7ee136ec7e4799212b8e14aeb97f5cf15135f2f62cc083248a1de0e87
-# body sha256:e0a663b5c3c221674d4036ef316b9c90dd7890616eb3b186a1ab7cedba3a7a49
+# sha256: spec 930709a7ee136ec7e4799212b8e14aeb, body e0a663b5c3c221674d4036ef316b9c90

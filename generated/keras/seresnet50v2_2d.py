@@ -95,8 +95,6 @@ def SEResNet50v2(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target keras --dims 2
-# spec sha256:80a60329d635395accc38114545cfd6c77f5d723084b212f2a5d8b874687a5e1
-# body sha256:ab5bb59ab04147e2c6af4f9b88c5b88634ef12ba22f69491af5dba5dce51647c
+# sha256: spec 80a60329d635395accc38114545cfd6c, body ab5bb59ab04147e2c6af4f9b88c5b886

@@ -95,8 +95,6 @@ def SEResNet50v2(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target keras --dims 3
-# spec sha256:abe33445f5d58de4cf8cfb69693a28a8bd743a47a4139f71e7a966fff013cd7b
-# body sha256:b7299ce5637da93fcab12b9eed7202ad00b68f239a4deafd15ee7b954e5b543b
+# sha256: spec abe33445f5d58de4cf8cfb69693a28a8, body b7299ce5637da93fcab12b9eed7202ad

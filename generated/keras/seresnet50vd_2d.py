@@ -49,10 +49,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
-
-    (N, H, W, Cin) -> (N, H/s, W/s, C).
-    """
+    """Averaging shortcut (ResNet-D, Fig. 2c). (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     if stride != 1:
         x = layers.AveragePooling2D(2, strides=stride, padding="same")(x)
     x = conv(x, channels, 1, name=f"{name}_conv")
@@ -105,8 +102,6 @@ def SEResNet50vd(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target keras --dims 2
-# spec sha256:d045eb3198fa6e383eac31974af88a0ceceaeca98eaff1f3d6c2f9fb0562e013
-# body sha256:106ddc1713347c7d8c3ed4846a9694984952ebf3f55a1d7365ff0e2eaadd8078
+# sha256: spec d045eb3198fa6e383eac31974af88a0c, body 79aab77cc5be50535e4b15cd1720a0ca

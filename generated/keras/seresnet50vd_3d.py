@@ -49,10 +49,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
-
-    (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C).
-    """
+    """Averaging shortcut (ResNet-D, Fig. 2c). (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     if stride != 1:
         x = layers.AveragePooling3D(2, strides=stride, padding="same")(x)
     x = conv(x, channels, 1, name=f"{name}_conv")
@@ -105,8 +102,6 @@ def SEResNet50vd(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target keras --dims 3
-# spec sha256:d5948f20d60f28c16faf09364b39b2c56f52653bdcc436af6d4b8c71563f1be7
-# body sha256:3b0f63d5d66a5ccec5fcfcdb8f9bb1c0ed68ca9e70fed18e97e06a421db3e7ae
+# sha256: spec d5948f20d60f28c16faf09364b39b2c5, body a3be5cf1949f86636de7c142cf371860

@@ -97,8 +97,6 @@ def SEResNeXt101(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target keras --dims 2
-# spec sha256:0372e1f1d3a0437079a9964e71473b82a5c8f0b5ce79fad913b60ecee47e473e
-# body sha256:3661d30f2232650487569157e2df9829f2368e5bcc85d8550007add1db0ee99e
+# sha256: spec 0372e1f1d3a0437079a9964e71473b82, body 3661d30f2232650487569157e2df9829

@@ -97,8 +97,6 @@ def SEResNeXt101(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target keras --dims 3
-# spec sha256:036f28e56328c48d891baa000fe82af4c81af534a46c6971fd79a30719cadc66
-# body sha256:f5202369201f4cee15c9a3303d6e226ab870e3849affa97d7f0f1e5ca22f555b
+# sha256: spec 036f28e56328c48d891baa000fe82af4, body f5202369201f4cee15c9a3303d6e226a

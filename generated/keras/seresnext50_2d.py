@@ -97,8 +97,6 @@ def SEResNeXt50(input_shape=(224, 224, 3), num_classes=1000):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2
-# spec sha256:5212135e0844956c689a24bf49929f87ec5befbb0a7f0b392236e1d55627ffce
-# body sha256:4e3a34f55571b79bfc32cfd79cf266f276b328207b2c115b34480cb4957f6589
+# sha256: spec 5212135e0844956c689a24bf49929f87, body 4e3a34f55571b79bfc32cfd79cf266f2

@@ -97,8 +97,6 @@ def SEResNeXt50(input_shape=(96, 96, 96, 4), num_classes=3):
     return model
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3
-# spec sha256:fc8aab24a033b55e7896d349e0d37cb161adddbee1cd8bab99d16845c41f32b3
-# body sha256:45f0dfa16c6d8cf4d76ec3de0a2deffa10549d9160c892db6a02a1fe8422339d
+# sha256: spec fc8aab24a033b55e7896d349e0d37cb1, body 45f0dfa16c6d8cf4d76ec3de0a2deffa

@@ -119,8 +119,6 @@ class SEResNet101(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target torch --dims 2
-# spec sha256:1eaee10842435a94a40ab2928c06d80b422460696814e62c6d44c0628ddf68f4
-# body sha256:a826d73ebffafd52fa5eb6d292fe2703f005ac0110b11328c5b9be1e228b4562
+# sha256: spec 1eaee10842435a94a40ab2928c06d80b, body a826d73ebffafd52fa5eb6d292fe2703

@@ -119,8 +119,6 @@ class SEResNet101(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target torch --dims 3
-# spec sha256:7038d6e5c502fc85a206b1d5751e53f11adc31b32f4e39f423dd993d63b2a4d9
-# body sha256:e7131c09da73ee268bd274db9ec162f35a0fa06cbc88a4827f35cd90dd23b471
+# sha256: spec 7038d6e5c502fc85a206b1d5751e53f1, body e7131c09da73ee268bd274db9ec162f3

@@ -113,8 +113,6 @@ class SEResNet101v2(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target torch --dims 2
-# spec sha256:8e7a00fcbb52e2ae03078d54ca71bcd9ac387f3af79c9dab7a93119527b6e77b
-# body sha256:7d6e4ebe96a6c263cd8a21a7ccfe5d4281dcbe2896853aed3ac9d42f210f15cb
+# sha256: spec 8e7a00fcbb52e2ae03078d54ca71bcd9, body 7d6e4ebe96a6c263cd8a21a7ccfe5d42

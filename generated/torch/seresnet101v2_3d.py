@@ -113,8 +113,6 @@ class SEResNet101v2(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target torch --dims 3
-# spec sha256:872a7d7a278dc8e2670820ea048a8e5888e029a46733758ffd736d55cc732795
-# body sha256:6f57efc4c8eae58b9fe6c1290d726b5acb74e91ccc882100b6847b5c5a41a462
+# sha256: spec 872a7d7a278dc8e2670820ea048a8e58, body 6f57efc4c8eae58b9fe6c1290d726b5a

@@ -119,8 +119,6 @@ class SEResNet152(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target torch --dims 2
-# spec sha256:039c82ebbe0a51694705cb469fe55e1138f2556ec77bee3afbfe13372ea00b58
-# body sha256:cf995e4ce4390afdb93c53623d37c7acfdd55aa658336577528f60b19aba31f5
+# sha256: spec 039c82ebbe0a51694705cb469fe55e11, body cf995e4ce4390afdb93c53623d37c7ac

@@ -119,8 +119,6 @@ class SEResNet152(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target torch --dims 3
-# spec sha256:3c0f33d1510c0368b61fd27f254be1566490067ad7f27aa2e0bf6eb01918fbc3
-# body sha256:cbc7919fa4c5ad1ee7dde638f77af59f82d2d8cb4a3b1c6268f3a94a9f17331e
+# sha256: spec 3c0f33d1510c0368b61fd27f254be156, body cbc7919fa4c5ad1ee7dde638f77af59f

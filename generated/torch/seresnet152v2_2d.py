@@ -113,8 +113,6 @@ class SEResNet152v2(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target torch --dims 2
-# spec sha256:cd22c1ee3adc94c0074f4c0fa594c3f71be1a21f3d4fff677e84cddb83c191bb
-# body sha256:c4edb81e23a918c81e484ed0daa48d6a66080cd9829dee53865120597c9556fa
+# sha256: spec cd22c1ee3adc94c0074f4c0fa594c3f7, body c4edb81e23a918c81e484ed0daa48d6a

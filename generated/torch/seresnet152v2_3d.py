@@ -113,8 +113,6 @@ class SEResNet152v2(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target torch --dims 3
-# spec sha256:b158013cf4fd3bab920212a6254a3a9ea93856a1463111a97c3082c17b29f0f3
-# body sha256:4b24117050e4889e052f8892ad772ea87eb860fcda941d8bc356d4c899206f47
+# sha256: spec b158013cf4fd3bab920212a6254a3a9e, body 4b24117050e4889e052f8892ad772ea8

@@ -116,8 +116,6 @@ class SEResNet18(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target torch --dims 2
-# spec sha256:7f4611f941987270aab80370183a42ee71e7f16982c275e50e848c4ef1a0077c
-# body sha256:6cddee1496f2a8502fa3cb934bc156f9f9f7a426c6914be15f81601c317640bf
+# sha256: spec 7f4611f941987270aab80370183a42ee, body 6cddee1496f2a8502fa3cb934bc156f9

@@ -116,8 +116,6 @@ class SEResNet18(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target torch --dims 3
-# spec sha256:656c5a0acb6d6676232fc854ee84982bc53982a7390bb1f6af12c6e177f20b63
-# body sha256:f75a6de7f693cc66f5ef93c36cef0024adb68bc4f12da4bb4dcfa050653c1d83
+# sha256: spec 656c5a0acb6d6676232fc854ee84982b, body f75a6de7f693cc66f5ef93c36cef0024

@@ -42,10 +42,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
-
-    (N, Cin, H, W) -> (N, C, H/s, W/s).
-    """
+    """Averaging shortcut (ResNet-D, Fig. 2c). (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -57,8 +54,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(x)
-        return self.bn(self.conv(x))
+        return self.bn(self.conv(self.pool(x)))
 
 
 class Bottleneck(nn.Module):
@@ -133,8 +129,6 @@ class SEResNet200vd(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 2
-# spec sha256:6828b004014b482d22aec55cfec9108a5ccbcda46615a3f40e3fb8c9aa4f509d
-# body sha256:7773afa7aaa10ef58ed9caf35c8b776c78a93b0067f2f07b7968d8ef1049485d
+# sha256: spec 6828b004014b482d22aec55cfec9108a, body 18544f1b744cb4a75cfd862cafeff2d3

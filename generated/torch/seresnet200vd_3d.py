@@ -42,10 +42,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
-
-    (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s).
-    """
+    """Averaging shortcut (ResNet-D, Fig. 2c). (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -59,8 +56,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(x)
-        return self.bn(self.conv(x))
+        return self.bn(self.conv(self.pool(x)))
 
 
 class Bottleneck(nn.Module):
@@ -135,8 +131,6 @@ class SEResNet200vd(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 3
-# spec sha256:7b202516c1264a2430f83dd2c3a0ebf1b1c933a1d54c4f9f231b82440a5f715e
-# body sha256:7d1d98d0de4511069a1b65da812f37ba830bb3022babcbf210123bd86b7761e8
+# sha256: spec 7b202516c1264a2430f83dd2c3a0ebf1, body b293dd531cdda140f0f3e9ade217c578

@@ -116,8 +116,6 @@ class SEResNet34(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target torch --dims 2
-# spec sha256:5c196e38edf4e912d6b20688732a4ab6e7dc8c3b57f121f5ac11720d409d3f7b
-# body sha256:e6b67dcaf3b813824832e9f4c00b8133099a9ac925499c945a9120e535684fa4
+# sha256: spec 5c196e38edf4e912d6b20688732a4ab6, body e6b67dcaf3b813824832e9f4c00b8133

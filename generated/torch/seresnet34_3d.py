@@ -116,8 +116,6 @@ class SEResNet34(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target torch --dims 3
-# spec sha256:f29aa31accec2a095776e4cd6534d1f2a2e7ee3bb8f821926d0608f7c7a2f8b5
-# body sha256:93a14f8b835b77e8eb49a8e023d25f25addc74cf004741f3c2a1c518cf171868
+# sha256: spec f29aa31accec2a095776e4cd6534d1f2, body 93a14f8b835b77e8eb49a8e023d25f25

@@ -119,8 +119,6 @@ class SEResNet50(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target torch --dims 2
-# spec sha256:260aeb16f7c2ec8968d2b60035c5333a818838a606ecf34cb5d06cee263e30e1
-# body sha256:635d865e6c42779c939c77d71446c5fcde9ab1135b15caa69dff7edf351c8c2c
+# sha256: spec 260aeb16f7c2ec8968d2b60035c5333a, body 635d865e6c42779c939c77d71446c5fc

@@ -119,8 +119,6 @@ class SEResNet50(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target torch --dims 3
-# spec sha256:930709a7ee136ec7e4799212b8e14aeb97f5cf15135f2f62cc083248a1de0e87
-# body sha256:c7d103dcf9f782d2f808c99e5c9d0fb6bfc922daaf6e65436ce0a93ac0db799e
+# sha256: spec 930709a7ee136ec7e4799212b8e14aeb, body c7d103dcf9f782d2f808c99e5c9d0fb6

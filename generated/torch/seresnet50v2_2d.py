@@ -113,8 +113,6 @@ class SEResNet50v2(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target torch --dims 2
-# spec sha256:80a60329d635395accc38114545cfd6c77f5d723084b212f2a5d8b874687a5e1
-# body sha256:699a2bf2b0afc745e7fbbcc48a43119625e194a8a6fc633f0fb6e59372aafb70
+# sha256: spec 80a60329d635395accc38114545cfd6c, body 699a2bf2b0afc745e7fbbcc48a431196

@@ -113,8 +113,6 @@ class SEResNet50v2(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target torch --dims 3
-# spec sha256:abe33445f5d58de4cf8cfb69693a28a8bd743a47a4139f71e7a966fff013cd7b
-# body sha256:786cc36e053e75dd26bfa0dbe45d361450f3908c647d4483fa943f70369b5bc7
+# sha256: spec abe33445f5d58de4cf8cfb69693a28a8, body 786cc36e053e75dd26bfa0dbe45d3614

@@ -42,10 +42,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
-
-    (N, Cin, H, W) -> (N, C, H/s, W/s).
-    """
+    """Averaging shortcut (ResNet-D, Fig. 2c). (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -57,8 +54,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(x)
-        return self.bn(self.conv(x))
+        return self.bn(self.conv(self.pool(x)))
 
 
 class Bottleneck(nn.Module):
@@ -133,8 +129,6 @@ class SEResNet50vd(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 2
-# spec sha256:d045eb3198fa6e383eac31974af88a0ceceaeca98eaff1f3d6c2f9fb0562e013
-# body sha256:11f04d28ca9cf6f99ab283fdd1fc4289903af00bc550263799b9c74542cea719
+# sha256: spec d045eb3198fa6e383eac31974af88a0c, body 96537b261e9786f47065f94f2199ae76

@@ -42,10 +42,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Averaging shortcut where the shape changes (ResNet-D, Fig. 2c).
-
-    (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s).
-    """
+    """Averaging shortcut (ResNet-D, Fig. 2c). (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -59,8 +56,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(x)
-        return self.bn(self.conv(x))
+        return self.bn(self.conv(self.pool(x)))
 
 
 class Bottleneck(nn.Module):
@@ -135,8 +131,6 @@ class SEResNet50vd(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 3
-# spec sha256:d5948f20d60f28c16faf09364b39b2c56f52653bdcc436af6d4b8c71563f1be7
-# body sha256:76c7fd58a3763cd08cbc0ac4263b7d1473f77585ce891cd4c1afea659d9e0922
+# sha256: spec d5948f20d60f28c16faf09364b39b2c5, body 756c8c20568f0c443271ceadf9dd144a

@@ -120,8 +120,6 @@ class SEResNeXt101(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target torch --dims 2
-# spec sha256:0372e1f1d3a0437079a9964e71473b82a5c8f0b5ce79fad913b60ecee47e473e
-# body sha256:f54333b48c856b65681ac74a9a1d4fd63fcb2ab8b2c1a9e50d91646617715ca2
+# sha256: spec 0372e1f1d3a0437079a9964e71473b82, body f54333b48c856b65681ac74a9a1d4fd6

@@ -120,8 +120,6 @@ class SEResNeXt101(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target torch --dims 3
-# spec sha256:036f28e56328c48d891baa000fe82af4c81af534a46c6971fd79a30719cadc66
-# body sha256:6145059c50eb810783648e258705c974f0dc76fdb93261503b80a97213ffd0ba
+# sha256: spec 036f28e56328c48d891baa000fe82af4, body 6145059c50eb810783648e258705c974

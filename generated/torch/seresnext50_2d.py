@@ -120,8 +120,6 @@ class SEResNeXt50(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2
-# spec sha256:5212135e0844956c689a24bf49929f87ec5befbb0a7f0b392236e1d55627ffce
-# body sha256:d3cf5dc7b06c4d884750c83b85ec2ba5cb4ff18cc9549ec25a4be30edf5e7038
+# sha256: spec 5212135e0844956c689a24bf49929f87, body d3cf5dc7b06c4d884750c83b85ec2ba5

@@ -120,8 +120,6 @@ class SEResNeXt50(nn.Module):
         return self.head(x)
 
 
-# ----------------------------------------------------------------------------------------------
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3
-# spec sha256:fc8aab24a033b55e7896d349e0d37cb161adddbee1cd8bab99d16845c41f32b3
-# body sha256:41bb76e68eafd556ee49996dc4bdf27b09cc125d696114afb07c52066d71ce2d
+# sha256: spec fc8aab24a033b55e7896d349e0d37cb1, body 41bb76e68eafd556ee49996dc4bdf27b

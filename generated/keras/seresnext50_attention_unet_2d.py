@@ -1,0 +1,161 @@
+"""SE-ResNeXt-50 (32x4d) AttentionUNet, 2D, Keras 3.
+
+    image    (N, 224, 224,    3)
+    stem     (N, 112, 112,   64)  P1  7x7 convolution, stride 2
+    stage 0  (N,  56,  56,  256)  P2  3 x bottleneck, 32 groups of 4
+    stage 1  (N,  28,  28,  512)  P3  4 x bottleneck, 32 groups of 8
+    stage 2  (N,  14,  14, 1024)  P4  6 x bottleneck, 32 groups of 16
+    stage 3  (N,   7,   7, 2048)  P5  3 x bottleneck, 32 groups of 32
+    block 0  (N,  14,  14,  256)      P5 up, gated P4; two 3x3 convolutions
+    block 1  (N,  28,  28,  128)      up, gated P3; the same
+    block 2  (N,  56,  56,   64)      up, gated P2
+    block 3  (N, 112, 112,   32)      up, gated P1
+    block 4  (N, 224, 224,   16)      up
+    logits   (N, 224, 224,    1)      1x1 convolution
+
+35,438,693 parameters; images of any size. Attention U-Net: arXiv 1804.03999, Fig. 2.
+ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import keras
+from keras import layers, ops
+
+__all__ = ["SEResNeXt50AttentionUNet"]
+
+GROUPS = 32
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 128, 256, 1),
+    (4, 256, 512, 2),
+    (6, 512, 1024, 2),
+    (3, 1024, 2048, 2),
+)
+DECODER_FILTERS = (256, 128, 64, 32, 16)
+
+
+def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
+    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
+    padding = "same" if stride == 1 else "valid"
+    if stride > 1 and kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    return layers.Conv2D(
+        channels, kernel, strides=stride, padding=padding, groups=groups, use_bias=bias, name=name
+    )(x)
+
+
+def norm(x, *, name):
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def squeeze_excite(x, channels, *, name):
+    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
+    return layers.Multiply()([x, gate])
+
+
+def projection(x, channels, stride, *, name):
+    """Shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
+    x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
+    return norm(x, name=f"{name}_bn")
+
+
+def bottleneck(x, width, channels, stride, *, name):
+    """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
+    residual = x
+    if stride != 1 or x.shape[-1] != channels:
+        residual = projection(x, channels, stride, name=f"{name}_shortcut")
+    x = conv(x, width, 1, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    x = conv(x, width, 3, stride=stride, groups=GROUPS, name=f"{name}_conv2")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn2"))
+    x = conv(x, channels, 1, name=f"{name}_conv3")
+    x = squeeze_excite(x, channels, name=f"{name}_se")
+    x = norm(x, name=f"{name}_bn3")
+    return layers.ReLU()(layers.Add()([x, residual]))
+
+
+def encoder(x, *, name="encoder"):
+    """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    pyramid = {"P1": x}
+    x = layers.ZeroPadding2D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.MaxPooling2D(3, strides=2)(x)
+    for s, (depth, width, channels, stride) in enumerate(STAGES):
+        x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
+        for i in range(1, depth):
+            x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
+        pyramid[f"P{s + 2}"] = x
+    return pyramid
+
+
+def crop(x, like):
+    """To the size of `like`, where that is odd or yet unknown."""
+    lines = like[0, :, 0, 0], like[0, 0, :, 0]
+    for axis, line in enumerate(lines, start=1):
+        size = line.shape[0]
+        if size is None or size % 2:
+            count = ops.cumsum(ops.ones_like(line, dtype="int32"))  # 1 to size, even if unknown
+            x = ops.take(x, count - 1, axis=axis)
+    return x
+
+
+def upsample(x, like):
+    """Nearest, twice as large, then cut to the size of `like`."""
+    return crop(layers.UpSampling2D(2)(x), like)
+
+
+def attention_gate(skip, x, filters, *, name):
+    """Weighs the skip, voxel by voxel, by what x sees there (Attention U-Net, Fig. 2).
+
+    skip (N, H, W, S), x (N, H/2, W/2, C) -> (N, H, W, S).
+    """
+    theta = conv(skip, filters, 1, stride=2, bias=True, name=f"{name}_theta")
+    phi = conv(x, filters, 1, bias=True, name=f"{name}_phi")
+    gate = layers.ReLU()(layers.Add()([theta, phi]))
+    gate = layers.Activation("sigmoid")(conv(gate, 1, 1, bias=True, name=f"{name}_psi"))
+    return layers.Multiply()([skip, upsample(gate, skip)])
+
+
+def decoder_block(x, filters, *, name):
+    """Two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
+    x = conv(x, filters, 3, name=f"{name}_conv1")
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
+    x = layers.ReLU()(x)
+    x = conv(x, filters, 3, name=f"{name}_conv2")
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
+    return layers.ReLU()(x)
+
+
+def decoder(pyramid, image, *, name="decoder"):
+    """Up, join the gated skip, convolve (Attention U-Net, Fig. 1).
+
+    P1..P5, image (N, H, W, C) -> (N, H, W, 16).
+    """
+    x = pyramid["P5"]
+    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    for i, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS)):
+        gated = attention_gate(skip, x, filters, name=f"{name}_gates_{i}")
+        x = layers.Concatenate()([upsample(x, skip), gated])
+        x = decoder_block(x, filters, name=f"{name}_blocks_{i}")
+    x = upsample(x, image)
+    return decoder_block(x, DECODER_FILTERS[-1], name=f"{name}_blocks_4")
+
+
+def SEResNeXt50AttentionUNet(input_shape=(224, 224, 3), num_classes=1):
+    """(N, H, W, 3) -> (N, H, W, 1) logits. `pyramid_outputs` of the model holds P1..P5."""
+    image = keras.Input(input_shape)
+    pyramid = encoder(image)
+    x = decoder(pyramid, image)
+    x = conv(x, num_classes, 1, bias=True, name="head")
+    model = keras.Model(image, x, name="seresnext50_attention_unet")
+    model.pyramid_outputs = pyramid
+    return model
+
+
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor attention_unet
+# sha256: spec ff081f354bf2ed01294486ae5918d433, body 0f21bdbebc34c3859d15a1cd411471fd

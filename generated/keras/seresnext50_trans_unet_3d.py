@@ -1,0 +1,247 @@
+"""TransUNet on SE-ResNeXt-50 (32x4d), 3D segmentation, Keras 3.
+
+    image    (N, 96, 96, 96,    4)
+    stem     (N, 48, 48, 48,   64)  P1  7x7x7 convolution, stride 2
+    stage 0  (N, 24, 24, 24,  256)  P2  3 x bottleneck, 32 groups of 4
+    stage 1  (N, 12, 12, 12,  512)  P3  4 x bottleneck, 32 groups of 8
+    stage 2  (N,  6,  6,  6, 1024)  P4  6 x bottleneck, 32 groups of 16
+    stage 3  (N,  3,  3,  3, 2048)  P5  3 x bottleneck, 32 groups of 32
+    tokens   (N, 27, 512)           12 x vit_block on P5, one token a voxel
+    queries  (N, 100, 512)          masked cross-attention to P4, P3, P2, P1
+    maps     (N,  3,  3,  3,    1)  each query's mask times its class probabilities
+    decoder  (N,  6,  6,  6,  128)  up, concat P4
+             (N, 12, 12, 12,   64)  up, concat P3
+             (N, 24, 24, 24,   32)  up, concat P2
+             (N, 48, 48, 48,   16)  up, concat P1
+    logits   (N, 96, 96, 96,    1)  up, 1x1x1 convolution
+
+69,989,170 parameters; images of one size. 3D TransUNet: arXiv 2310.07781.
+ViT: arXiv 2010.11929, Fig. 1. Masked attention: Mask2Former, arXiv 2112.01527, Eq. 2.
+ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import keras
+from keras import layers, ops
+
+__all__ = ["SEResNeXt50TransUNet"]
+
+GROUPS = 32
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 128, 256, 1),
+    (4, 256, 512, 2),
+    (6, 512, 1024, 2),
+    (3, 1024, 2048, 2),
+)
+VIT_DEPTH, EMBED, HEADS, MLP = 12, 512, 8, 1024
+DROPOUT, QUERIES = 0.1, 100
+DECODER_FILTERS = (256, 128, 64, 32, 16)
+
+
+def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
+    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
+    padding = "same" if stride == 1 else "valid"
+    if stride > 1 and kernel > 1:
+        x = layers.ZeroPadding3D(kernel // 2, name=f"{name}_pad")(x)
+    return layers.Conv3D(
+        channels, kernel, strides=stride, padding=padding, groups=groups, use_bias=bias, name=name
+    )(x)
+
+
+def norm(x, *, name):
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def squeeze_excite(x, channels, *, name):
+    """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
+    gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
+    gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
+    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
+    gate = layers.Activation("sigmoid")(gate)
+    return layers.Multiply()([x, gate])
+
+
+def projection(x, channels, stride, *, name):
+    """Shortcut where the shape changes. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
+    x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
+    return norm(x, name=f"{name}_bn")
+
+
+def bottleneck(x, width, channels, stride, *, name):
+    """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
+    residual = x
+    if stride != 1 or x.shape[-1] != channels:
+        residual = projection(x, channels, stride, name=f"{name}_shortcut")
+    x = conv(x, width, 1, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    x = conv(x, width, 3, stride=stride, groups=GROUPS, name=f"{name}_conv2")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn2"))
+    x = conv(x, channels, 1, name=f"{name}_conv3")
+    x = squeeze_excite(x, channels, name=f"{name}_se")
+    x = norm(x, name=f"{name}_bn3")
+    return layers.ReLU()(layers.Add()([x, residual]))
+
+
+def encoder(x, *, name="encoder"):
+    """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    pyramid = {"P1": x}
+    x = layers.ZeroPadding3D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.MaxPooling3D(3, strides=2)(x)
+    for s, (depth, width, channels, stride) in enumerate(STAGES):
+        x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
+        for i in range(1, depth):
+            x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
+        pyramid[f"P{s + 2}"] = x
+    return pyramid
+
+
+@keras.saving.register_keras_serializable("SEResNeXt50TransUNet3D")
+class Table(layers.Layer):
+    """Learned rows, the same for each item of the batch. (N, ...) -> (N, rows, 512)."""
+
+    def __init__(self, rows, **kwargs):
+        super().__init__(**kwargs)
+        self.rows = rows
+
+    def build(self, input_shape):
+        init = keras.initializers.RandomNormal(stddev=0.02)
+        self.table = self.add_weight((1, self.rows, EMBED), init, name="table")
+
+    def call(self, x):
+        return ops.broadcast_to(self.table, (ops.shape(x)[0], self.rows, EMBED))
+
+    def get_config(self):
+        return {**super().get_config(), "rows": self.rows}
+
+
+def attention(x, context, mask=None, *, dropout, name):
+    """Multi-head attention. (N, Q, 512), context (N, T, 512), mask -> (N, Q, 512)."""
+    attend = layers.MultiHeadAttention(HEADS, EMBED // HEADS, dropout=dropout, name=name)
+    return attend(x, context, attention_mask=mask)
+
+
+def mlp(x, *, name):
+    """Two layers with dropout. (N, T, 512) -> same, through 1024."""
+    x = layers.Dense(MLP, name=f"{name}_fc1")(x)
+    x = layers.Dropout(DROPOUT)(layers.Activation("gelu")(x))
+    return layers.Dropout(DROPOUT)(layers.Dense(EMBED, name=f"{name}_fc2")(x))
+
+
+def vit_block(x, *, name):
+    """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, 512) -> same."""
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
+    y = layers.Dropout(DROPOUT)(attention(y, y, dropout=0.0, name=f"{name}_attention"))
+    x = layers.Add()([x, y])
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm2")(x)
+    y = mlp(y, name=f"{name}_mlp")
+    return layers.Add()([x, y])
+
+
+def vit(x, *, name="vit"):
+    """P5 as tokens with learned positions. (N, D, H, W, 2048) -> (N, T, 512)."""
+    x = conv(x, EMBED, 1, bias=True, name=f"{name}_patch")
+    x = layers.Reshape((-1, EMBED))(x)
+    x = layers.Add()([x, Table(x.shape[1], name=f"{name}_positions")(x)])
+    for i in range(VIT_DEPTH):
+        x = vit_block(x, name=f"{name}_blocks_{i}")
+    return x
+
+
+@keras.saving.register_keras_serializable("SEResNeXt50TransUNet3D")
+class Upsample(layers.Layer):
+    """Linear x2 (half-pixel), cropped to `size`. (N, D/2, H/2, W/2, C) -> (N, D, H, W, C)."""
+
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+        self.size = tuple(size)
+
+    def call(self, x):
+        return ops.image.scale_and_translate(
+            x,
+            (ops.shape(x)[0], *self.size, x.shape[-1]),
+            scale=(2.0, 2.0, 2.0),
+            translation=(0.0, 0.0, 0.0),
+            spatial_dims=(1, 2, 3),
+            method="linear",
+            antialias=False,
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+def attention_mask(logits, scale, level):
+    """Where each query may look on a level. (N, d, h, w, Q) -> booleans (N, Q, D*H*W)."""
+    # A token's logit goes to all its voxels: seen above 0 (sigmoid 0.5), or if none is.
+    _, d, h, w, _ = level.shape
+    logits = layers.UpSampling3D(scale)(logits)[:, :d, :h, :w]
+    inside = layers.Permute((2, 1))(layers.Reshape((-1, QUERIES))(logits)) > 0
+    return inside | ~ops.any(inside, axis=2, keepdims=True)
+
+
+def masked_cross_attention(queries, level, mask, *, name):
+    """Queries look at one level, each inside its mask, then an MLP (Mask2Former, Eq. 2).
+
+    queries (N, Q, 512), level (N, D, H, W, C), mask -> (N, Q, 512).
+    """
+    context = conv(level, EMBED, 1, bias=True, name=f"{name}_project")
+    context = layers.GroupNormalization(32, epsilon=1e-3, name=f"{name}_project_norm")(context)
+    context = layers.Reshape((-1, EMBED))(context)
+    norm1 = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(queries)
+    y = attention(norm1, context, mask, dropout=DROPOUT, name=f"{name}_attention")
+    queries = layers.Add()([queries, y])
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm2")(queries)
+    y = mlp(y, name=f"{name}_mlp")
+    return layers.Add()([queries, y])
+
+
+def mask_decoder(tokens, pyramid, num_classes, *, name="mask_decoder"):
+    """Coarse class maps from queries refined on P4..P1. tokens (N, T, 512) -> (N, d, h, w, K)."""
+    grid = pyramid["P5"].shape[1:-1]
+    queries = Table(QUERIES, name=f"{name}_queries")(tokens)
+    levels = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    for i, (level, scale) in enumerate(zip(levels, (2, 4, 8, 16))):
+        logits = layers.Reshape((*grid, QUERIES))(layers.Dot(axes=2)([tokens, queries]))
+        mask = attention_mask(logits, scale, level)
+        queries = masked_cross_attention(queries, level, mask, name=f"{name}_levels_{i}")
+    masks = layers.Activation("sigmoid")(layers.Dot(axes=2)([tokens, queries]))
+    classes = layers.Dense(num_classes, name=f"{name}_classes")(queries)
+    classes = layers.Activation("sigmoid")(classes)
+    return layers.Reshape((*grid, num_classes))(layers.Dot(axes=(2, 1))([masks, classes]))
+
+
+def decoder(x, pyramid, image, *, name="decoder"):
+    """Class maps up to the image, over P4..P1. (N, d, h, w, K) -> (N, D, H, W, 16)."""
+    x = conv(x, DECODER_FILTERS[0], 3, bias=True, name=f"{name}_conv")
+    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    for i, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS[1:])):
+        x = layers.Concatenate()([Upsample(skip.shape[1:-1])(x), skip])
+        x = conv(x, filters, 3, bias=True, name=f"{name}_blocks_{i}")
+        x = layers.LeakyReLU(negative_slope=0.3)(x)
+    return Upsample(image.shape[1:-1])(x)
+
+
+def SEResNeXt50TransUNet(input_shape=(96, 96, 96, 4), num_classes=1):
+    """(N, D, H, W, 4) -> (N, D, H, W, 1) logits. The learned positions fix the size of the image.
+
+    `pyramid_outputs` of the model holds P1..P5.
+    """
+    if None in input_shape:
+        raise ValueError(f"the learned positions need a fixed image size, got {input_shape}")
+    if num_classes > 1:
+        raise ValueError("this file is for one class: more would need a softmax")
+    image = keras.Input(input_shape)
+    pyramid = encoder(image)
+    x = mask_decoder(vit(pyramid["P5"]), pyramid, num_classes)
+    x = decoder(x, pyramid, image)
+    x = conv(x, num_classes, 1, bias=True, name="head")
+    model = keras.Model(image, x, name="seresnext50_trans_unet")
+    model.pyramid_outputs = pyramid
+    return model
+
+
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor trans_unet
+# sha256: spec 915d4d69782919189741d5c583010061, body bd0568ab7722a28eaddb0b03cf801c64

@@ -1,0 +1,287 @@
+"""TransUNet on SE-ResNeXt-50 (32x4d), 2D segmentation, PyTorch.
+
+    image    (N,    3, 224, 224)
+    stem     (N,   64, 112, 112)  P1  7x7 convolution, stride 2
+    stage 0  (N,  256,  56,  56)  P2  3 x Bottleneck, 32 groups of 4
+    stage 1  (N,  512,  28,  28)  P3  4 x Bottleneck, 32 groups of 8
+    stage 2  (N, 1024,  14,  14)  P4  6 x Bottleneck, 32 groups of 16
+    stage 3  (N, 2048,   7,   7)  P5  3 x Bottleneck, 32 groups of 32
+    tokens   (N, 49, 512)         12 x VitBlock on P5, one token a voxel
+    queries  (N, 100, 512)        masked cross-attention to P4, P3, P2, P1
+    maps     (N,    1,   7,   7)  each query's mask times its class probabilities
+    decoder  (N,  128,  14,  14)  up, concat P4
+             (N,   64,  28,  28)  up, concat P3
+             (N,   32,  56,  56)  up, concat P2
+             (N,   16, 112, 112)  up, concat P1
+    logits   (N,    1, 224, 224)  up, 1x1 convolution
+
+63,189,746 parameters; images of one size. 3D TransUNet: arXiv 2310.07781.
+ViT: arXiv 2010.11929, Fig. 1. Masked attention: Mask2Former, arXiv 2112.01527, Eq. 2.
+ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNeXt50TransUNet"]
+
+GROUPS = 32
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 128, 256, 1),
+    (4, 256, 512, 2),
+    (6, 512, 1024, 2),
+    (3, 1024, 2048, 2),
+)
+VIT_DEPTH, EMBED, HEADS, MLP = 12, 512, 8, 1024
+DROPOUT, QUERIES = 0.1, 100
+SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
+DECODER_FILTERS = (256, 128, 64, 32, 16)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3), keepdim=True)
+        gate = F.relu(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Projection(nn.Module):
+    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+        self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class Bottleneck(nn.Module):
+    """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = Projection(in_channels, channels, stride)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
+        self.bn2 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv2d(width, channels, 1, bias=False)
+        self.se = SqueezeExcite(channels)
+        self.bn3 = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.se(self.conv3(x)))
+        return F.relu(x + residual)
+
+
+class Encoder(nn.Module):
+    """(N, C, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64, eps=1e-5, momentum=0.1)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, width, channels, stride in STAGES:
+            blocks = [Bottleneck(channels_before, width, channels, stride)]
+            blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.bn1(self.conv1(x)))
+        pyramid = {"P1": x}
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+class Attention(nn.Module):
+    """Multi-head attention. (N, Q, 512), context (N, T, 512), mask -> (N, Q, 512)."""
+
+    def __init__(self, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = HEADS, dropout
+        self.query = nn.Linear(EMBED, EMBED)
+        self.key = nn.Linear(EMBED, EMBED)
+        self.value = nn.Linear(EMBED, EMBED)
+        self.attention_output = nn.Linear(EMBED, EMBED)
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = self.query(x), self.key(context), self.value(context)
+        q, k, v = [t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in [q, k, v]]
+        dropout = self.dropout if self.training else 0.0
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return self.attention_output(x.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """Two layers with dropout. (N, T, 512) -> same, through 1024."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(EMBED, MLP)
+        self.fc2 = nn.Linear(MLP, EMBED)
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.dropout(F.gelu(self.fc1(x)))
+        return self.dropout(self.fc2(x))
+
+
+class VitBlock(nn.Module):
+    """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, 512) -> same."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(EMBED, eps=1e-6)
+        self.attention = Attention(dropout=0.0)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.norm2 = nn.LayerNorm(EMBED, eps=1e-6)
+        self.mlp = Mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(x)
+        x = x + self.dropout(self.attention(y, y))
+        return x + self.mlp(self.norm2(x))
+
+
+class Vit(nn.Module):
+    """P5 as tokens with learned positions. (N, 2048, H, W) -> (N, T, 512)."""
+
+    def __init__(self, num_tokens: int):
+        super().__init__()
+        self.patch = nn.Conv2d(2048, EMBED, 1)
+        self.positions = nn.Parameter(0.02 * torch.randn(1, num_tokens, EMBED))
+        self.blocks = nn.Sequential(*[VitBlock() for _ in range(VIT_DEPTH)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.patch(x).flatten(2).mT + self.positions)
+
+
+def resize(x: Tensor, scale: float, mode: str, like: Tensor) -> Tensor:
+    """`scale` times as large (half-pixel), cropped to `like`: halving may have rounded up."""
+    x = F.interpolate(x, scale_factor=scale, mode=mode)
+    return x[:, :, : like.shape[2], : like.shape[3]]
+
+
+def attention_mask(logits: Tensor, scale: float, level: Tensor) -> Tensor:
+    """Where each query may look on a level. (N, Q, h, w) -> booleans (N, 1, Q, H*W)."""
+    # A token's logit goes to all its voxels: seen above 0 (sigmoid 0.5), or if none is.
+    logits = resize(logits, scale, "nearest", level)
+    inside = logits.flatten(2).unsqueeze(1) > 0
+    return inside | ~inside.any(3, keepdim=True)
+
+
+class MaskedCrossAttention(nn.Module):
+    """Queries look at one level, each inside its mask, then an MLP (Mask2Former, Eq. 2).
+
+    queries (N, Q, 512), level (N, C, H, W), mask -> (N, Q, 512).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.project = nn.Conv2d(channels, EMBED, 1)
+        self.project_norm = nn.GroupNorm(32, EMBED, eps=1e-3)
+        self.norm1 = nn.LayerNorm(EMBED, eps=1e-6)
+        self.attention = Attention(dropout=DROPOUT)
+        self.norm2 = nn.LayerNorm(EMBED, eps=1e-6)
+        self.mlp = Mlp()
+
+    def forward(self, queries: Tensor, level: Tensor, mask: Tensor) -> Tensor:
+        context = self.project_norm(self.project(level)).flatten(2).mT
+        queries = queries + self.attention(self.norm1(queries), context, mask)
+        return queries + self.mlp(self.norm2(queries))
+
+
+class MaskDecoder(nn.Module):
+    """Coarse class maps from queries refined on P4..P1. tokens (N, T, 512) -> (N, K, h, w)."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.queries = nn.Parameter(0.02 * torch.randn(1, QUERIES, EMBED))
+        self.levels = nn.ModuleList([MaskedCrossAttention(c) for c in SKIP_CHANNELS])
+        self.classes = nn.Linear(EMBED, num_classes)
+
+    def forward(self, tokens: Tensor, pyramid: dict[str, Tensor]) -> Tensor:
+        grid = pyramid["P5"].shape[2:]
+        queries = self.queries.expand(tokens.shape[0], -1, -1)
+        levels = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
+        for refine, level, scale in zip(self.levels, levels, (2.0, 4.0, 8.0, 16.0)):
+            logits = (queries @ tokens.mT).unflatten(2, grid)
+            queries = refine(queries, level, attention_mask(logits, scale, level))
+        classes = torch.sigmoid(self.classes(queries))
+        return (classes.mT @ torch.sigmoid(queries @ tokens.mT)).unflatten(2, grid)
+
+
+class Decoder(nn.Module):
+    """Class maps up to the image, over P4..P1. (N, K, h, w) -> (N, 16, H, W)."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.conv = nn.Conv2d(num_classes, DECODER_FILTERS[0], 3, padding=1)
+        widths = zip(DECODER_FILTERS, SKIP_CHANNELS, DECODER_FILTERS[1:])
+        blocks = [nn.Conv2d(c + skip, filters, 3, padding=1) for c, skip, filters in widths]
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor, pyramid: dict[str, Tensor], image: Tensor) -> Tensor:
+        x = self.conv(x)
+        skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
+        for conv, skip in zip(self.blocks, skips):
+            x = torch.cat((resize(x, 2.0, "bilinear", skip), skip), 1)
+            x = F.leaky_relu(conv(x), 0.3)
+        return resize(x, 2.0, "bilinear", image)
+
+
+class SEResNeXt50TransUNet(nn.Module):
+    """(N, 3, H, W) -> (N, 1, H, W) logits. The learned positions fix the size of the image."""
+
+    def __init__(
+        self, in_channels: int = 3, num_classes: int = 1, image_size: tuple[int, ...] = (224, 224)
+    ):
+        super().__init__()
+        if num_classes > 1:
+            raise ValueError("this file is for one class: more would need a softmax")
+        self.image_size = list(image_size)
+        h, w = [-(-s // 32) for s in image_size]  # P5: halved five times, rounded up
+        self.encoder = Encoder(in_channels)
+        self.vit = Vit(h * w)
+        self.mask_decoder = MaskDecoder(num_classes)
+        self.decoder = Decoder(num_classes)
+        self.head = nn.Conv2d(16, num_classes, 1)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if list(image.shape[2:]) != self.image_size:
+            raise ValueError(f"built for images of {self.image_size}, got {list(image.shape[2:])}")
+        pyramid = self.encoder(image)
+        maps = self.mask_decoder(self.vit(pyramid["P5"]), pyramid)
+        x = self.decoder(maps, pyramid, image)
+        return self.head(x)
+
+
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor trans_unet
+# sha256: spec 3a2e319ec2746ab4960195d9973b6cdd, body 2b038b1d1f8e787393c1dae71a709cc0

@@ -1,0 +1,176 @@
+"""SE-ResNeXt-50 (32x4d) UNet, 2D, PyTorch.
+
+    image    (N,    3, 224, 224)
+    stem     (N,   64, 112, 112)  P1  7x7 convolution, stride 2
+    stage 0  (N,  256,  56,  56)  P2  3 x Bottleneck, 32 groups of 4
+    stage 1  (N,  512,  28,  28)  P3  4 x Bottleneck, 32 groups of 8
+    stage 2  (N, 1024,  14,  14)  P4  6 x Bottleneck, 32 groups of 16
+    stage 3  (N, 2048,   7,   7)  P5  3 x Bottleneck, 32 groups of 32
+    block 0  (N,  256,  14,  14)      P5 up, P4; two 3x3 convolutions
+    block 1  (N,  128,  28,  28)      up, P3; the same
+    block 2  (N,   64,  56,  56)      up, P2
+    block 3  (N,   32, 112, 112)      up, P1
+    block 4  (N,   16, 224, 224)      up
+    logits   (N,    1, 224, 224)      1x1 convolution
+
+34,523,841 parameters; images of any size. UNet: arXiv 1505.04597, Fig. 1.
+ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNeXt50UNet"]
+
+GROUPS = 32
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 128, 256, 1),
+    (4, 256, 512, 2),
+    (6, 512, 1024, 2),
+    (3, 1024, 2048, 2),
+)
+SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
+DECODER_FILTERS = (256, 128, 64, 32, 16)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3), keepdim=True)
+        gate = F.relu(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Projection(nn.Module):
+    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+        self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class Bottleneck(nn.Module):
+    """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = Projection(in_channels, channels, stride)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
+        self.bn2 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv2d(width, channels, 1, bias=False)
+        self.se = SqueezeExcite(channels)
+        self.bn3 = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.se(self.conv3(x)))
+        return F.relu(x + residual)
+
+
+class Encoder(nn.Module):
+    """(N, C, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64, eps=1e-5, momentum=0.1)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, width, channels, stride in STAGES:
+            blocks = [Bottleneck(channels_before, width, channels, stride)]
+            blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.bn1(self.conv1(x)))
+        pyramid = {"P1": x}
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+def upsample(x: Tensor, like: Tensor) -> Tensor:
+    """Nearest, to the size of `like`: twice that of x, or one voxel less where it is odd."""
+    return F.interpolate(x, size=like.shape[2:], mode="nearest")
+
+
+class DecoderBlock(nn.Module):
+    """Two 3x3 convolutions. (N, C, H, W) -> (N, F, H, W)."""
+
+    def __init__(self, in_channels: int, filters: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, filters, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
+        self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)))
+
+
+class Decoder(nn.Module):
+    """Up, join the skip, convolve (UNet, Fig. 1).
+
+    P1..P5, image (N, C, H, W) -> (N, 16, H, W).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList()
+        channels = 2048
+        for skip_channels, filters in zip(SKIP_CHANNELS, DECODER_FILTERS):
+            self.blocks.append(DecoderBlock(channels + skip_channels, filters))
+            channels = filters
+        self.blocks.append(DecoderBlock(channels, DECODER_FILTERS[-1]))
+
+    def forward(self, pyramid: dict[str, Tensor], image: Tensor) -> Tensor:
+        x = pyramid["P5"]
+        skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
+        for block, skip in zip(self.blocks, skips):
+            x = block(torch.cat((upsample(x, skip), skip), 1))
+        return self.blocks[-1](upsample(x, image))
+
+
+class SEResNeXt50UNet(nn.Module):
+    """(N, 3, H, W) -> (N, 1, H, W) logits."""
+
+    def __init__(self, in_channels: int = 3, num_classes: int = 1):
+        super().__init__()
+        self.encoder = Encoder(in_channels)
+        self.decoder = Decoder()
+        self.head = nn.Conv2d(16, num_classes, 1)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.decoder(self.encoder(image), image)
+        return self.head(x)
+
+
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor unet
+# sha256: spec 0c2bd40ef29225ae3e8566b6c4e1ab9e, body a271a67a7eb35c2ebb73bec13fa708c3

@@ -1,0 +1,194 @@
+"""SE-ResNeXt-50 (32x4d) UNet++, 3D, PyTorch.
+
+    image    (N,    4, 96, 96, 96)
+    stem     (N,   64, 48, 48, 48)  P1  7x7x7 convolution, stride 2
+    stage 0  (N,  256, 24, 24, 24)  P2  3 x Bottleneck, 32 groups of 4
+    stage 1  (N,  512, 12, 12, 12)  P3  4 x Bottleneck, 32 groups of 8
+    stage 2  (N, 1024,  6,  6,  6)  P4  6 x Bottleneck, 32 groups of 16
+    stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck, 32 groups of 32
+    row 0    (N,  256,  6,  6,  6)      P4, 1 node of two 3x3x3 convolutions
+    row 1    (N,  128, 12, 12, 12)      P3, 2 nodes
+    row 2    (N,   64, 24, 24, 24)      P2, 3 nodes
+    row 3    (N,   32, 48, 48, 48)      P1, 4 nodes
+    logits   (N,    1, 96, 96, 96)      1x1x1 convolution, up
+
+64,917,329 parameters; images of any size. UNet++: arXiv 1807.10165, Fig. 1.
+ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNeXt50UNetPlusPlus"]
+
+GROUPS = 32
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 128, 256, 1),
+    (4, 256, 512, 2),
+    (6, 512, 1024, 2),
+    (3, 1024, 2048, 2),
+)
+SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
+DECODER_FILTERS = (256, 128, 64, 32)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3, 4), keepdim=True)
+        gate = F.relu(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Projection(nn.Module):
+    """Shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
+        self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class Bottleneck(nn.Module):
+    """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = Projection(in_channels, channels, stride)
+        self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv3d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
+        self.bn2 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv3d(width, channels, 1, bias=False)
+        self.se = SqueezeExcite(channels)
+        self.bn3 = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.se(self.conv3(x)))
+        return F.relu(x + residual)
+
+
+class Encoder(nn.Module):
+    """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(64, eps=1e-5, momentum=0.1)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, width, channels, stride in STAGES:
+            blocks = [Bottleneck(channels_before, width, channels, stride)]
+            blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.bn1(self.conv1(x)))
+        pyramid = {"P1": x}
+        x = F.max_pool3d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+def upsample(x: Tensor, like: Tensor) -> Tensor:
+    """Nearest, to the size of `like`: twice that of x, or one voxel less where it is odd."""
+    return F.interpolate(x, size=like.shape[2:], mode="nearest")
+
+
+class DecoderBlock(nn.Module):
+    """One node of the grid: two 3x3x3 convolutions. (N, C, D, H, W) -> (N, F, D, H, W)."""
+
+    def __init__(self, in_channels: int, filters: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, filters, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm3d(filters, eps=1e-3, momentum=0.01)
+        self.conv2 = nn.Conv3d(filters, filters, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm3d(filters, eps=1e-3, momentum=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)))
+
+
+class Decoder(nn.Module):
+    """Nested skips (UNet++, Fig. 1a). P1..P5 -> (N, 32, D/2, H/2, W/2).
+
+    A node joins the one below it, upsampled, and all to its left. Rows are made from the deepest
+    up: each needs only the row below.
+
+        P1 - 3.0 - 3.1 - 3.2 - 3.3
+            /     /     /     /
+        P2 - 2.0 - 2.1 - 2.2
+            /     /     /
+        P3 - 1.0 - 1.1
+            /     /
+        P4 - 0.0
+            /
+        P5
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList()
+        below = [2048]
+        for skip_channels, filters in zip(SKIP_CHANNELS, DECODER_FILTERS):
+            row = [skip_channels]
+            blocks = nn.ModuleList()
+            for channels in below:
+                blocks.append(DecoderBlock(channels + sum(row), filters))
+                row.append(filters)
+            self.blocks.append(blocks)
+            below = row
+
+    def forward(self, pyramid: dict[str, Tensor]) -> Tensor:
+        below = [pyramid["P5"]]
+        skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
+        for blocks, skip in zip(self.blocks, skips):
+            row = [skip]
+            for i, block in enumerate(blocks):
+                row.append(block(torch.cat([upsample(below[i], skip)] + row, 1)))
+            below = row
+        return below[-1]
+
+
+class SEResNeXt50UNetPlusPlus(nn.Module):
+    """(N, 4, D, H, W) -> (N, 1, D, H, W) logits."""
+
+    def __init__(self, in_channels: int = 4, num_classes: int = 1):
+        super().__init__()
+        self.encoder = Encoder(in_channels)
+        self.decoder = Decoder()
+        self.head = nn.Conv3d(32, num_classes, 1)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.decoder(self.encoder(image))
+        x = self.head(x)
+        return upsample(x, image)  # as good as the head after it, for less work
+
+
+# Written by plainnet 0.1.0, for you to own. To write it again:
+#     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor unet_plus_plus
+# sha256: spec dc6608026bf1e1a2976557a70e267f87, body e16e6f497b53ea5aefec8ca4fa334236
