@@ -13,7 +13,13 @@ import compiler
 from compiler.api import traced
 from compiler.passes.trace import Ledger
 from compiler.passes.validate import resolve
-from compiler.targets.keras_weights import keras_name, layer_name, torch_name, weight_axes
+from compiler.targets.keras_weights import (
+    keras_name,
+    keras_value,
+    layer_name,
+    torch_name,
+    weight_axes,
+)
 
 
 def load(text: str, name: str = "emitted") -> types.ModuleType:
@@ -108,8 +114,7 @@ def copy_to_keras(source: torch.nn.Module, target: keras.Model, ledger: Ledger) 
         for name, _ in row.weights:
             variable = variables[keras_name(row.path, row.kind, name)]
             value = state[torch_name(row.path, name)].numpy()
-            value = np.transpose(value, weight_axes(row.kind, name, value.ndim))
-            variable.assign(value.reshape(variable.shape))
+            variable.assign(keras_value(row.kind, name, value, tuple(variable.shape)))
             placed += 1
     assert placed == len(target.weights) == len(torch_shapes(source))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # Row kind and PyTorch's weight name -> Keras' weight name, and the axes that turn the first into
 # the second (None: the same).
 WEIGHTS = {
@@ -51,3 +53,15 @@ def torch_name(path: str, weight: str) -> str:
 def keras_name(path: str, kind: str, weight: str) -> str:
     """The path of a Keras variable, its slashes as underscores."""
     return f"{layer_name(path)}_{WEIGHTS[kind, weight][0]}"
+
+
+def keras_value(kind: str, weight: str, value: Any, shape: tuple[int, ...]) -> Any:
+    """A PyTorch weight (a NumPy array) as Keras holds it; `shape` is the variable's."""
+    return value.transpose(weight_axes(kind, weight, value.ndim)).reshape(shape)
+
+
+def torch_value(kind: str, weight: str, value: Any, shape: tuple[int, ...]) -> Any:
+    """A Keras weight (a NumPy array) as PyTorch holds it; `shape` is the ledger's."""
+    axes = weight_axes(kind, weight, len(shape))
+    inverse = tuple(axes.index(axis) for axis in range(len(axes)))
+    return value.reshape(tuple(shape[axis] for axis in axes)).transpose(inverse)
