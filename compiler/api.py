@@ -39,8 +39,8 @@ def describe(model: str | Encoder, **options: object) -> dict[str, object]:
     `input_shape`, `parameters` (`trainable`, and `non_trainable`: moving statistics), `macs`
     (multiply-accumulates of one item, convolutions and dense layers), `pyramid` and `output`
     (shapes channels last, without the batch axis), `decoder` (the same of a segmentor's stages),
-    `compat` (the library whose behaviour it keeps, or None for ours), and `ledger`: a list of
-    `path`, `kind`, `weights` (PyTorch's names and shapes, in its order), `output`, `macs`.
+    `dialect`, `compat` (the library whose behaviour it keeps, or None for ours), and `ledger`: a
+    list of `path`, `kind`, `weights` (PyTorch's names and shapes, in its order), `output`, `macs`.
 
     Raises `CompileError` with every problem of the arguments.
     """
@@ -57,6 +57,7 @@ def description(model: Model, ledger: Ledger) -> dict[str, object]:
     return {
         "model": model.name,
         "title": model.encoder.title,
+        "dialect": model.encoder.dialect,
         "compat": model.compat or None,
         "dims": model.dims,
         "input_shape": list(model.input_shape),

@@ -34,6 +34,43 @@ RESNETS = (
         "resnext101_64x4d", "ResNeXt-101 (64x4d)", "bottleneck", _101, groups=64, width_per_group=4
     ),
 )
+# Rows of which medicai has none, each with the dialects that have it: timm's `d` models, and the
+# 101 layers with groups of four.
+_D, _26 = {"stem": _DEEP_STEM, "dialect": "timm"}, (2, 2, 2, 2)
+OTHERS = (
+    _resnet("resnet26d", "ResNet-26-d", "bottleneck_vd", _26, **_D),
+    _resnet("resnet50d", "ResNet-50-d", "bottleneck_vd", _50, **_D),
+    _resnet("resnet101d", "ResNet-101-d", "bottleneck_vd", _101, **_D),
+    _resnet("resnet152d", "ResNet-152-d", "bottleneck_vd", _152, **_D),
+    _resnet("resnet200d", "ResNet-200-d", "bottleneck_vd", (3, 24, 36, 3), **_D),
+    _resnet(
+        "resnext26d_32x4d",
+        "ResNeXt-26-d (32x4d)",
+        "bottleneck_vd",
+        _26,
+        groups=32,
+        width_per_group=4,
+        **_D,
+    ),
+    _resnet(
+        "resnext101d_32x8d",
+        "ResNeXt-101-d (32x8d)",
+        "bottleneck_vd",
+        _101,
+        groups=32,
+        width_per_group=8,
+        **_D,
+    ),
+    _resnet(
+        "resnext101_32x4d",
+        "ResNeXt-101 (32x4d)",
+        "bottleneck",
+        _101,
+        groups=32,
+        width_per_group=4,
+        dialect="timm",
+    ),
+)
 SENETS = tuple(
     replace(
         encoder,
@@ -43,13 +80,13 @@ SENETS = tuple(
         family="senet",
         se=SqueezeExcite(),
     )
-    for encoder in RESNETS
+    for encoder in RESNETS + OTHERS
 )
-ENCODERS = {encoder.name: encoder for encoder in SENETS + RESNETS}
+ENCODERS = {encoder.name: encoder for encoder in SENETS + RESNETS + OTHERS}
 FAMILIES = ("senet", "resnet")
 
 # The encoders of the reference library's page: the classifiers of `generated/`.
-SHOWCASE = tuple(encoder.name for encoder in SENETS if encoder.name != "seresnext101_64x4d")
+SHOWCASE = tuple(f"se{encoder.name}" for encoder in RESNETS if encoder.name != "resnext101_64x4d")
 SEGMENTED = "seresnext50"  # the encoder that shows the segmentors
 
 
@@ -77,3 +114,22 @@ def find_encoder(name: str) -> Encoder:
             )
         )
     return ENCODERS[found]
+
+
+def dialects_of(encoder: Encoder) -> tuple[str, ...]:
+    """The dialects in which an encoder exists, its own first.
+
+    medicai has all but timm's own rows. timm has no v2 of this form. Cadene published SE encoders
+    without deep stems, torchvision those without SE.
+    """
+    plain = not encoder.pre_activation and encoder.block != "bottleneck_vd"
+    found = []
+    if encoder.dialect == "medicai":
+        found.append("medicai")
+    if not encoder.pre_activation:
+        found.append("timm")
+    if plain and encoder.se:
+        found.append("cadene")
+    if plain and not encoder.se:
+        found.append("torchvision")
+    return tuple(found)

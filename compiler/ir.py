@@ -36,7 +36,8 @@ class Norm:
 
     The last two are over the channels, of maps and of tokens.
 
-    `momentum` is the weight of the new batch, as in PyTorch; `groups` are those of `group`.
+    `momentum` is the weight of the new batch, as in PyTorch; `groups` are those of `group`. With
+    `zero_init` its scale starts at 0.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Norm:
     eps: float = 1e-5
     momentum: float = 0.1
     groups: Dim = 1
+    zero_init: bool = False
     when: str = ""
 
 

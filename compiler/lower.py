@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from compiler.ir import Block, Conv
 from compiler.lower_trans import TableRow, TransPlan, trans_notes, trans_plan, trans_rows
 from compiler.model import (
+    DIALECTS,
     AttentionUNet,
     Classifier,
     Encoder,
@@ -31,7 +32,10 @@ RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
 
 @dataclass(frozen=True)
 class DecoderPlan:
-    """What the decoder's template prints."""
+    """What the decoder's template prints.
+
+    It `extends` tensors by a voxel where the pool has rounded an odd size down.
+    """
 
     skips: tuple[str, ...]
     skip_channels: tuple[int, ...]
@@ -42,6 +46,7 @@ class DecoderPlan:
     gated: bool
     learned: bool
     ends_at_half: bool
+    extends: bool
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,8 @@ HEAD_WORDS = {
 def _notes(model: Model, parameters: int) -> tuple[str, ...]:
     """Size, peculiarities and papers, in paragraphs."""
     references = " ".join(_references(model.trunk))
+    if model.encoder.dialect != "medicai":
+        references += f" As {model.encoder.dialect} has it."
     if not isinstance(model.head, Segmentor):
         return (f"{parameters:,} parameters. {references}",)
     if isinstance(model.head, TransUNet):
@@ -254,6 +261,7 @@ def _decoder(head: UNet, encoder: Encoder) -> DecoderPlan:
         gated=isinstance(head, AttentionUNet),
         learned=learned,
         ends_at_half=ends_at_half,
+        extends=DIALECTS[encoder.dialect].ceil_pool,
     )
 
 

@@ -17,6 +17,35 @@ class SqueezeExcite:
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """How a library writes the same encoders: what its published checkpoints hold.
+
+    The gate stands before the last norm or after it; `squeeze` rounds its width down, or to
+    multiples of eight; `strided_1x1` puts the stride of an ungrouped bottleneck on its first
+    convolution; the stem's pool is padded, or unpadded with a cut last window; `zero_gamma` starts
+    each block as its shortcut.
+    """
+
+    name: str
+    gate_after_norm: bool = False
+    squeeze_by_eight: bool = False
+    strided_1x1: bool = False
+    ceil_pool: bool = False
+    zero_gamma: bool = False
+
+
+DIALECTS = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect("medicai"),
+        Dialect("timm", gate_after_norm=True, squeeze_by_eight=True, zero_gamma=True),
+        Dialect("cadene", gate_after_norm=True, strided_1x1=True, ceil_pool=True),
+        Dialect("torchvision"),
+    )
+}
+
+
+@dataclass(frozen=True)
 class Stem:
     """Convolutions in front of the stages, the first with stride 2."""
 
@@ -39,7 +68,7 @@ class Encoder:
     """A residual encoder as its paper's table gives it.
 
     `block` is `basic`, `bottleneck` or `bottleneck_vd`. Level P1 is the stem's output, P(i + 2)
-    that of stage i. `custom` encoders are not in the catalog.
+    that of stage i. `custom` encoders are not in the catalog. `dialect` is a name in `DIALECTS`.
     """
 
     name: str
@@ -56,6 +85,7 @@ class Encoder:
     width_per_group: int = 64
     se: SqueezeExcite | None = None
     custom: bool = False
+    dialect: str = "medicai"
 
     @property
     def expansion(self) -> int:

@@ -66,6 +66,12 @@ OPTIONS = (
     Option("compat", "choice", "Keep its behaviour where ours is another.", ("medicai",)),
     Option("se_ratio", "count", "Squeeze ratio of the SE gate. Default: 16."),
     Option("se_activation", "choice", "Activation inside the SE gate. Default: relu."),
+    Option(
+        "dialect",
+        "choice",
+        "Whose encoder it is, for whose checkpoints. Default: medicai.",
+        ("medicai", "timm", "cadene", "torchvision"),
+    ),
     Option("features_only", "flag", "No head: the last pyramid level."),
     Option("pooling", "choice", "Pooled features, with --features-only.", ("avg", "max")),
     Option("include_rescaling", "flag", "Divide the image by 255 first."),

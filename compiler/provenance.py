@@ -136,6 +136,8 @@ def spell_options(model: Model) -> dict[str, object]:
         options["compat"] = model.compat
     if model.include_rescaling:
         options["include_rescaling"] = True
+    if model.encoder.dialect != _usual_dialect(model.encoder):
+        options["dialect"] = model.encoder.dialect
     se, usual = model.encoder.se, _usual_se(model.encoder)
     if se and usual and se.ratio != usual.ratio:
         options["se_ratio"] = se.ratio
@@ -156,6 +158,10 @@ def _segmentor_options(head: Segmentor, levels: int) -> dict[str, object]:
         if value != usual.get(field):
             options[option] = value
     return options
+
+
+def _usual_dialect(encoder: Encoder) -> str:
+    return "medicai" if encoder.custom else ENCODERS[encoder.name].dialect
 
 
 def _usual_se(encoder: Encoder) -> SqueezeExcite | None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compiler.api import traced
-from compiler.catalog import ENCODERS
+from compiler.catalog import ENCODERS, dialects_of
 from compiler.checker import Verdict
 from compiler.lower_trans import TableRow
 from compiler.model import Encoder, Model, Segmentor
@@ -20,7 +20,7 @@ from compiler.passes.count import macs, non_trainable, parts, trainable
 from compiler.passes.trace import Ledger
 
 Item = TypeVar("Item")
-PIPE_WIDTH = 120
+PIPE_WIDTH = 160
 
 
 def console(error: bool = False) -> Console:
@@ -32,11 +32,13 @@ def console(error: bool = False) -> Console:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table whose first column and texts stand left; columns that begin with > stand right."""
+    """A table. Columns with > stand right; those with ~ wrap where there is no room."""
     table = Table(title=Text(title), title_justify="left")
     for column in columns:
-        right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
+        right, wraps = column.startswith(">"), column.startswith("~")
+        table.add_column(
+            column.lstrip(">~"), justify="right" if right else "left", no_wrap=not wraps
+        )
     for row in rows:
         table.add_row(*map(Text, row))
     console().print(table)
@@ -73,6 +75,7 @@ def catalog_rows(family: str | None) -> list[dict[str, object]]:
                     "se": encoder.se is not None,
                     "parameters": counts,
                     "segmentors": list(SEGMENTORS),
+                    "dialects": list(dialects_of(encoder)),
                 }
             )
     return rows
@@ -82,7 +85,7 @@ def print_catalog(rows: Iterable[dict[str, object]]) -> None:
     """The catalog as a table."""
     print_table(
         "Encoders; parameters as classifiers of 1000 classes in 2D, 3 in 3D",
-        ("family", "model", "depths", "blocks", ">2D", ">3D"),
+        ("family", "model", "depths", "blocks", ">2D", ">3D", "~dialects"),
         (
             (
                 str(row["family"]),
@@ -90,6 +93,7 @@ def print_catalog(rows: Iterable[dict[str, object]]) -> None:
                 "-".join(map(str, row["depths"])),  # type: ignore[call-overload]
                 str(row["block"]),
                 *(f"{count:,}" for count in row["parameters"].values()),  # type: ignore[attr-defined]
+                ", ".join(row["dialects"]),  # type: ignore[arg-type]
             )
             for row in rows
         ),

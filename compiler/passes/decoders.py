@@ -15,7 +15,7 @@ from compiler.blocks import (
     VIT_BLOCK,
 )
 from compiler.ir import Block, Conv, Fragment, Layer, Norm
-from compiler.model import AttentionUNet, Head, Segmentor, TransUNet, UNet, UNetPlusPlus
+from compiler.model import AttentionUNet, Dialect, Head, Segmentor, TransUNet, UNet, UNetPlusPlus
 
 
 def decoder_constants(head: Head) -> tuple[tuple[str, float], ...]:
@@ -34,7 +34,7 @@ def decoder_constants(head: Head) -> tuple[tuple[str, float], ...]:
     return (("NORM_GROUPS", math.gcd(8, *head.stage_filters)),)
 
 
-def decoder_blocks(head: Head) -> tuple[Block, ...]:
+def decoder_blocks(head: Head, dialect: Dialect) -> tuple[Block, ...]:
     """The classes of a decoder, in the order of definition."""
     if isinstance(head, TransUNet):
         return (
@@ -44,7 +44,7 @@ def decoder_blocks(head: Head) -> tuple[Block, ...]:
         )
     if not isinstance(head, UNet):
         return ()
-    gates = (ATTENTION_GATE,) if isinstance(head, AttentionUNet) else ()
+    gates = (gate_of(dialect),) if isinstance(head, AttentionUNet) else ()
     learned = head.decoder_block == "transpose"
     blocks = (UP, LEAN_DECODER_BLOCK) if learned else (DECODER_BLOCK,)
     if isinstance(head, UNetPlusPlus):
@@ -67,6 +67,16 @@ def _with_sizes(block: Block, head: TransUNet) -> Block:
     width, hidden = str(head.embed_dim), str(head.mlp_dim)
     shapes = block.shapes.replace("EMBED", width).replace("MLP", hidden)
     return replace(block, layers=layers, shapes=shapes)
+
+
+def gate_of(dialect: Dialect) -> Block:
+    """The attention gate. A pool that rounds down leaves x a voxel smaller than half the skip."""
+    if not dialect.ceil_pool:
+        return ATTENTION_GATE
+    body = tuple(
+        line.replace("theta(skip)", "crop(theta(skip), x)") for line in ATTENTION_GATE.body
+    )
+    return replace(ATTENTION_GATE, body=body)
 
 
 def with_activation(block: Block, head: UNet) -> Block:

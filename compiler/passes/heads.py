@@ -78,6 +78,8 @@ def resolve_head(
         head = _segmentor(segmentor, classes, activation, given, encoder, problems)
         if isinstance(head, TransUNet):
             problems += _trans_unet_problems(head, shape[:-1])
+            if given.get("dialect", encoder.dialect if encoder else "") == "cadene":
+                problems += _odd_pool_problems(shape[:-1])
         return head
     return Classifier(classes, activation)
 
@@ -162,6 +164,19 @@ def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Proble
             )
         )
     return problems
+
+
+def _odd_pool_problems(sizes: tuple[int, ...]) -> list[Problem]:
+    """Cadene's pool rounds down: a token grid that doubles would not reach an odd P1's edge."""
+    return [
+        Problem(
+            f"--input-shape has the size {size}, which gives P1 an odd one: the pool of the dialect"
+            " cadene rounds it down",
+            hint=f"use {-(-size // 4) * 4}",
+        )
+        for size in sizes
+        if -(-size // 2) % 2
+    ]
 
 
 def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:

@@ -6,17 +6,29 @@ Each step is Block -> Block (or Fragment), so that no template ever asks which v
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import replace
 
 from compiler.blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from compiler.ir import Block, Call, Conv, Fragment, Linear, Norm
-from compiler.model import Classifier, Encoder, Features, Model, Network, Segmentor, SqueezeExcite
+from compiler.ir import Axes, Block, Call, Conv, Fragment, Linear, Norm
+from compiler.model import (
+    DIALECTS,
+    Classifier,
+    Dialect,
+    Encoder,
+    Features,
+    Model,
+    Network,
+    Segmentor,
+    SqueezeExcite,
+)
 from compiler.passes.decoders import decoder_blocks, decoder_constants, segmentor_head
 
 
 def specialize(model: Model) -> Network:
     """Write every choice of the model into its blocks."""
     encoder = model.trunk
+    dialect = DIALECTS[encoder.dialect]
     block, projection = RESIDUAL_BLOCKS[encoder.block, encoder.pre_activation]
     constants: list[tuple[str, int]] = []
     blocks: list[Block] = []
@@ -25,8 +37,13 @@ def specialize(model: Model) -> Network:
         block = group(block)
     if encoder.se:
         constants.append(("SE_RATIO", encoder.se.ratio))
-        blocks.append(squeeze_excite(encoder.se, min(s.channels for s in encoder.stages)))
-        block = insert_squeeze_excite(block)
+        channels = [stage.channels for stage in encoder.stages]
+        blocks.append(squeeze_excite(encoder.se, channels, dialect.squeeze_by_eight))
+        block = insert_squeeze_excite(block, dialect.gate_after_norm)
+    if dialect.strided_1x1 and encoder.groups == 1:
+        block = stride_first(block)
+    if dialect.zero_gamma:
+        block = start_as_shortcut(block)
     if projection:
         if encoder.pre_activation:
             projection = without_norm(projection)
@@ -37,12 +54,10 @@ def specialize(model: Model) -> Network:
         constants=tuple(constants),
         blocks=(*blocks, block),
         stem=stem(encoder, model.include_rescaling),
-        pool="signed_max_pool" if encoder.pre_activation else "max_pool",
+        pool=pool(encoder, dialect),
         head=head(model),
-        decoder_constants=(
-            decoder_constants(model.head) if isinstance(model.head, Segmentor) else ()
-        ),
-        decoder_blocks=decoder_blocks(model.head) if isinstance(model.head, Segmentor) else (),
+        decoder_constants=decoder_constants(model.head),
+        decoder_blocks=decoder_blocks(model.head, dialect),
     )
 
 
@@ -60,20 +75,23 @@ def group(block: Block) -> Block:
     )
 
 
-def squeeze_excite(se: SqueezeExcite, fewest_channels: int) -> Block:
-    """The gate with its activation; at least one squeezed channel, where that needs saying."""
-    layers, body = SQUEEZE_EXCITE.layers, SQUEEZE_EXCITE.body
-    if fewest_channels < se.ratio:
+def squeeze_excite(se: SqueezeExcite, channels: Sequence[int], by_eight: bool = False) -> Block:
+    """The gate with its activation; its width says no more than these channels need."""
+    squeezed = "channels // SE_RATIO"
+    if any(c < se.ratio for c in channels):
         squeezed = "max(1, channels // SE_RATIO)"
-        first, second = (layer for layer in layers if isinstance(layer, Conv))
-        layers = (replace(first, cout=squeezed), replace(second, cin=squeezed))
-    body = tuple(line.replace("relu(", f"{se.activation}(") for line in body)
+    if by_eight and any(c // se.ratio != max(8, (c // se.ratio + 4) // 8 * 8) for c in channels):
+        squeezed = "max(8, (channels // SE_RATIO + 4) // 8 * 8)"
+    first, second = (layer for layer in SQUEEZE_EXCITE.layers if isinstance(layer, Conv))
+    layers = (replace(first, cout=squeezed), replace(second, cin=squeezed))
+    body = tuple(line.replace("relu(", f"{se.activation}(") for line in SQUEEZE_EXCITE.body)
     return replace(SQUEEZE_EXCITE, layers=layers, body=body)
 
 
-def insert_squeeze_excite(block: Block) -> Block:
-    """The gate right after the last convolution: before its norm, or before the addition."""
-    last = [layer for layer in block.layers if isinstance(layer, Conv)][-1]
+def insert_squeeze_excite(block: Block, after_norm: bool = False) -> Block:
+    """The gate right after the last convolution: before its norm or after it, or before the sum."""
+    kinds = Norm if after_norm else Conv
+    last = [layer for layer in block.layers if isinstance(layer, kinds)][-1]
     at = block.layers.index(last) + 1
     gate = Call("se", "SqueezeExcite", ("channels",))
     return replace(
@@ -82,6 +100,34 @@ def insert_squeeze_excite(block: Block) -> Block:
         layers=(*block.layers[:at], gate, *block.layers[at:]),
         body=tuple(_wrap(line, last.name, gate.name) for line in block.body),
     )
+
+
+def stride_first(block: Block) -> Block:
+    """The stride of a bottleneck on its first 1x1 convolution, as before ResNet v1.5."""
+    strides: dict[str, Axes] = {"conv1": "stride", "conv2": 1}
+    layers = tuple(
+        (
+            replace(layer, stride=strides[layer.name])
+            if isinstance(layer, Conv) and layer.name in strides and block.name == "Bottleneck"
+            else layer
+        )
+        for layer in block.layers
+    )
+    return replace(block, layers=layers)
+
+
+def start_as_shortcut(block: Block) -> Block:
+    """The last norm scaled by zero at first: the block passes its shortcut on."""
+    last = [layer for layer in block.layers if isinstance(layer, Norm)][-1]
+    changed = replace(last, zero_init=True)
+    return replace(block, layers=tuple(changed if x is last else x for x in block.layers))
+
+
+def pool(encoder: Encoder, dialect: Dialect) -> str:
+    """The stem's max-pool: padded with zeros' equal, with -inf, or not at all."""
+    if encoder.pre_activation:
+        return "signed_max_pool"
+    return "ceil_max_pool" if dialect.ceil_pool else "max_pool"
 
 
 def without_norm(projection: Block) -> Block:

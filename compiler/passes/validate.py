@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from compiler.blocks import ACTIVATIONS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from compiler.catalog import find_encoder
+from compiler.catalog import dialects_of, find_encoder
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.model import Encoder, Model
 from compiler.options import BY_NAME, DEFAULT_SHAPE, RANKS, TARGETS, Option
@@ -46,7 +46,7 @@ def resolve(
             except CompileError as error:
                 problems += error.problems
     dims, shape = _input(given, problems, rank_is_free="dims" not in given)
-    encoder = _with_squeeze_excite(found, given, problems)
+    encoder = _with_dialect(_with_squeeze_excite(found, given, problems), given, problems)
     head = resolve_head(given, shape, found, problems)
     raise_all(problems)
     return Model(
@@ -203,6 +203,22 @@ def _with_squeeze_excite(
     elif asked and encoder.se:
         return replace(encoder, se=replace(encoder.se, **asked))
     return encoder
+
+
+def _with_dialect(
+    encoder: Encoder, given: Mapping[str, object], problems: list[Problem]
+) -> Encoder:
+    """The encoder in the dialect that was asked for, where there is one of it."""
+    asked = str(given.get("dialect", encoder.dialect))
+    known = dialects_of(encoder)
+    if asked not in known and encoder.name:
+        problems.append(
+            Problem(
+                f"--dialect {asked} has no {encoder.name}",
+                hint=f"{encoder.name} exists in {', '.join(known)}",
+            )
+        )
+    return replace(encoder, dialect=asked)
 
 
 def validate_encoder(encoder: Encoder) -> list[Problem]:

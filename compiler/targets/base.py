@@ -37,6 +37,7 @@ class Target:
 
     name: ClassVar[str]
     title: ClassVar[str]
+    load: ClassVar[str]  # how weights get into a model
     ops: ClassVar[Mapping[str, str]]  # `x`, `y` are the operands; {rank}, {axes} the dimensions
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # operations of several lines
 
@@ -49,7 +50,11 @@ class Target:
             "title": plan.title,
             "target": self.title,
             "table": self.table(plan),
-            "notes": [line for note in plan.notes for line in textwrap.wrap(note, LINE)],
+            "notes": [
+                line
+                for note in (*plan.notes, f"Load weights: {self.load}")
+                for line in textwrap.wrap(note, LINE)
+            ],
             "class_name": model.class_name,
             "model_name": model.name,
             "rank": model.dims,
@@ -269,8 +274,8 @@ def grid(skips: Sequence[str], deepest: str) -> list[str]:
 def in_lines(constants: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
     """Named numbers, some to a line: `EMBED, HEADS` and `512, 8`."""
     lines = []
-    for i in range(0, len(constants), 4):
-        names, values = zip(*constants[i : i + 4])
+    for i in range(0, len(constants), 6):
+        names, values = zip(*constants[i : i + 6])
         lines.append((", ".join(names), ", ".join(map(str, values))))
     return lines
 

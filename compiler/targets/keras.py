@@ -18,6 +18,7 @@ from compiler.targets.keras_writer import KerasWriter
 class Keras(Target):
     name = "keras"
     title = "Keras 3"
+    load = 'model.load_weights("w.weights.h5")'
     ops: ClassVar[Mapping[str, str]] = {
         "add": "layers.Add()([x, y])",
         "multiply": "layers.Multiply()([x, y])",
@@ -27,6 +28,7 @@ class Keras(Target):
         "global_max": "layers.GlobalMaxPooling{rank}D()(x)",
         "softmax": "layers.Activation('softmax')(x)",
         "upsample": "upsample(x, y)",
+        "crop": "crop(x, y)",
         "tokens": "layers.Reshape((-1, EMBED))(x)",
         "relu": "layers.ReLU()(x)",
         "leaky_relu": "layers.LeakyReLU(negative_slope=0.01)(x)",
@@ -41,6 +43,10 @@ class Keras(Target):
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "max_pool": (
             "x = layers.ZeroPadding{rank}D(1)(x)  # zeros are safe under max: x is past a ReLU",
+            "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
+        ),
+        "ceil_max_pool": (
+            "x = ops.pad(x, {pad_end})  # zeros are safe under max: x is past a ReLU",
             "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
         ),
         "signed_max_pool": (
@@ -95,6 +101,9 @@ class Keras(Target):
                 if decoder.learned
                 else "below[-1]"
             ),
+            "crop_more": ["count = ops.minimum(count, ops.shape(x)[axis])  # the pool rounded down"]
+            * decoder.extends,
+            "crop_where": "size != x.shape[axis]" if decoder.extends else "size % 2",
             "axis_lines": ", ".join(axis_lines(plan.network.model.dims)),
             "decoder_inputs": "pyramid" if decoder.ends_at_half else "pyramid, image",
         }

@@ -86,7 +86,8 @@ class KerasWriter(Writer):
             several = self.target.statements.get(statement.value.func.id)
             if several:
                 pad = ((0, 0), *(((1, 1),) * self.rank), (0, 0))
-                return [text.format(rank=self.rank, pad=pad) for text in several]
+                pad_end = ((0, 0), *(((0, 1),) * self.rank), (0, 0))
+                return [text.format(rank=self.rank, pad=pad, pad_end=pad_end) for text in several]
         value, before = self._split(statement.value, layers, target or "x")
         code = f"{target} = {spell(value)}" if target else f"return {spell(value)}"
         return [*before, f"{code}  # {comment}" if comment else code]
@@ -195,7 +196,8 @@ class KerasWriter(Writer):
             case Norm():
                 source = f"{_norm_of(layer, name)}({tensors})"
                 digits["_eps"] = ast.Name(spell_float(layer.eps))
-                if (layer.kind, layer.eps, layer.momentum) == ("batch", 1e-5, 0.1):
+                usual = (layer.kind, layer.eps, layer.momentum) == ("batch", 1e-5, 0.1)
+                if usual and not layer.zero_init:
                     source = f"norm({tensors}, name={name})"
             case ConvTranspose():
                 options = [str(layer.cout), "4, strides=2, padding='same'", f"name={name}"]
@@ -220,8 +222,9 @@ class KerasWriter(Writer):
 def _norm_of(layer: Norm, name: str) -> str:
     eps = f"epsilon=_eps, name={name}"
     momentum = round(1 - layer.momentum, 9)
+    zeros = "gamma_initializer='zeros', " * layer.zero_init
     return {
-        "batch": f"layers.BatchNormalization(momentum={momentum}, {eps})",
+        "batch": f"layers.BatchNormalization(momentum={momentum}, {zeros}{eps})",
         "instance": f"layers.GroupNormalization(-1, {eps})",
         "group": f"layers.GroupNormalization({layer.groups}, {eps})",
         "layer": f"layers.LayerNormalization({eps})",

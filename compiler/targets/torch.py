@@ -18,17 +18,20 @@ from compiler.targets.torch_writer import TorchWriter
 class Torch(Target):
     name = "torch"
     title = "PyTorch"
+    load = 'model.load_state_dict(safetensors.torch.load_file("w.safetensors"))'
     ops: ClassVar[Mapping[str, str]] = {
         "add": "x + y",
         "multiply": "x * y",
         "rescale": "x / 255",
         "max_pool": "F.max_pool{rank}d(x, 3, stride=2, padding=1)",
         "signed_max_pool": "F.max_pool{rank}d(x, 3, stride=2, padding=1)",
+        "ceil_max_pool": "F.max_pool{rank}d(x, 3, stride=2, ceil_mode=True)",
         "mean": "x.mean({axes}, keepdim=True)",
         "global_average": "x.mean({axes})",
         "global_max": "x.amax({axes})",
         "softmax": "x.softmax(1)",
         "upsample": "upsample(x, y)",
+        "crop": "crop(x, y)",
         "tokens": "x.flatten(2).mT",
         "relu": "F.relu(x)",
         "leaky_relu": "F.leaky_relu(x, 0.01)",
@@ -93,7 +96,7 @@ class Torch(Target):
         return {
             **context,
             "decoder_constants": [("SKIP_CHANNELS", skips), *_listed(context["decoder_constants"])],
-            "helpers": ["crop.py.j2"] * decoder.learned
+            "helpers": ["crop.py.j2"] * (decoder.learned or decoder.extends)
             + ["upsample.py.j2"] * (decoder.gated or not decoder.learned)
             + ["layers.py.j2"] * ("layer" in kinds),
             "module_lists": [(name, made) for (name, _), made in blocks.items()],
@@ -119,8 +122,29 @@ class Torch(Target):
             ),
             "decoder_inputs": "pyramid: dict[str, Tensor]"
             + ", image: Tensor" * (not decoder.ends_at_half),
-            "crop_axes": tuple(range(2, 2 + plan.network.model.dims)),
+            **self._crop(decoder, plan.network.model.dims),
             "map_shape": self.spell_doc("[C]", plan),
+        }
+
+    def _crop(self, decoder: DecoderPlan, rank: int) -> dict[str, object]:
+        """The names of the functions that bring a tensor to a skip's size."""
+        pads = ", ".join(f"0, missing[{i}]" for i in range(rank))
+        repeat = f"x = F.pad(x, {(0, 1) * rank}, mode='replicate')  # the pool rounded down"
+        size = 'F.interpolate(x, size=like.shape[2:], mode="nearest")'
+        twice = 'crop(F.interpolate(x, scale_factor=2.0, mode="nearest"), like)'
+        return {
+            "crop_doc": (
+                "cut, or its last voxel repeated"
+                if decoder.extends
+                else "one voxel less than that of x where it is odd"
+            ),
+            "crop_axes": tuple(range(1 + rank, 1, -1)),
+            "crop_pads": f"({pads})",
+            "crop_more": [repeat] * decoder.extends,
+            "upsample_doc": (
+                "one voxel more or less" if decoder.extends else "one voxel less where it is odd"
+            ),
+            "upsampled": twice if decoder.extends else size,
         }
 
     def transformer(self, plan: Plan, trans: TransPlan) -> dict[str, object]:

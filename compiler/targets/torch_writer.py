@@ -46,6 +46,9 @@ class TorchWriter(Writer):
                 lines.append(f"    {declared}")
             else:
                 lines.append(declared)
+            if isinstance(layer, Norm) and layer.zero_init:
+                start = f"nn.init.zeros_(self.{layer.name}.weight)"
+                lines.append(f"{start}  # the block starts as its shortcut")
         return lines
 
     def _tested(self, layer: Layer, code: Block | Fragment) -> bool:

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 49,326,872 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -98,4 +99,4 @@ def SEResNet101(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target keras --dims 2
-# sha256: spec 1eaee10842435a94a40ab2928c06d80b, body fc4a110d25f9757f7e5276f7a05e4897
+# sha256: spec f9038452053cfb02afbb7603e96cc3c5, body baca3266371d1bb599ae11b395b34108

@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 90,050,931 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -98,4 +99,4 @@ def SEResNet101(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target keras --dims 3
-# sha256: spec 7038d6e5c502fc85a206b1d5751e53f1, body 3e37e49bc786d49f8f5ca4c692bfc7aa
+# sha256: spec 5392f8bba1c4080e04a6d68418f6ce94, body c11abc8d38835a88ab5ffdbdfec40840

@@ -10,6 +10,7 @@
 
 49,319,192 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -97,4 +98,4 @@ def SEResNet101v2(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target keras --dims 2
-# sha256: spec 8e7a00fcbb52e2ae03078d54ca71bcd9, body 88788589e970b37b262ec665a9482b82
+# sha256: spec bf9f237276391a02b6bd93f2ba9a9518, body 5f665b19a7c99e023d11291a06b3c042

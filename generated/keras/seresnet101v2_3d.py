@@ -10,6 +10,7 @@
 
 90,043,251 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -97,4 +98,4 @@ def SEResNet101v2(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target keras --dims 3
-# sha256: spec 872a7d7a278dc8e2670820ea048a8e58, body 6986c926818d4dc221e9decefd259f34
+# sha256: spec 6b099e35430367374d1d889bb994912d, body 40bd89d5759ec5dbfbd908d9bd104563

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 66,821,848 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -98,4 +99,4 @@ def SEResNet152(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target keras --dims 2
-# sha256: spec 039c82ebbe0a51694705cb469fe55e11, body 2d861aeeb2305bbef9ab9237e76de30e
+# sha256: spec 268060ce63d88602e99fc402f0efb598, body a504164d1f4bba12764f68cec61cdb8b

@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 124,060,979 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -98,4 +99,4 @@ def SEResNet152(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target keras --dims 3
-# sha256: spec 3c0f33d1510c0368b61fd27f254be156, body feac40a792af9190eefe622d2730f6d9
+# sha256: spec d07bec7db9dd99369eedfed2d1221782, body 5234ac8e7df31cc42ee38b5bd60f9c79

@@ -10,6 +10,7 @@
 
 66,814,168 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -97,4 +98,4 @@ def SEResNet152v2(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target keras --dims 2
-# sha256: spec cd22c1ee3adc94c0074f4c0fa594c3f7, body dcf203dbdb15ac0ba6d1e63974b3994f
+# sha256: spec 2e6d541fca02a659709000c0dcc22a54, body ff468d2d3e0159496eb02160ea96db4a

@@ -10,6 +10,7 @@
 
 124,053,299 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -97,4 +98,4 @@ def SEResNet152v2(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target keras --dims 3
-# sha256: spec b158013cf4fd3bab920212a6254a3a9e, body 14813ddaeeb3c5f970af3247a3e05918
+# sha256: spec 4e1160c323e525611f45fdc9b4b68440, body 48cabe2eb7a05857177026854423819e

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 11,778,592 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -96,4 +97,4 @@ def SEResNet18(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target keras --dims 2
-# sha256: spec 7f4611f941987270aab80370183a42ee, body d33cc38b505b9fbd0cf16e60aef7a1b4
+# sha256: spec e164766097d790156f036091c52af5dd, body 286ea41b4c35c71cef08bed5dc1041e5

@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 33,316,475 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -96,4 +97,4 @@ def SEResNet18(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target keras --dims 3
-# sha256: spec 656c5a0acb6d6676232fc854ee84982b, body 1931df18accdd7449d7d75b86a2eb94e
+# sha256: spec 1724860e669fbd120b38b7b5388dfab8, body 82fd1630510b9475b6e5b23017d97d51

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 83,086,712 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -104,4 +105,4 @@ def SEResNet200vd(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target keras --dims 2
-# sha256: spec 6828b004014b482d22aec55cfec9108a, body 0bf51ec22f3e12e892b7a26f768efb62
+# sha256: spec b6e6f10456eb77c095ded26a824cd7ff, body 847cc33859b4dacec5c3884bed1984a5

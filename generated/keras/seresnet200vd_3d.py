@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 155,640,755 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -104,4 +105,4 @@ def SEResNet200vd(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target keras --dims 3
-# sha256: spec 7b202516c1264a2430f83dd2c3a0ebf1, body d9aec55713875232087a13324a140fec
+# sha256: spec c4479c116c880304815d30f7cba3a902, body d751484875a864ac243436d23740bf5c

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 21,958,868 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -96,4 +97,4 @@ def SEResNet34(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target keras --dims 2
-# sha256: spec 5c196e38edf4e912d6b20688732a4ab6, body 596926aed03aaf042d50b83695080312
+# sha256: spec 75d2a4a228a7235d13d06e55c82e24b4, body ebe056d899a79a4b73dfce446eb5ff2e

@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 63,698,223 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -96,4 +97,4 @@ def SEResNet34(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target keras --dims 3
-# sha256: spec f29aa31accec2a095776e4cd6534d1f2, body 4f563a9787242189636fb06d18a48bf3
+# sha256: spec 0cf8269011c6dfd2761f417988d51f05, body 73df1fa4f4219b620c411b41b3368fd4

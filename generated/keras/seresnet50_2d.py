@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 28,088,024 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -98,4 +99,4 @@ def SEResNet50(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target keras --dims 2
-# sha256: spec 260aeb16f7c2ec8968d2b60035c5333a, body 5b5bbce0dd0433e3045c91def643dada
+# sha256: spec 074d6d66cd44142785ac67898d7f95ba, body 96270512d928da8f4486ec46178e4fcc

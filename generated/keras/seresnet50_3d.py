@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 48,758,067 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -98,4 +99,4 @@ def SEResNet50(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target keras --dims 3
-# sha256: spec 930709a7ee136ec7e4799212b8e14aeb, body e0a663b5c3c221674d4036ef316b9c90
+# sha256: spec 66c3cf10177a6c2e271a5aea3fea4eaa, body d512a2e007bd169b4256dc9e63308db5

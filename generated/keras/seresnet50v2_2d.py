@@ -10,6 +10,7 @@
 
 28,080,344 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -97,4 +98,4 @@ def SEResNet50v2(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target keras --dims 2
-# sha256: spec 80a60329d635395accc38114545cfd6c, body ab5bb59ab04147e2c6af4f9b88c5b886
+# sha256: spec d7ced8966c16892b174c116ec1cbd1dc, body f6b14dd8806523f32902dcfef247ba14

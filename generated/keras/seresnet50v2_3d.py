@@ -10,6 +10,7 @@
 
 48,750,387 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -97,4 +98,4 @@ def SEResNet50v2(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target keras --dims 3
-# sha256: spec abe33445f5d58de4cf8cfb69693a28a8, body b7299ce5637da93fcab12b9eed7202ad
+# sha256: spec 9784c904c3ee3d3e17345e6bd2ef8362, body 016c1e3110992b3385114e4057a2f1fb

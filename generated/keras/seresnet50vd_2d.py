@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 28,107,256 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -104,4 +105,4 @@ def SEResNet50vd(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target keras --dims 2
-# sha256: spec d045eb3198fa6e383eac31974af88a0c, body 79aab77cc5be50535e4b15cd1720a0ca
+# sha256: spec c2d0f4d1fa5ae8a2c9763e87811c378c, body 8c12ce494cc8e6fce70d2a9a142311b1

@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 48,756,787 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -104,4 +105,4 @@ def SEResNet50vd(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target keras --dims 3
-# sha256: spec d5948f20d60f28c16faf09364b39b2c5, body a3be5cf1949f86636de7c142cf371860
+# sha256: spec 84d5c23053335974dee53420fbc6ba50, body 41bd3c1d7e4ab2d58c807e3c3074ec1f

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 93,569,048 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -99,4 +100,4 @@ def SEResNeXt101(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target keras --dims 2
-# sha256: spec 0372e1f1d3a0437079a9964e71473b82, body 3661d30f2232650487569157e2df9829
+# sha256: spec 7bca13059f15f199e988d4275d442863, body 00ebf74d8eaae22397e61cd4087c89fd

@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 112,948,851 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -99,4 +100,4 @@ def SEResNeXt101(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target keras --dims 3
-# sha256: spec 036f28e56328c48d891baa000fe82af4, body f5202369201f4cee15c9a3303d6e226a
+# sha256: spec 5383b0f726305d9cf0553121ce71579a, body 07b82b90d777991bc129330de3fe618a

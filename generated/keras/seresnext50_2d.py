@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 27,559,896 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -99,4 +100,4 @@ def SEResNeXt50(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2
-# sha256: spec 5212135e0844956c689a24bf49929f87, body 4e3a34f55571b79bfc32cfd79cf266f2
+# sha256: spec d193b495855409d71895e43d3c7f0f10, body 45d4a2427670f16cecceb7a1cc483e8d

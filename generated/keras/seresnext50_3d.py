@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 28,424,755 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -99,4 +100,4 @@ def SEResNeXt50(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3
-# sha256: spec fc8aab24a033b55e7896d349e0d37cb1, body 45f0dfa16c6d8cf4d76ec3de0a2deffa
+# sha256: spec a5ec1b3bc4a157167e503418a83d858b, body 650e120bbf2762af076c13328c747e13

@@ -15,6 +15,7 @@
 
 35,438,693 parameters; images of any size. Attention U-Net: arXiv 1804.03999, Fig. 2.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -158,4 +159,4 @@ def SEResNeXt50AttentionUNet(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor attention_unet
-# sha256: spec ff081f354bf2ed01294486ae5918d433, body 0f21bdbebc34c3859d15a1cd411471fd
+# sha256: spec 47566ca20a0daa0a8bc09be2de1a45be, body 1a0edc8d5b729aab4b89c0acca31db80

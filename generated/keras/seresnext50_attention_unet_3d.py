@@ -15,6 +15,7 @@
 
 56,368,293 parameters; images of any size. Attention U-Net: arXiv 1804.03999, Fig. 2.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -158,4 +159,4 @@ def SEResNeXt50AttentionUNet(input_shape=(96, 96, 96, 4), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor attention_unet
-# sha256: spec 17a2eb149fc337029c44375b42a3812c, body 041eccdeac0e8e939728654964a6c6d2
+# sha256: spec 27904b7b3802f9c8e1831b38820462db, body b3c18490d4427135ec5d42e73d2b8191

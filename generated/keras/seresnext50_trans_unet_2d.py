@@ -18,6 +18,7 @@
 63,189,746 parameters; images of one size. 3D TransUNet: arXiv 2310.07781.
 ViT: arXiv 2010.11929, Fig. 1. Masked attention: Mask2Former, arXiv 2112.01527, Eq. 2.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -33,8 +34,7 @@ STAGES = (  # depth, width, channels, stride
     (6, 512, 1024, 2),
     (3, 1024, 2048, 2),
 )
-VIT_DEPTH, EMBED, HEADS, MLP = 12, 512, 8, 1024
-DROPOUT, QUERIES = 0.1, 100
+VIT_DEPTH, EMBED, HEADS, MLP, DROPOUT, QUERIES = 12, 512, 8, 1024, 0.1, 100
 DECODER_FILTERS = (256, 128, 64, 32, 16)
 
 
@@ -244,4 +244,4 @@ def SEResNeXt50TransUNet(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor trans_unet
-# sha256: spec 3a2e319ec2746ab4960195d9973b6cdd, body c6f9ee6986a5a3bb7e368646e5d2d65b
+# sha256: spec a4f60490606dffd70a36169106c2b98a, body f4b1961b761334f16100b00df80db743

@@ -15,6 +15,7 @@
 
 34,523,841 parameters; images of any size. UNet: arXiv 1505.04597, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -145,4 +146,4 @@ def SEResNeXt50UNet(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor unet
-# sha256: spec 0c2bd40ef29225ae3e8566b6c4e1ab9e, body dee52b712c4de0e5f865674190807c25
+# sha256: spec a041d8a38225203ba7e514d4a75acf97, body b6f4ffcd7dc324d9cde6a875581293f8

@@ -15,6 +15,7 @@
 
 55,453,441 parameters; images of any size. UNet: arXiv 1505.04597, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -145,4 +146,4 @@ def SEResNeXt50UNet(input_shape=(96, 96, 96, 4), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor unet
-# sha256: spec 402ac0fe993122e7858432e7a793ba5e, body 337dc7e37a4e40c5cbafe5544a6db821
+# sha256: spec beed16d88857b4c298ecc5f9d391abe7, body c07a55ce9cd0d716fbcd10a1644ba0e0

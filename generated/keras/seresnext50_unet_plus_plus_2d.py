@@ -14,6 +14,7 @@
 
 37,679,377 parameters; images of any size. UNet++: arXiv 1807.10165, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -158,4 +159,4 @@ def SEResNeXt50UNetPlusPlus(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: spec a95ca3d61ccd942df3b13b6e719a7403, body 4f764661c2b6af156467050ffd7b2c40
+# sha256: spec 627bb8b29944f609576c42c155779f76, body 79766b4891b7cb9e09236ad6fa770d0e

@@ -14,6 +14,7 @@
 
 64,917,329 parameters; images of any size. UNet++: arXiv 1807.10165, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
@@ -158,4 +159,4 @@ def SEResNeXt50UNetPlusPlus(input_shape=(96, 96, 96, 4), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor unet_plus_plus
-# sha256: spec dc6608026bf1e1a2976557a70e267f87, body cde8bdbe3d316e21ee3a29a5bc3cd312
+# sha256: spec 026c7c2536dd0188176e5992f7a4d5d9, body 5bee417d1b7538db0bf441a55b8699b2

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 49,326,872 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -121,4 +122,4 @@ class SEResNet101(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target torch --dims 2
-# sha256: spec 1eaee10842435a94a40ab2928c06d80b, body a826d73ebffafd52fa5eb6d292fe2703
+# sha256: spec f9038452053cfb02afbb7603e96cc3c5, body cfd5dd6e6d6b6b1c276e43c41eca2634

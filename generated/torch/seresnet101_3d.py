@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 90,050,931 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -121,4 +122,4 @@ class SEResNet101(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target torch --dims 3
-# sha256: spec 7038d6e5c502fc85a206b1d5751e53f1, body e7131c09da73ee268bd274db9ec162f3
+# sha256: spec 5392f8bba1c4080e04a6d68418f6ce94, body 9143b20ba28210292627412033ba6564

@@ -10,6 +10,7 @@
 
 49,319,192 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -115,4 +116,4 @@ class SEResNet101v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target torch --dims 2
-# sha256: spec 8e7a00fcbb52e2ae03078d54ca71bcd9, body 7d6e4ebe96a6c263cd8a21a7ccfe5d42
+# sha256: spec bf9f237276391a02b6bd93f2ba9a9518, body 1263fe41c720798c712d41acd67aa64f

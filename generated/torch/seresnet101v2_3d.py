@@ -10,6 +10,7 @@
 
 90,043,251 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -115,4 +116,4 @@ class SEResNet101v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target torch --dims 3
-# sha256: spec 872a7d7a278dc8e2670820ea048a8e58, body 6f57efc4c8eae58b9fe6c1290d726b5a
+# sha256: spec 6b099e35430367374d1d889bb994912d, body 357b7994c9f1bb722a43d8c971370e18

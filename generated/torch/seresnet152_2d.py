@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 66,821,848 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -121,4 +122,4 @@ class SEResNet152(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target torch --dims 2
-# sha256: spec 039c82ebbe0a51694705cb469fe55e11, body cf995e4ce4390afdb93c53623d37c7ac
+# sha256: spec 268060ce63d88602e99fc402f0efb598, body c54442c0eb00838157497a0d23b09291

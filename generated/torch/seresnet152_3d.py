@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 124,060,979 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -121,4 +122,4 @@ class SEResNet152(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target torch --dims 3
-# sha256: spec 3c0f33d1510c0368b61fd27f254be156, body cbc7919fa4c5ad1ee7dde638f77af59f
+# sha256: spec d07bec7db9dd99369eedfed2d1221782, body 2b6c523e4dad4fc71239775dcd57a4bd

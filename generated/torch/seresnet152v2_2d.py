@@ -10,6 +10,7 @@
 
 66,814,168 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -115,4 +116,4 @@ class SEResNet152v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target torch --dims 2
-# sha256: spec cd22c1ee3adc94c0074f4c0fa594c3f7, body c4edb81e23a918c81e484ed0daa48d6a
+# sha256: spec 2e6d541fca02a659709000c0dcc22a54, body b124c7388703fdbe5a036f252e73cc47

@@ -10,6 +10,7 @@
 
 124,053,299 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -115,4 +116,4 @@ class SEResNet152v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target torch --dims 3
-# sha256: spec b158013cf4fd3bab920212a6254a3a9e, body 4b24117050e4889e052f8892ad772ea8
+# sha256: spec 4e1160c323e525611f45fdc9b4b68440, body 74ac02a6097007e9d86877562c5fbd0f

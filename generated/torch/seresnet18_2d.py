@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 11,778,592 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -118,4 +119,4 @@ class SEResNet18(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target torch --dims 2
-# sha256: spec 7f4611f941987270aab80370183a42ee, body 6cddee1496f2a8502fa3cb934bc156f9
+# sha256: spec e164766097d790156f036091c52af5dd, body c4068298d49188eb58de9bff9bd7a8ef

@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 33,316,475 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -118,4 +119,4 @@ class SEResNet18(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target torch --dims 3
-# sha256: spec 656c5a0acb6d6676232fc854ee84982b, body f75a6de7f693cc66f5ef93c36cef0024
+# sha256: spec 1724860e669fbd120b38b7b5388dfab8, body 11685e78aa7a798b506593fb49ca2e2d

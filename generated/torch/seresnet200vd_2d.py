@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 83,086,712 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -131,4 +132,4 @@ class SEResNet200vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 2
-# sha256: spec 6828b004014b482d22aec55cfec9108a, body 18544f1b744cb4a75cfd862cafeff2d3
+# sha256: spec b6e6f10456eb77c095ded26a824cd7ff, body 8c3abbeb291214af7d398144d4a23e36

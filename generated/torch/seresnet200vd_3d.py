@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 155,640,755 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -133,4 +134,4 @@ class SEResNet200vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 3
-# sha256: spec 7b202516c1264a2430f83dd2c3a0ebf1, body b293dd531cdda140f0f3e9ade217c578
+# sha256: spec c4479c116c880304815d30f7cba3a902, body 2646547fb1c91df87d6bb916e7caa57c

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 21,958,868 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -118,4 +119,4 @@ class SEResNet34(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target torch --dims 2
-# sha256: spec 5c196e38edf4e912d6b20688732a4ab6, body e6b67dcaf3b813824832e9f4c00b8133
+# sha256: spec 75d2a4a228a7235d13d06e55c82e24b4, body 11bec7cca974891ce17df485bb0ca7ef

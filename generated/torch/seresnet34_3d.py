@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 63,698,223 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -118,4 +119,4 @@ class SEResNet34(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target torch --dims 3
-# sha256: spec f29aa31accec2a095776e4cd6534d1f2, body 93a14f8b835b77e8eb49a8e023d25f25
+# sha256: spec 0cf8269011c6dfd2761f417988d51f05, body a13a21b5545436c083baaa7a48c57535

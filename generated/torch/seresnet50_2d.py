@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 28,088,024 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -121,4 +122,4 @@ class SEResNet50(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target torch --dims 2
-# sha256: spec 260aeb16f7c2ec8968d2b60035c5333a, body 635d865e6c42779c939c77d71446c5fc
+# sha256: spec 074d6d66cd44142785ac67898d7f95ba, body a8861a0733bd8fd0e454248aac02b12e

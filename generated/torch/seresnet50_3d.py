@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 48,758,067 parameters. ResNet: arXiv 1512.03385, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -121,4 +122,4 @@ class SEResNet50(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target torch --dims 3
-# sha256: spec 930709a7ee136ec7e4799212b8e14aeb, body c7d103dcf9f782d2f808c99e5c9d0fb6
+# sha256: spec 66c3cf10177a6c2e271a5aea3fea4eaa, body bd72527371963554155a1b4eae466703

@@ -10,6 +10,7 @@
 
 28,080,344 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -115,4 +116,4 @@ class SEResNet50v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target torch --dims 2
-# sha256: spec 80a60329d635395accc38114545cfd6c, body 699a2bf2b0afc745e7fbbcc48a431196
+# sha256: spec d7ced8966c16892b174c116ec1cbd1dc, body 1111e66eed7ae7bbb8b17f15940499ad

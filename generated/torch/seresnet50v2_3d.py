@@ -10,6 +10,7 @@
 
 48,750,387 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
 arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -115,4 +116,4 @@ class SEResNet50v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target torch --dims 3
-# sha256: spec abe33445f5d58de4cf8cfb69693a28a8, body 786cc36e053e75dd26bfa0dbe45d3614
+# sha256: spec 9784c904c3ee3d3e17345e6bd2ef8362, body d665bd5d5c5c167522dad7cb1f134cc1

@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 28,107,256 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -131,4 +132,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 2
-# sha256: spec d045eb3198fa6e383eac31974af88a0c, body 96537b261e9786f47065f94f2199ae76
+# sha256: spec c2d0f4d1fa5ae8a2c9763e87811c378c, body 95ceea76df1c072d33615f42e922476c

@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 48,756,787 parameters. ResNet-D: arXiv 1812.01187, Fig. 2. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -133,4 +134,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 3
-# sha256: spec d5948f20d60f28c16faf09364b39b2c5, body 756c8c20568f0c443271ceadf9dd144a
+# sha256: spec 84d5c23053335974dee53420fbc6ba50, body bf599da96a4537cb817902a4128196c6

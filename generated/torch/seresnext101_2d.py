@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 93,569,048 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -122,4 +123,4 @@ class SEResNeXt101(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target torch --dims 2
-# sha256: spec 0372e1f1d3a0437079a9964e71473b82, body f54333b48c856b65681ac74a9a1d4fd6
+# sha256: spec 7bca13059f15f199e988d4275d442863, body 199049e0431fbae32b7df79420bb07a6

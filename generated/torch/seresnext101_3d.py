@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 112,948,851 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -122,4 +123,4 @@ class SEResNeXt101(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target torch --dims 3
-# sha256: spec 036f28e56328c48d891baa000fe82af4, body 6145059c50eb810783648e258705c974
+# sha256: spec 5383b0f726305d9cf0553121ce71579a, body 630e1a3a7cbbc136a711de645ee5c0c7

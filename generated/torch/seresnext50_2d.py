@@ -9,6 +9,7 @@
     logits   (N, 1000)
 
 27,559,896 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -122,4 +123,4 @@ class SEResNeXt50(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2
-# sha256: spec 5212135e0844956c689a24bf49929f87, body d3cf5dc7b06c4d884750c83b85ec2ba5
+# sha256: spec d193b495855409d71895e43d3c7f0f10, body fd59d2db19aad35a4ee7071e8a4e2301

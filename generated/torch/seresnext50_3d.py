@@ -9,6 +9,7 @@
     logits   (N, 3)
 
 28,424,755 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -122,4 +123,4 @@ class SEResNeXt50(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3
-# sha256: spec fc8aab24a033b55e7896d349e0d37cb1, body 41bb76e68eafd556ee49996dc4bdf27b
+# sha256: spec a5ec1b3bc4a157167e503418a83d858b, body 443e8c21873ee549f640af0c55e47794

@@ -15,6 +15,7 @@
 
 35,438,693 parameters; images of any size. Attention U-Net: arXiv 1804.03999, Fig. 2.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -193,4 +194,4 @@ class SEResNeXt50AttentionUNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor attention_unet
-# sha256: spec ff081f354bf2ed01294486ae5918d433, body d916552450e1069d72b612c844767e41
+# sha256: spec 47566ca20a0daa0a8bc09be2de1a45be, body 1698718eb98c6a0393ee0f6fa638c108

@@ -15,6 +15,7 @@
 
 56,368,293 parameters; images of any size. Attention U-Net: arXiv 1804.03999, Fig. 2.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -193,4 +194,4 @@ class SEResNeXt50AttentionUNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor attention_unet
-# sha256: spec 17a2eb149fc337029c44375b42a3812c, body a24abce357bfb92a0ea194d13aeea0d8
+# sha256: spec 27904b7b3802f9c8e1831b38820462db, body 2ff38650ecdf31abba4f0565b4b4e55b

@@ -15,6 +15,7 @@
 
 34,523,841 parameters; images of any size. UNet: arXiv 1505.04597, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -173,4 +174,4 @@ class SEResNeXt50UNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor unet
-# sha256: spec 0c2bd40ef29225ae3e8566b6c4e1ab9e, body a271a67a7eb35c2ebb73bec13fa708c3
+# sha256: spec a041d8a38225203ba7e514d4a75acf97, body b54bc2a78429d5ec842c81debf5082c4

@@ -15,6 +15,7 @@
 
 55,453,441 parameters; images of any size. UNet: arXiv 1505.04597, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -173,4 +174,4 @@ class SEResNeXt50UNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor unet
-# sha256: spec 402ac0fe993122e7858432e7a793ba5e, body e14a368a2db071f58f1daf3357dfca56
+# sha256: spec beed16d88857b4c298ecc5f9d391abe7, body 1bf2cc603b19547dcb00b5eebc7af1cf

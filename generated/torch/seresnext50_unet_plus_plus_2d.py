@@ -14,6 +14,7 @@
 
 37,679,377 parameters; images of any size. UNet++: arXiv 1807.10165, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -191,4 +192,4 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor unet_plus_plus
-# sha256: spec a95ca3d61ccd942df3b13b6e719a7403, body a08620cadbd03dfd91805dfd3a28b459
+# sha256: spec 627bb8b29944f609576c42c155779f76, body 9dcc5548596acd3d5bb22b5badabe07f

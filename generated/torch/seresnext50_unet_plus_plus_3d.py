@@ -14,6 +14,7 @@
 
 64,917,329 parameters; images of any size. UNet++: arXiv 1807.10165, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
 import torch
@@ -191,4 +192,4 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor unet_plus_plus
-# sha256: spec dc6608026bf1e1a2976557a70e267f87, body e16e6f497b53ea5aefec8ca4fa334236
+# sha256: spec 026c7c2536dd0188176e5992f7a4d5d9, body f3c3f235d7f37d09e192bb66a205cb85
