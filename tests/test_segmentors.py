@@ -1,6 +1,8 @@
 """Every segmentor on every encoder: weights, counts, and the same numbers in both frameworks."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -27,7 +29,8 @@ from tests.harness import (
 ORACLE = json.loads((Path(__file__).parent / "oracle/medicai_0.0.4.json").read_text())
 SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 2)}
 FIVE = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
-EVERY = [(encoder, dims, 5) for encoder in ENCODERS for dims in SIZES]
+OWN = [name for name, encoder in ENCODERS.items() if encoder.dialect == "medicai"]
+EVERY = [(encoder, dims, 5) for encoder in OWN for dims in SIZES]
 EVERY += [(encoder, dims, depth) for encoder in FIVE for dims in SIZES for depth in (3, 4)]
 every = pytest.mark.parametrize(("encoder", "dims", "depth"), EVERY)
 segmentors = pytest.mark.parametrize("segmentor", UNETS)
@@ -57,6 +60,42 @@ def test_torch_holds_the_ledger(encoder, segmentor, dims, depth):
     assert list(torch_shapes(model).items()) == list(ledger_shapes(ledger).items())
     assert layer_flops(counter) == 2 * sum(row.macs for row in ledger.rows)
     assert tuple(output.shape[1:]) == ledger.output == (2, *SIZES[dims][:-1])
+
+
+@pytest.mark.parametrize("encoder", OWN)
+@all_segmentors
+def test_every_file_is_tidy(encoder, segmentor, tmp_path):
+    """All depths, ranks and targets: one public name, its framework alone, under 300 lines."""
+    for depth in (3, 4, 5):
+        for dims in (2, 3):
+            described = compiler.describe(encoder, **_options(segmentor, dims, depth))
+            assert list(described["pyramid"]) == [f"P{i + 1}" for i in range(depth)]
+            for target in ("torch", "keras"):
+                options = {"segmentor": segmentor, "encoder_depth": depth, "dims": dims}
+                text = compiler.emit(encoder, target=target, **options)
+                lines = text.splitlines()
+                assert len(lines) < 300
+                assert max(map(len, lines)) <= 100
+                imported = [
+                    line.split()[1].split(".")[0]
+                    for line in lines
+                    if line.startswith(("import ", "from "))
+                ]
+                assert set(imported) == {target}
+                assert f'__all__ = ["{described_class(encoder, segmentor)}"]' in lines
+                (tmp_path / f"{target}_{dims}_{depth}.py").write_text(text)
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length=100"]
+    result = subprocess.run(
+        [*command, "--select=E,F,W,I,B,PIE,C4,RET501,RET502", "--ignore=B905", tmp_path],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def described_class(encoder, segmentor):
+    names = {"unet": "UNet", "unet_plus_plus": "UNetPlusPlus", "attention_unet": "AttentionUNet"}
+    return ENCODERS[encoder].class_name + names.get(segmentor, "TransUNet")
 
 
 def layer_flops(counter) -> int:
