@@ -40,14 +40,15 @@ def resolve(
     for name, value in options.items():
         if name not in BY_NAME:
             problems.append(Problem(f"unknown option {name!r}.{suggest(name, BY_NAME)}"))
-        elif value is not None and value is not False:
+        elif value is not None and (value is not False or BY_NAME[name].kind != "flag"):
             try:
                 given[name] = parse(BY_NAME[name], value)
             except CompileError as error:
                 problems += error.problems
     dims, shape = _input(given, problems, rank_is_free="dims" not in given)
     encoder = _with_squeeze_excite(found, given, problems)
-    head = resolve_head(given, dims, found, problems)
+    unknown = options.get("segmentor") is not None and "segmentor" not in given
+    head = resolve_head(given, dims, found, problems, unknown_segmentor=unknown)
     raise_all(problems)
     return Model(
         encoder,
@@ -74,9 +75,8 @@ def parse(option: Option, value: object) -> object:
         case "shape" | "counts":
             items = value.split(",") if isinstance(value, str) else value
             if not isinstance(items, Sequence) or not items:
-                raise CompileError(
-                    Problem(f"{option.flag} is {value!r}: sizes and channels wanted")
-                )
+                wanted = "sizes and channels" if option.kind == "shape" else "one number per stage"
+                raise CompileError(Problem(f"{option.flag} is {value!r}: {wanted} wanted"))
             numbers = tuple(map(_number, items))
             raise_all(_count_problems(option.flag, numbers))
             return numbers
