@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from compiler.errors import raise_all
 from compiler.model import Encoder, Model, SqueezeExcite, Stem
 from compiler.passes.count import macs, non_trainable, trainable
+from compiler.passes.custom import validate_encoder
 from compiler.passes.specialize import specialize
 from compiler.passes.trace import Ledger, trace
-from compiler.passes.validate import resolve, validate_encoder, validate_target
+from compiler.passes.validate import resolve, validate_target
 
 
 def emit(model: str | Encoder, *, target: str, **options: object) -> str:

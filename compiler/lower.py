@@ -290,9 +290,7 @@ def _model_doc(network: Network, ledger: Ledger) -> str:
             return f"{image} -> (N, {channels}), the {reduced} over space of {what}."
         case TransUNet(num_classes=classes, activation=activation):
             after = "logits" if activation == "none" else f"after a {activation}"
-            return (
-                f"{image} -> [{classes}] {after}. The learned positions fix the size of the image."
-            )
+            return f"{image} -> [{classes}] {after}. Learned positions fix its size."
         case UNet(num_classes=classes, activation="none"):
             return f"{image} -> [{classes}] logits."
         case UNet(num_classes=classes, activation=activation):

@@ -129,9 +129,10 @@ def image(shape: tuple[int, ...], batch: int = 2, seed: int = 1) -> np.ndarray:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest difference over the largest value."""
+    """Largest difference over the largest value; infinite where a number is none."""
     assert a.shape == b.shape, (a.shape, b.shape)
-    return float(np.abs(a - b).max() / np.abs(b).max())
+    found, scale = np.abs(a - b).max(), np.abs(b).max()
+    return float(found / (scale or 1)) if np.isfinite(found + scale) else float("inf")
 
 
 def observed(ledger: Ledger) -> dict[str, str]:

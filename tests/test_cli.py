@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import compiler
+from compiler.options import SEGMENTORS
 
 ROOT = Path(__file__).parent.parent
 GENERATED = ROOT / "generated"
@@ -165,6 +166,27 @@ def test_the_last_of_an_option_given_twice_counts(terminal):
             "--features-only --pooling max",
             {"features_only": True, "pooling": "max"},
         ),
+        (
+            "--segmentor attention_unet --encoder-depth 4 --decoder-block transpose --dims 3"
+            " --decoder-filters 96,48,24,12 --decoder-normalization group --num-classes 4"
+            " --decoder-activation gelu --classifier-activation softmax --in-channels 1",
+            {
+                "dims": 3,
+                "segmentor": "attention_unet",
+                "encoder_depth": 4,
+                "decoder_block": "transpose",
+                "decoder_filters": (96, 48, 24, 12),
+                "decoder_normalization": "group",
+                "decoder_activation": "gelu",
+                "num_classes": 4,
+                "classifier_activation": "softmax",
+                "in_channels": 1,
+            },
+        ),
+        (
+            "--segmentor unet_plus_plus --compat medicai",
+            {"segmentor": "unet_plus_plus", "compat": "medicai"},
+        ),
     ],
 )
 @pytest.mark.parametrize("target", ["torch", "keras"])
@@ -173,6 +195,37 @@ def test_emit_with_all_options_is_what_the_function_gives(terminal, target, line
     assert out == compiler.emit("seresnet50", target=target, **options)
     terminal.write("a.py", out)
     assert terminal.succeeds("check a.py") == "clean     a.py\n"
+
+
+SEGMENTER = "emit seresnext50 --segmentor unet --target keras --dims 3 --encoder-depth 4"
+
+
+def test_emit_a_segmentor(terminal):
+    out = terminal.succeeds(SEGMENTER)
+    assert out.startswith("SE-ResNeXt-50 (32x4d) ")
+    assert out.endswith(
+        " 3D keras, 96x96x96x4 -> 96x96x96x1, 25,650,257 parameters: seresnext50_unet_3d.py\n"
+    )
+    assert list(terminal.snapshot()) == ["seresnext50_unet_3d.py"]
+    options = {"segmentor": "unet", "encoder_depth": 4, "dims": 3}
+    text = terminal.read("seresnext50_unet_3d.py")
+    assert text == compiler.emit("seresnext50", target="keras", **options)
+    assert '__all__ = ["SEResNeXt50UNet"]' in text
+    assert terminal.succeeds("check .") == "clean     seresnext50_unet_3d.py\n"
+
+
+@pytest.mark.parametrize("segmentor", SEGMENTORS)
+def test_check_of_segmentors(terminal, segmentor):
+    for target in ("torch", "keras"):
+        (terminal.folder / target).mkdir()
+        line = f"emit resnet18 --segmentor {segmentor} --dims 2 --target {target}"
+        terminal.succeeds(f"{line} -o {target}/")
+    name = f"resnet18_{segmentor}_2d.py"
+    assert terminal.succeeds("check .") == f"clean     keras/{name}\nclean     torch/{name}\n"
+    terminal.write("edited.py", terminal.read(f"torch/{name}").replace("relu", "silu"))
+    done = terminal("check edited.py")
+    line = "differs   edited.py: edited since plainnet 0.1.0 wrote it\n"
+    assert (done.returncode, done.stdout) == (1, line)
 
 
 def test_emit_all_is_generated(terminal):
@@ -328,6 +381,25 @@ BAD = [
     ("emit seresnet18 --target torch --se-ratio 0", "--se-ratio has 0, which is below 1"),
     ("emit resnet18 --target torch --se-ratio 8", "resnet18 has no squeeze-and-excitation"),
     ("emit resnet18 --target torch --pooling avg", "--pooling avg is for a network without a head"),
+    (f"{SEGMENTER} --encoder-depth 6", "--encoder-depth is '6'."),
+    (f"{SEGMENTER} --decoder-filters 64,32", "--decoder-filters 64,32 has 2 entries, but unet at"),
+    (
+        f"{SEGMENTER} --decoder-normalization bach",
+        "--decoder-normalization is 'bach'. Did you mean",
+    ),
+    (f"{SEGMENTER} --decoder-activation rely", "--decoder-activation is 'rely'. Did you mean"),
+    (f"{SEGMENTER} --segmentor deeplab", "--segmentor is 'deeplab'."),
+    (
+        f"{SEGMENTER} --features-only",
+        "--features-only leaves out the decoder that --segmentor unet",
+    ),
+    (f"{SEGMENTER} --pooling max", "--pooling max is for a network without a head"),
+    (
+        "emit resnet18 --target torch --encoder-depth 3",
+        "--encoder-depth is an option of segmentors",
+    ),
+    ("show resnet18 --decoder-block transpose", "--decoder-block is an option of segmentors"),
+    ("show resnet18 --segmentor unet --encoder-depth 2", "--encoder-depth is '2'."),
     ("emit resnet18 --target torch --depth 3", "no such option '--depth'"),
     ("emit resnet18 --target torch -o no/net.py", "there is no folder 'no'"),
     ("emit resnet18 --target torch -o no/", "there is no folder 'no'"),
@@ -369,6 +441,18 @@ def test_several_problems_at_once(terminal):
         "--dims",
         "--num-classes",
         "--pooling",
+    ]
+
+
+def test_several_problems_of_a_segmentor_at_once(terminal):
+    options = "--encoder-depth 6 --decoder-filters 8,0 --decoder-activation rely --features-only"
+    complaint = terminal.fails(f"emit seresnet18 --target torch --segmentor unet {options}")
+    errors = [line for line in complaint.splitlines() if line.startswith("error: ")]
+    assert sorted(error.split()[1] for error in errors) == [
+        "--decoder-activation",
+        "--decoder-filters",
+        "--encoder-depth",
+        "--features-only",
     ]
 
 
@@ -722,6 +806,11 @@ def test_an_encoder_of_ones_own_checks_clean(terminal):
     )
     terminal.write("a.py", compiler.emit(encoder, target="keras", dims=3, num_classes=7))
     assert terminal.succeeds("check a.py") == "clean     a.py\n"
+    for segmentor in SEGMENTORS:
+        text = compiler.emit(encoder, target="torch", segmentor=segmentor, encoder_depth=3)
+        assert "blocks=(3, 4, 23, 3)" in text  # the stages that are not emitted too
+        terminal.write("a.py", text)
+        assert terminal.succeeds("check a.py") == "clean     a.py\n"
 
 
 # --- the wheel ----------------------------------------------------------------------------------

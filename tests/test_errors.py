@@ -8,6 +8,7 @@ import pytest
 
 import compiler
 from compiler.catalog import ENCODERS
+from compiler.options import SEGMENTORS, UNETS
 
 TARGET_HINT = "  hint one of torch, keras"
 LIST_HINT = "  hint `python -m compiler list` shows them all"
@@ -15,16 +16,23 @@ DIMS_HINT = "  hint one of 2, 3"
 CHANNELS_HINT = "  hint the last number of --input-shape is the channels; give one of the two"
 FLAG_HINT = "  hint it is True or False"
 TUPLE_HINT = "  hint a tuple of whole numbers"
+DEPTH_HINT = "  hint one of 3, 4, 5"
+SEGMENTOR_HINT = f"  hint one of {', '.join(SEGMENTORS)}"
+UNETS_HINT = f"  hint add --segmentor {' or '.join(UNETS)}"
+ANY_HINT = f"  hint add --segmentor {' or '.join(SEGMENTORS)}"
+NORM_HINT = "  hint one of batch, instance, group, layer, none"
+ACTIVATION_HINT = "  hint one of relu, leaky_relu, elu, gelu, silu, mish, hard_swish, tanh, sigmoid"
+FILTERS_HINT = "  hint one for each, deepest first"
 NAME_HINT = "  hint letters, digits and _, no digit first, as in my_resnext"
 
 # fmt: off
 MODELS = {
     "seresnxt50": (
         "error: unknown encoder 'seresnxt50'. Did you mean 'seresnext50' or 'seresnet50' or"
-        " 'resnext50'?", LIST_HINT),
+        " 'seresnet50d'?", LIST_HINT),
     "SEResNet5": (
         "error: unknown encoder 'SEResNet5'. Did you mean 'seresnet50' or 'seresnext50' or"
-        " 'seresnet152'?", LIST_HINT),
+        " 'seresnet50d'?", LIST_HINT),
     "efficientdet": ("error: unknown encoder 'efficientdet'.", LIST_HINT),
     "": ("error: unknown encoder ''.", LIST_HINT),
     "сереснет": ("error: unknown encoder 'сереснет'.", LIST_HINT),
@@ -118,6 +126,115 @@ OPTIONS = [
     ({"include_rescaling": 255}, "error: --include-rescaling is 255", FLAG_HINT),
     ({"num_clases": 3}, "error: unknown option 'num_clases'. Did you mean 'num_classes'?"),
     ({"frobnicate": None}, "error: unknown option 'frobnicate'."),
+]
+
+UNET = {"segmentor": "unet"}
+SEGMENTOR_OPTIONS = [
+    ({"segmentor": "unett"}, "error: --segmentor is 'unett'. Did you mean 'unet'?",
+     SEGMENTOR_HINT),
+    ({"segmentor": "attention-unet"},
+     "error: --segmentor is 'attention-unet'. Did you mean 'attention_unet'?", SEGMENTOR_HINT),
+    ({"segmentor": "deeplab"}, "error: --segmentor is 'deeplab'.", SEGMENTOR_HINT),
+    ({"segmentor": False}, "error: --segmentor is False.", SEGMENTOR_HINT),
+    ({"segmentor": "deeplab", "encoder_depth": 4, "decoder_filters": (1,)},
+     "error: --segmentor is 'deeplab'.", SEGMENTOR_HINT),
+    *(({**UNET, "encoder_depth": depth}, f"error: --encoder-depth is {depth!r}.", DEPTH_HINT)
+      for depth in (2, 6, 0, -1, 4.0, True, "five", "3,4")),
+    ({**UNET, "decoder_filters": (256, 128, 64, 32)},
+     "error: --decoder-filters 256,128,64,32 has 4 entries, but unet at depth 5 has 5 stages",
+     FILTERS_HINT),
+    ({"segmentor": "attention_unet", "decoder_filters": "8,8", "encoder_depth": "3"},
+     "error: --decoder-filters 8,8 has 2 entries, but attention_unet at depth 3 has 3 stages",
+     FILTERS_HINT),
+    ({"segmentor": "unet_plus_plus", "decoder_filters": (8, 8, 8)},
+     "error: --decoder-filters 8,8,8 has 3 entries, but unet_plus_plus at depth 5 has 4 stages",
+     FILTERS_HINT),
+    ({"segmentor": "unet_plus_plus", "decoder_filters": (8,), "encoder_depth": 4,
+      "compat": "medicai"},
+     "error: --decoder-filters 8 has 1 entry, but unet_plus_plus at depth 4 has 3 stages",
+     "  hint one for each, the top row first"),
+    ({**UNET, "decoder_filters": "16,x,0,8,-1"},
+     "error: --decoder-filters has 'x', which is not a whole number",
+     "error: --decoder-filters has 0, which is below 1",
+     "error: --decoder-filters has -1, which is below 1"),
+    ({**UNET, "decoder_filters": 16},
+     "error: --decoder-filters is 16: one number per stage wanted"),
+    ({**UNET, "decoder_filters": ()},
+     "error: --decoder-filters is (): one number per stage wanted"),
+    ({**UNET, "decoder_normalization": "bach"},
+     "error: --decoder-normalization is 'bach'. Did you mean 'batch'?", NORM_HINT),
+    ({**UNET, "decoder_normalization": "batch_norm"},
+     "error: --decoder-normalization is 'batch_norm'. Did you mean 'batch'?", NORM_HINT),
+    ({**UNET, "decoder_normalization": False}, "error: --decoder-normalization is False.",
+     NORM_HINT),
+    ({**UNET, "decoder_activation": "rely"},
+     "error: --decoder-activation is 'rely'. Did you mean 'relu'?", ACTIVATION_HINT),
+    ({**UNET, "decoder_activation": "leakyrelu"},
+     "error: --decoder-activation is 'leakyrelu'. Did you mean 'leaky_relu' or 'relu'?",
+     ACTIVATION_HINT),
+    ({**UNET, "decoder_activation": "softplus"}, "error: --decoder-activation is 'softplus'.",
+     ACTIVATION_HINT),
+    ({**UNET, "decoder_block": "transposed"},
+     "error: --decoder-block is 'transposed'. Did you mean 'transpose'?",
+     "  hint one of upsampling, transpose"),
+    ({**UNET, "compat": "keras"}, "error: --compat is 'keras'.", "  hint one of medicai"),
+    ({**UNET, "num_classes": 0}, "error: --num-classes has 0, which is below 1"),
+    ({**UNET, "classifier_activation": "relu"}, "error: --classifier-activation is 'relu'.",
+     "  hint one of none, sigmoid, softmax"),
+    ({"encoder_depth": 4}, "error: --encoder-depth is an option of segmentors", ANY_HINT),
+    ({"features_only": True, "encoder_depth": 4},
+     "error: --encoder-depth is an option of segmentors", ANY_HINT),
+    ({"decoder_filters": (8, 8), "decoder_activation": "gelu", "decoder_normalization": "none",
+      "decoder_block": "transpose"},
+     "error: --decoder-filters is an option of segmentors", UNETS_HINT,
+     "error: --decoder-activation is an option of segmentors", UNETS_HINT,
+     "error: --decoder-normalization is an option of segmentors", UNETS_HINT,
+     "error: --decoder-block is an option of segmentors", UNETS_HINT),
+    ({**UNET, "features_only": True},
+     "error: --features-only leaves out the decoder that --segmentor unet asks for",
+     "  hint give one of the two; a segmentor has its pyramid too"),
+    ({**UNET, "pooling": "avg"}, "error: --pooling avg is for a network without a head",
+     "  hint leave it out: a segmentor keeps the image's size"),
+    ({"segmentor": "unet_plus_plus", "features_only": True, "pooling": "max",
+      "classifier_activation": "softmax", "decoder_filters": (1,), "encoder_depth": 3},
+     "error: --decoder-filters 1 has 1 entry, but unet_plus_plus at depth 3 has 2 stages",
+     FILTERS_HINT,
+     "error: --features-only leaves out the decoder that --segmentor unet_plus_plus asks for",
+     "  hint give one of the two; a segmentor has its pyramid too",
+     "error: --classifier-activation softmax needs the head that --features-only leaves out",
+     "  hint give one of the two"),
+    ({**UNET, "encoder_depth": 7, "decoder_activation": "rely", "decoder_filters": "8,x",
+      "decoder_normalization": "bach", "num_classes": 0, "pooling": "avg", "dims": 4},
+     "error: --encoder-depth is 7.", DEPTH_HINT,
+     "error: --decoder-activation is 'rely'. Did you mean 'relu'?", ACTIVATION_HINT,
+     "error: --decoder-filters has 'x', which is not a whole number",
+     "error: --decoder-normalization is 'bach'. Did you mean 'batch'?", NORM_HINT,
+     "error: --num-classes has 0, which is below 1",
+     "error: --dims is 4.", DIMS_HINT,
+     "error: --pooling avg is for a network without a head",
+     "  hint leave it out: a segmentor keeps the image's size"),
+]
+
+STRIDES = "do not halve each level, as a decoder that doubles them needs"
+STEM = "before the first stage the stem's pool halves"
+DECODED = [  # stages and strides of an encoder, and what a segmentor answers
+    (1, (1,), {}, "error: my_net ends at P2, but unet at depth 3 needs P1..P3",
+     "  hint add a stage: the least depth is 3"),
+    (1, (1,), {"encoder_depth": 4}, "error: my_net ends at P2, but unet at depth 4 needs P1..P4",
+     "  hint add a stage: the least depth is 3"),
+    (2, (1, 2), {"encoder_depth": 5}, "error: my_net ends at P3, but unet at depth 5 needs P1..P5",
+     "  hint --encoder-depth 3"),
+    (3, (1, 2, 2), {"encoder_depth": 5, "decoder_filters": (8,), "segmentor": "attention_unet"},
+     "error: --decoder-filters 8 has 1 entry, but attention_unet at depth 5 has 5 stages",
+     FILTERS_HINT,
+     "error: my_net ends at P4, but attention_unet at depth 5 needs P1..P5",
+     "  hint --encoder-depth 4"),
+    (4, (2, 2, 2, 2), {}, f"error: the strides (2, 2, 2, 2) of my_net {STRIDES}",
+     f"  hint use (1, 2, 2, 2): {STEM}"),
+    (4, (1, 2, 1, 2), {"segmentor": "unet_plus_plus"},
+     f"error: the strides (1, 2, 1, 2) of my_net {STRIDES}", f"  hint use (1, 2, 2, 2): {STEM}"),
+    (4, (1, 2, 3, 2), {"encoder_depth": 4}, f"error: the strides (1, 2, 3) of my_net {STRIDES}",
+     f"  hint use (1, 2, 2): {STEM}"),
 ]
 
 PLAIN_RESNETS = [
@@ -224,6 +341,35 @@ def test_options(case):
     assert message_of(compiler.describe, "seresnet18", **options) == "\n".join(lines)
 
 
+@pytest.mark.parametrize("case", SEGMENTOR_OPTIONS, ids=shown)
+def test_segmentor_options(case):
+    test_options(case)
+
+
+@pytest.mark.parametrize("case", DECODED, ids=lambda case: str(case[:3])[:60])
+def test_encoders_that_a_segmentor_cannot_decode(case):
+    stages, strides, options, *lines = case
+    encoder = compiler.custom_encoder(
+        "my_net", blocks=(1,) * stages, filters=(8,) * stages, strides=strides
+    )
+    options = {**UNET, **options}
+    assert message_of(compiler.emit, encoder, target="keras", **options) == "\n".join(lines)
+    assert message_of(compiler.describe, encoder, **options) == "\n".join(lines)
+
+
+def test_what_a_segmentor_has_no_use_for_may_be_anything():
+    """Strides and levels below its depth, filters beyond it, and a shallow encoder's own depth."""
+    encoder = compiler.custom_encoder(
+        "my_net", blocks=(1, 1, 1), filters=(8,) * 3, strides=(1, 2, 3)
+    )
+    assert compiler.describe(encoder, **UNET, encoder_depth=3)["output"] == [224, 224, 1]
+    encoder = compiler.custom_encoder("my_net", blocks=(1, 1), filters=(8,) * 2, strides=(1, 2))
+    assert list(compiler.describe(encoder, **UNET)["pyramid"]) == ["P1", "P2", "P3"]
+    for segmentor in SEGMENTORS:
+        options = {"segmentor": segmentor.upper(), "encoder_depth": "3", "compat": None}
+        assert compiler.describe("seresnet18", **options)["output"] == [224, 224, 1]
+
+
 @pytest.mark.parametrize("case", PLAIN_RESNETS, ids=shown)
 def test_squeeze_excite_of_a_plain_resnet(case):
     options, *lines = case
@@ -261,7 +407,7 @@ def test_several_problems_make_one_report():
         "error: --target is 'jax'.",
         TARGET_HINT,
         "error: unknown encoder 'seresnext5O'. Did you mean 'seresnext50' or 'seresnet50' or"
-        " 'seresnet152'?",
+        " 'seresnet50d'?",
         LIST_HINT,
         "error: --dims is 4.",
         DIMS_HINT,

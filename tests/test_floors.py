@@ -15,7 +15,7 @@ FLOORS = (
     ("blocks", "catalog"),
     ("passes", "passes.interpret", "passes.transformer", "passes.decoders", "passes.heads"),
     ("passes.trace", "passes.specialize", "passes.validate"),
-    ("passes.count",),
+    ("passes.count", "passes.custom"),
     ("lower_trans", "lower"),
     ("targets.base", "targets.keras_weights"),
     ("targets.torch_writer", "targets.keras_writer"),

@@ -42,14 +42,14 @@ def test_only_the_spatial_convolution_is_grouped():
 
 
 def test_the_gate_keeps_one_channel():
-    usual = passes.squeeze_excite(SqueezeExcite(16), 64)
-    small = passes.squeeze_excite(SqueezeExcite(16), 8)
+    usual = passes.squeeze_excite(SqueezeExcite(16), (64,))
+    small = passes.squeeze_excite(SqueezeExcite(16), (8, 64))
     assert usual.layers == SQUEEZE_EXCITE.layers
     assert [layer.cout for layer in small.layers] == ["max(1, channels // SE_RATIO)", "channels"]
 
 
 def test_the_gate_takes_its_activation():
-    gate = passes.squeeze_excite(SqueezeExcite(16, "silu"), 64)
+    gate = passes.squeeze_excite(SqueezeExcite(16, "silu"), (64,))
     assert gate.body[1] == "gate = silu(conv1(gate))"
 
 

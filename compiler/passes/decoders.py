@@ -95,7 +95,8 @@ def with_norm(block: Block, head: UNet) -> Block:
             call = "(" if kind == "none" else f"{name}("
             body = tuple(line.replace(f"{layer.name}(", call) for line in body)
             groups = "NORM_GROUPS" if kind == "group" else 1
-            changed = replace(layer, name=name, kind=kind, groups=groups)
+            eps = 1e-5 if kind == "instance" else layer.eps
+            changed = replace(layer, name=name, kind=kind, groups=groups, eps=eps)
             layers = tuple(changed if other is layer else other for other in layers)
     if kind == "none":
         layers = tuple(_with_bias(layer) for layer in layers if not isinstance(layer, Norm))

@@ -42,12 +42,26 @@ def resolve_head(
     shape: tuple[int, ...],
     encoder: Encoder | None,
     problems: list[Problem],
+    unknown_segmentor: bool = False,
 ) -> Head:
-    """The head that the options describe, with every problem of theirs noted."""
+    """The head that the options describe, with every problem of theirs noted.
+
+    Of an unknown segmentor nobody can say which options it takes.
+    """
     activation = str(given.get("classifier_activation", "none"))
     pooling = str(given.get("pooling", "none"))
     segmentor = given.get("segmentor")
-    problems += _not_taken(given, segmentor)
+    if not unknown_segmentor:
+        problems += _not_taken(given, segmentor)
+    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES.get(len(shape) - 1, 1))
+    assert isinstance(classes, int)
+    head: Head = Classifier(classes, activation)
+    if isinstance(segmentor, str):
+        head = _segmentor(segmentor, classes, activation, given, encoder, problems)
+    if isinstance(head, TransUNet):
+        problems += _trans_unet_problems(head, shape[:-1])
+        if given.get("dialect", encoder.dialect if encoder else "") == "cadene":
+            problems += _odd_pool_problems(shape[:-1])
     if "features_only" in given:
         if segmentor:
             problems.append(
@@ -66,22 +80,11 @@ def resolve_head(
             )
         return Features(pooling)
     if pooling != "none":
-        problems.append(
-            Problem(
-                f"--pooling {pooling} is for a network without a head",
-                hint="add --features-only; the classifier averages on its own",
-            )
-        )
-    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES.get(len(shape) - 1, 1))
-    assert isinstance(classes, int)
-    if isinstance(segmentor, str):
-        head = _segmentor(segmentor, classes, activation, given, encoder, problems)
-        if isinstance(head, TransUNet):
-            problems += _trans_unet_problems(head, shape[:-1])
-            if given.get("dialect", encoder.dialect if encoder else "") == "cadene":
-                problems += _odd_pool_problems(shape[:-1])
-        return head
-    return Classifier(classes, activation)
+        hint = "add --features-only; the classifier averages on its own"
+        if segmentor:
+            hint = "leave it out: a segmentor keeps the image's size"
+        problems.append(Problem(f"--pooling {pooling} is for a network without a head", hint=hint))
+    return head
 
 
 def _not_taken(given: Mapping[str, object], segmentor: object) -> list[Problem]:
@@ -114,7 +117,8 @@ def _segmentor(
     options: dict[str, object] = {
         field: given[option] for option, field in FIELDS.items() if option in given
     }
-    options["depth"] = int(str(options.get("depth", min(5, len(encoder.levels) if encoder else 5))))
+    deepest = min(5, max(3, len(encoder.levels))) if encoder else 5
+    options["depth"] = int(str(options.get("depth", deepest)))
     if name == "unet_plus_plus":
         options["by_level"] = given.get("compat") != "medicai"
     options = {field: options[field] for field in options if _has(name, field)}
@@ -131,14 +135,16 @@ def _has(segmentor: str, field: str) -> bool:
 
 def _filter_problems(head: Segmentor) -> list[Problem]:
     needed = head.depth - isinstance(head, UNetPlusPlus)
+    reversed_rows = isinstance(head, UNetPlusPlus) and not head.by_level
     if len(head.decoder_filters) >= needed:
         return []
     typed = ",".join(map(str, head.decoder_filters))
+    count = "1 entry" if "," not in typed else f"{len(head.decoder_filters)} entries"
     return [
         Problem(
-            f"--decoder-filters {typed} has {len(head.decoder_filters)} entries, but"
-            f" {head.name} at depth {head.depth} has {needed} stages",
-            hint="one for each, deepest first",
+            f"--decoder-filters {typed} has {count}, but {head.name} at depth {head.depth} has"
+            f" {needed} stages",
+            hint=f"one for each, {'the top row' if reversed_rows else 'deepest'} first",
         )
     ]
 
@@ -184,9 +190,13 @@ def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
     if levels < head.depth:
         return [
             Problem(
-                f"--encoder-depth {head.depth} needs P1..P{head.depth}, but {encoder.name} ends at"
-                f" P{levels}",
-                hint=f"at most {levels}" if levels >= 3 else "a segmentor needs three levels",
+                f"{encoder.name} ends at P{levels}, but {head.name} at depth {head.depth} needs"
+                f" P1..P{head.depth}",
+                hint=(
+                    f"--encoder-depth {levels}"
+                    if levels >= 3
+                    else "add a stage: the least depth is 3"
+                ),
             )
         ]
     strides = encoder.strides[: head.depth - 1]
@@ -196,6 +206,7 @@ def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
         Problem(
             f"the strides {strides} of {encoder.name} do not halve each level, as a decoder"
             " that doubles them needs",
-            hint=f"use {(1, *(2 for _ in strides[1:]))}",
+            hint=f"use {(1, *(2 for _ in strides[1:]))}: before the first stage the stem's pool"
+            " halves",
         )
     ]

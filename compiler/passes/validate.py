@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from compiler.blocks import ACTIVATIONS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
+from compiler.blocks import ACTIVATIONS
 from compiler.catalog import dialects_of, find_encoder
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.model import Encoder, Model
 from compiler.options import BY_NAME, DEFAULT_SHAPE, RANKS, TARGETS, Option
 from compiler.passes.heads import resolve_head
 
-BLOCK_KINDS = ("basic", "bottleneck", "bottleneck_vd")
 LARGEST = 2**31 - 1  # beyond it no framework counts
-DEEPEST = 1000
-# What a file defines or imports beside the model, and a model can therefore not be called.
-TAKEN = {"Encoder", "F", "GROUPS", "STAGES", "Tensor", PROJECTION.name, SQUEEZE_EXCITE.name} | {
-    block.name for block, _ in RESIDUAL_BLOCKS.values()
-}
 
 
 def resolve(
@@ -40,14 +33,15 @@ def resolve(
     for name, value in options.items():
         if name not in BY_NAME:
             problems.append(Problem(f"unknown option {name!r}.{suggest(name, BY_NAME)}"))
-        elif value is not None and value is not False:
+        elif value is not None and (value is not False or BY_NAME[name].kind != "flag"):
             try:
                 given[name] = parse(BY_NAME[name], value)
             except CompileError as error:
                 problems += error.problems
     dims, shape = _input(given, problems, rank_is_free="dims" not in given)
     encoder = _with_dialect(_with_squeeze_excite(found, given, problems), given, problems)
-    head = resolve_head(given, shape, found, problems)
+    unknown = options.get("segmentor") is not None and "segmentor" not in given
+    head = resolve_head(given, shape, found, problems, unknown_segmentor=unknown)
     raise_all(problems)
     return Model(
         encoder,
@@ -63,7 +57,7 @@ def validate_target(target: object) -> list[Problem]:
     """No problem, or the one that the target has."""
     if target is None:
         return [Problem("--target is missing", hint=f"one of {', '.join(TARGETS)}")]
-    return [] if target in TARGETS else [_not_one_of("--target", target, TARGETS)]
+    return [] if target in TARGETS else [not_one_of("--target", target, TARGETS)]
 
 
 def parse(option: Option, value: object) -> object:
@@ -74,11 +68,10 @@ def parse(option: Option, value: object) -> object:
         case "shape" | "counts":
             items = value.split(",") if isinstance(value, str) else value
             if not isinstance(items, Sequence) or not items:
-                raise CompileError(
-                    Problem(f"{option.flag} is {value!r}: sizes and channels wanted")
-                )
+                wanted = "sizes and channels" if option.kind == "shape" else "one number per stage"
+                raise CompileError(Problem(f"{option.flag} is {value!r}: {wanted} wanted"))
             numbers = tuple(map(_number, items))
-            raise_all(_count_problems(option.flag, numbers))
+            raise_all(count_problems(option.flag, numbers))
             return numbers
         case "share":
             return _share(option.flag, value)
@@ -91,7 +84,7 @@ def parse(option: Option, value: object) -> object:
     choices = option.choices or ACTIVATIONS
     text = str(value).strip().lower()
     if text not in choices:
-        raise CompileError(_not_one_of(option.flag, value, choices))
+        raise CompileError(not_one_of(option.flag, value, choices))
     return text
 
 
@@ -125,7 +118,7 @@ def _share(what: str, value: object) -> float:
     return float(value)
 
 
-def _not_one_of(what: str, value: object, choices: Iterable[str]) -> Problem:
+def not_one_of(what: str, value: object, choices: Iterable[str]) -> Problem:
     names = tuple(choices)
     return Problem(
         f"{what} is {value!r}.{suggest(str(value), names)}", hint=f"one of {', '.join(names)}"
@@ -221,67 +214,7 @@ def _with_dialect(
     return replace(encoder, dialect=asked)
 
 
-def validate_encoder(encoder: Encoder) -> list[Problem]:
-    """Every problem of an encoder that somebody described by hand."""
-    problems: list[Problem] = []
-
-    def counts(fields: Mapping[str, object]) -> bool:
-        before = len(problems)
-        for field, values in fields.items():
-            problems.extend(_count_problems(field, values))
-        return len(problems) == before
-
-    problems += _name_problems(encoder)
-    if encoder.block not in BLOCK_KINDS:
-        problems.append(_not_one_of("block", encoder.block, BLOCK_KINDS))
-    fields = {"blocks": encoder.depths, "filters": encoder.filters, "strides": encoder.strides}
-    if counts(fields):
-        problems += _same_length(fields)
-        problems += _count_problems("blocks", encoder.depths, DEEPEST)
-    fields = {"stem_filters": encoder.stem.filters, "stem_kernels": encoder.stem.kernels}
-    if counts(fields):
-        problems += _same_length(fields)
-        for kernel in encoder.stem.kernels:
-            if kernel % 2 == 0:
-                problems.append(
-                    Problem(
-                        f"stem_kernels has {kernel}, which is even: it cannot be padded alike on"
-                        " both sides",
-                        hint=f"use {kernel - 1} or {kernel + 1}",
-                    )
-                )
-    if not isinstance(encoder.pre_activation, bool):
-        problems.append(
-            Problem(f"pre_activation is {encoder.pre_activation!r}", hint="it is True or False")
-        )
-    counts({"groups": (encoder.groups,), "width_per_group": (encoder.width_per_group,)})
-    if encoder.se:
-        counts({"se_ratio": (encoder.se.ratio,)})
-        if encoder.se.activation not in ACTIVATIONS:
-            problems.append(_not_one_of("se_activation", encoder.se.activation, ACTIVATIONS))
-    return problems or _validate_widths(encoder)
-
-
-def _name_problems(encoder: Encoder) -> list[Problem]:
-    for name in (encoder.name, encoder.class_name):
-        if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
-            return [
-                Problem(
-                    f"name {encoder.name!r} cannot name a class",
-                    hint="letters, digits and _, no digit first, as in my_resnext",
-                )
-            ]
-    if encoder.class_name in TAKEN:
-        return [
-            Problem(
-                f"name {encoder.name!r} is taken: the file has another {encoder.class_name}",
-                hint="as in my_resnext",
-            )
-        ]
-    return []
-
-
-def _count_problems(field: str, values: object, largest: int = LARGEST) -> list[Problem]:
+def count_problems(field: str, values: object, largest: int = LARGEST) -> list[Problem]:
     if not isinstance(values, tuple) or not values:
         return [Problem(f"{field} is {values!r}", hint="a tuple of whole numbers")]
     problems: list[Problem] = []
@@ -291,31 +224,3 @@ def _count_problems(field: str, values: object, largest: int = LARGEST) -> list[
         except CompileError as error:
             problems += error.problems
     return problems
-
-
-def _same_length(fields: Mapping[str, tuple[int, ...]]) -> list[Problem]:
-    if len({len(values) for values in fields.values()}) == 1:
-        return []
-    lengths = ", ".join(f"{field} has {len(values)}" for field, values in fields.items())
-    return [Problem(f"{lengths}: one entry each is wanted")]
-
-
-def _validate_widths(encoder: Encoder) -> list[Problem]:
-    if encoder.block == "basic" and (encoder.groups, encoder.width_per_group) != (1, 64):
-        return [
-            Problem(
-                f"a basic block has no groups: groups={encoder.groups},"
-                f" width_per_group={encoder.width_per_group}",
-                hint="use block='bottleneck', or leave both out",
-            )
-        ]
-    return [
-        Problem(
-            f"width_per_group={encoder.width_per_group} leaves no channel in the {filters} filters"
-            f" of stage {s}",
-            at=f"filters[{s}]",
-            hint=f"use {-(-64 // filters)} or more",
-        )
-        for s, (filters, stage) in enumerate(zip(encoder.filters, encoder.stages))
-        if stage.width == 0
-    ]

@@ -213,9 +213,8 @@ class Torch(Target):
         ]
         if trans.patched:
             resize = [
-                "# Each token's logit goes to the voxels it covers, the last one's to the rest;"
-                " above 0",
-                "# (sigmoid 0.5) they are seen. A query that would see nothing sees everything.",
+                "# A token's logit goes to all its voxels, the last's to the rest: seen above 0, or"
+                " if none is.",
                 "for axis, patch in enumerate(PATCH, start=2):",
                 "    token = torch.arange(level.shape[axis], device=level.device)",
                 "    token = (token // (patch * scale)).clamp(max=logits.shape[axis] - 1)",
@@ -256,9 +255,7 @@ class Torch(Target):
         elif trans.patched:
             last += [
                 f"size = {deepest}",
-                "masks = F.interpolate(",
-                f'    masks.unflatten(2, grid), size=size, mode="{linear}", align_corners=False',
-                ")",
+                f'masks = F.interpolate(masks.unflatten(2, grid), size=size, mode="{linear}")',
             ]
         grid = [] if trans.compat else [f"grid = {divided if trans.patched else deepest}"]
         whole = "grid" if not trans.patched and not trans.compat else deepest

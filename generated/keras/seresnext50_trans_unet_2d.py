@@ -224,7 +224,7 @@ def decoder(x, pyramid, image, *, name="decoder"):
 
 
 def SEResNeXt50TransUNet(input_shape=(224, 224, 3), num_classes=1):
-    """(N, H, W, 3) -> (N, H, W, 1) logits. The learned positions fix the size of the image.
+    """(N, H, W, 3) -> (N, H, W, 1) logits. Learned positions fix its size.
 
     `pyramid_outputs` of the model holds P1..P5.
     """
@@ -244,4 +244,4 @@ def SEResNeXt50TransUNet(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor trans_unet
-# sha256: spec a4f60490606dffd70a36169106c2b98a, body f4b1961b761334f16100b00df80db743
+# sha256: spec a4f60490606dffd70a36169106c2b98a, body 51212e50e350a00cb08685120f5d1d09

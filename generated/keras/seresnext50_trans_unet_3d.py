@@ -224,7 +224,7 @@ def decoder(x, pyramid, image, *, name="decoder"):
 
 
 def SEResNeXt50TransUNet(input_shape=(96, 96, 96, 4), num_classes=1):
-    """(N, D, H, W, 4) -> (N, D, H, W, 1) logits. The learned positions fix the size of the image.
+    """(N, D, H, W, 4) -> (N, D, H, W, 1) logits. Learned positions fix its size.
 
     `pyramid_outputs` of the model holds P1..P5.
     """
@@ -244,4 +244,4 @@ def SEResNeXt50TransUNet(input_shape=(96, 96, 96, 4), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor trans_unet
-# sha256: spec 31131127ca3880bc2bfc63c4968a4de1, body 27a94b12270b2bd9c06b49ef1b219f9b
+# sha256: spec 31131127ca3880bc2bfc63c4968a4de1, body 08a3ff69f15ebda0ea8b99a5a028b21c

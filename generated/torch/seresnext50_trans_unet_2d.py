@@ -254,7 +254,7 @@ class Decoder(nn.Module):
 
 
 class SEResNeXt50TransUNet(nn.Module):
-    """(N, 3, H, W) -> (N, 1, H, W) logits. The learned positions fix the size of the image."""
+    """(N, 3, H, W) -> (N, 1, H, W) logits. Learned positions fix its size."""
 
     def __init__(
         self, in_channels: int = 3, num_classes: int = 1, image_size: tuple[int, ...] = (224, 224)
@@ -284,4 +284,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor trans_unet
-# sha256: spec a4f60490606dffd70a36169106c2b98a, body 294e573b4d637ffb6e17c40845efcb76
+# sha256: spec a4f60490606dffd70a36169106c2b98a, body 9e346c7d16481a7700b5f8ab41c0ab51

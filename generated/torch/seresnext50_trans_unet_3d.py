@@ -254,7 +254,7 @@ class Decoder(nn.Module):
 
 
 class SEResNeXt50TransUNet(nn.Module):
-    """(N, 4, D, H, W) -> (N, 1, D, H, W) logits. The learned positions fix the size of the image."""
+    """(N, 4, D, H, W) -> (N, 1, D, H, W) logits. Learned positions fix its size."""
 
     def __init__(
         self, in_channels: int = 4, num_classes: int = 1, image_size: tuple[int, ...] = (96, 96, 96)
@@ -284,4 +284,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor trans_unet
-# sha256: spec 31131127ca3880bc2bfc63c4968a4de1, body a2c98188337563942823a2687a4546e4
+# sha256: spec 31131127ca3880bc2bfc63c4968a4de1, body 3a0f6c4d718bd6e2ef7ee509ebf082bb
