@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import torch
 
-from compiler.passes.trace import Ledger, Row
-from compiler.targets.keras_weights import WEIGHTS, weight_axes
+from compiler.passes.trace import Ledger
+from compiler.targets.keras_weights import WEIGHTS, torch_name, torch_value
 
 BLOCK = r"encoder\.stages\.(\d+)\.(\d+)\."
 ROW = r"decoder\.(?:blocks|ups|gates)\.(\d+)\."
@@ -63,11 +63,36 @@ UNET_PLUS_PLUS = (
     (r"decoder\.last_up\." + NORM, "bridge_transpose_norm"),
     ("head", "conv"),
 )
+LEVEL = r"mask_decoder\.levels\.(\d+)\."
+VIT = "transunet_vit_encoder_block_{next}/"
+XATTN = "masked_xattn_level_{0}/"
+TRANS_UNET = (
+    (r"vit\.positions", "transunet_vit_patching_and_embedding/position_embedding/embeddings"),
+    (r"vit\.patch", "transunet_vit_patching_and_embedding/patch_embedding"),
+    (r"vit\.blocks\.(\d+)\.norm1", VIT + "layer_norm_1"),
+    (r"vit\.blocks\.(\d+)\.norm2", VIT + "layer_norm_2"),
+    (r"vit\.blocks\.(\d+)\.mlp\.(fc\d)", VIT + "mlp/{1}"),
+    (r"vit\.blocks\.(\d+)\.attention\.attention_output", VIT + "mha/_output_dense"),
+    (r"vit\.blocks\.(\d+)\.attention\.(\w+)", VIT + "mha/_{1}_dense"),
+    (r"mask_decoder\.queries", "learnable_queries/learnable_queries"),
+    (LEVEL + "project", "proj_cnn_{level}"),
+    (LEVEL + "project_norm", "proj_cnn_group_norm_{level}"),
+    (LEVEL + r"norm(\d)", XATTN + "layernorm{1}"),
+    (LEVEL + r"mlp\.(fc\d)", XATTN + "mlp_layer/{1}"),
+    (LEVEL + r"attention\.attention_output", XATTN + "cross_attention/_output_dense"),
+    (LEVEL + r"attention\.(\w+)", XATTN + "cross_attention/_{1}_dense"),
+    (r"mask_decoder\.classes", "class_prediction"),
+    (r"mask_decoder\.resize", "mask_resize"),
+    (r"decoder\.conv", "decoder_proj_0"),
+    (r"decoder\.blocks\.(\d+)", "decoder_conv_{above}"),
+    ("head", "final_conv"),
+)
 HEADS = {
     None: CLASSIFIER,
     "unet": UNET,
     "attention_unet": UNET,
     "unet_plus_plus": UNET_PLUS_PLUS,
+    "trans_unet": TRANS_UNET,
 }
 
 
@@ -81,6 +106,7 @@ def place_of(pre_activation: bool, segmentor: str | None, depth: int) -> Callabl
             if found := pattern.fullmatch(path):
                 row, column = ([int(i) for i in path.split(".") if i.isdigit()] + [0, 0])[:2]
                 grid = {"stage": depth - row, "level": depth - 2 - row, "column": column + 1}
+                grid |= {"next": row + 1, "above": depth - 1 - row}
                 return template.format(*found.groups(), **grid)
         raise LookupError(f"{path} has no place in the reference")
 
@@ -93,6 +119,7 @@ def live_variables(model: keras.Model) -> dict[str, keras.Variable]:
     for layer in model.operations:
         name = re.sub(r"_[23]D$", "", layer.name)
         name = re.sub(r"^conv[23]d(_\d+)?$", "conv", name)
+        name = re.sub(r"^(learnable_queries)_\d+$", r"\1", name)
         for place, variable in _variables(layer, name):
             assert place not in found, place
             found[place] = variable
@@ -107,13 +134,16 @@ def _variables(layer: object, place: str) -> Iterator[tuple[str, keras.Variable]
         yield from _variables(sublayer, f"{place}/{attribute}")
     if not inner:
         for variable in layer.variables:
-            yield f"{place}/{variable.name}", variable
+            if variable.name != "seed_generator_state":  # of dropout
+                yield f"{place}/{variable.name}", variable
 
 
 def randomize_reference(model: keras.Model, seed: int = 0) -> None:
     """Random weights and norm statistics, scaled so that activations stay near 1."""
     rng = np.random.default_rng(seed)
     for variable in model.variables:
+        if variable.name == "seed_generator_state":
+            continue
         shape = tuple(variable.shape)
         if variable.name in ("gamma", "moving_variance"):
             array = rng.uniform(0.5, 1.5, shape)
@@ -135,14 +165,11 @@ def weights_of_reference(
             if row.kind == "instance_norm":  # theirs has no weights: ours begins as theirs stays
                 weights[f"{row.path}.{name}"] = torch.full(shape, float(name == "weight"))
                 continue
-            variable = live.pop(f"{place(row.path)}/{WEIGHTS[row.kind, name][0]}")
-            weights[f"{row.path}.{name}"] = _as_torch(row, name, variable)
-            assert tuple(weights[f"{row.path}.{name}"].shape) == shape, (row.path, name)
+            where = place(row.path)
+            if row.kind != "table":
+                where += f"/{WEIGHTS[row.kind, name][0]}"
+            value = keras.ops.convert_to_numpy(live.pop(where))
+            value = torch_value(row.kind, name, value, shape)
+            weights[torch_name(row.path, name)] = torch.from_numpy(value.copy())
     assert not live, f"no place in ours for {', '.join(live)}"
     return weights
-
-
-def _as_torch(row: Row, name: str, variable: keras.Variable) -> torch.Tensor:
-    value = keras.ops.convert_to_numpy(variable)
-    axes = weight_axes(row.kind, name, value.ndim)
-    return torch.from_numpy(np.transpose(value, np.argsort(axes)).copy())
