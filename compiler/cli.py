@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from compiler import __version__
+from compiler import __version__, cli_verify
 from compiler.catalog import FAMILIES
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.options import OPTIONS, TARGETS
@@ -225,6 +225,9 @@ def check_command(paths: tuple[str, ...], diff: bool) -> int:
         print(CompileError(*problems), file=sys.stderr)
         return 2
     return 0 if all(verdict.state == "clean" for verdict in verdicts) else 1
+
+
+cli.add_command(cli_verify.command(_model_options))
 
 
 def _print_json(value: object) -> None:

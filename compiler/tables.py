@@ -18,6 +18,7 @@ from compiler.model import Encoder, Model, Segmentor
 from compiler.options import SEGMENTORS
 from compiler.passes.count import macs, non_trainable, parts, trainable
 from compiler.passes.trace import Ledger
+from compiler.report import TOLERANCE_64, Report
 
 Item = TypeVar("Item")
 PIPE_WIDTH = 160
@@ -151,6 +152,44 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         note = f": {verdict.note}" if verdict.note else ""
         out.print(f"{verdict.state:<8}  {verdict.path}{note}", markup=False, soft_wrap=True)
+
+
+def print_report(report: Report) -> None:
+    """What `verify` found, quantity by quantity, and where the two first diverge."""
+    model, settings = report.model, report.settings
+    print_table(
+        f"{model.title}, {model.dims}D, image {_sizes(model.input_shape)}: PyTorch, and Keras on"
+        f" {settings.backend}",
+        ("quantity", "shape", ">float32", ">float64", "", "~note"),
+        (
+            (
+                quantity.name,
+                _sizes(quantity.shape or ()),
+                _relative(quantity.float32),
+                _relative(quantity.float64),
+                "same" if report.ok(quantity) else "DIFFERS",
+                quantity.note,
+            )
+            for quantity in report.quantities
+        ),
+    )
+    out = console()
+    if report.error:
+        out.print(f"failed: {report.error}", markup=False, soft_wrap=True)
+    if report.why:
+        first = f"first to diverge: {report.first}: " if report.first else "they diverge: "
+        out.print(f"{first}{report.why}", markup=False, soft_wrap=True)
+    if report.passed:
+        out.print(
+            "The same network. Differences are over the largest value; seed"
+            f" {settings.seed}, at most {settings.tolerance:g} in float32, {TOLERANCE_64:g} in"
+            " float64.",
+            markup=False,
+        )
+
+
+def _relative(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
 
 
 def progress(items: Sequence[Item], what: str) -> Iterator[Item]:

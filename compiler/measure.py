@@ -1,0 +1,300 @@
+"""Numbers of the two networks: what each row puts out, gradients, and a step of training."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from compiler.parity import by_path, channels_first
+from compiler.passes.interpret import NOT_TRAINED, Row
+from compiler.passes.trace import Ledger
+from compiler.targets.keras_weights import keras_name, layer_name, torch_name, torch_value
+
+
+@dataclass
+class Run:
+    """One forward pass, everything as PyTorch has it: channels first.
+
+    `rows` holds (input, output) of each call of a ledger row, rows in the order of execution.
+    """
+
+    rows: dict[str, list[tuple[Any, Any]]] = field(default_factory=dict)
+    levels: dict[str, Any] = field(default_factory=dict)
+    output: Any = None
+
+    def keep(self, path: str, x: Any, output: Any) -> None:
+        self.rows.setdefault(path, []).append((x, output))
+
+
+def run_torch(model: Any, rows: Sequence[Row], x: Any) -> Run:
+    """The forward pass in PyTorch, in evaluation mode. `x` is channels last."""
+    import torch
+
+    run = Run()
+    dtype = next(model.parameters()).dtype
+    image = torch.from_numpy(channels_first(x)).to(dtype)
+    model.eval()
+    with torch.no_grad(), _watch_torch(model, rows, run):
+        run.output = model(image).numpy()
+    with torch.no_grad():
+        run.levels = {name: level.numpy() for name, level in model.pyramid(image).items()}
+    return run
+
+
+@contextmanager
+def _watch_torch(model: Any, rows: Sequence[Row], run: Run) -> Iterator[None]:
+    modules = dict(model.named_modules())
+
+    def keep(path: str, _module: Any, inputs: Any, output: Any) -> None:
+        run.keep(path, inputs[0].detach().numpy().copy(), output.detach().numpy().copy())
+
+    hooks = [
+        modules[row.path].register_forward_hook(functools.partial(keep, row.path))
+        for row in rows
+        if row.path in modules
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def run_keras(model: Any, rows: Sequence[Row], x: Any) -> Run:
+    """The forward pass in Keras, in evaluation mode, with its results as PyTorch has them."""
+    import keras
+
+    run = Run()
+    levels = model.pyramid_outputs
+    whole = keras.Model(model.inputs[0], [list(levels.values()), model.output])
+    with _no_grad(), _watch_keras(model, rows, run):
+        values, output = whole(keras.ops.convert_to_tensor(x, model.inputs[0].dtype))
+    run.levels = {name: _as_torch(value) for name, value in zip(levels, values, strict=True)}
+    run.output = _as_torch(output)
+    return run
+
+
+@contextmanager
+def _watch_keras(model: Any, rows: Sequence[Row], run: Run) -> Iterator[None]:
+    """Each layer's own `call` is wrapped: this also sees the layers inside of an attention."""
+    import keras
+
+    paths = {layer_name(row.path): row for row in rows}
+    watched = []
+
+    def watch(layer: Any, row: Row) -> None:
+        call = layer.call
+
+        @functools.wraps(call)
+        def keep(x: Any, *args: Any, **kwargs: Any) -> Any:
+            output = call(x, *args, **kwargs)
+            run.keep(row.path, *(_as_torch(value, row.kind) for value in (x, output)))
+            return output
+
+        object.__setattr__(layer, "call", keep)  # past the tracking of attributes
+        watched.append(layer)
+
+    for layer in model._flatten_layers(include_self=False):
+        row = paths.get((layer.path or layer.name).replace("/", "_"))
+        if row and not isinstance(layer, keras.layers.MultiHeadAttention):
+            watch(layer, row)
+    try:
+        yield
+    finally:
+        for layer in watched:
+            layer.__dict__.pop("call", None)
+
+
+def _as_torch(value: Any, kind: str = "") -> Any:
+    """A map with its channels first; tokens and vectors as they are, heads side by side."""
+    import keras
+
+    array = keras.ops.convert_to_numpy(value)
+    if kind.startswith("attention"):
+        return array.reshape(*array.shape[:2], -1).copy()
+    return channels_first(array) if array.ndim > 3 else array.copy()
+
+
+@contextmanager
+def _no_grad() -> Iterator[None]:
+    import keras
+
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.no_grad():
+        yield
+
+
+@dataclass
+class Gradients:
+    """Of a weighted sum of the outputs: by the image, and by each weight (torch's names)."""
+
+    image: Any
+    weights: dict[str, Any]
+
+
+def torch_gradients(model: Any, ledger: Ledger, x: Any, cotangent: Any) -> Gradients:
+    """Gradients of sum(output * cotangent) in PyTorch, in the mode that the model is in.
+
+    `x` is channels last, `cotangent` channels first. None is a gradient that does not exist.
+    """
+    import torch
+
+    image = torch.from_numpy(channels_first(x)).requires_grad_()
+    model.zero_grad()
+    (model(image) * torch.from_numpy(cotangent)).sum().backward()
+    parameters = dict(model.named_parameters())
+    return Gradients(
+        image.grad.numpy(),
+        {
+            name: None if (grad := parameters[name].grad) is None else grad.numpy()
+            for name in trained(ledger)
+        },
+    )
+
+
+def keras_gradients(
+    model: Any, ledger: Ledger, x: Any, cotangent: Any, training: bool = False
+) -> tuple[Gradients, list[Any]]:
+    """The same in Keras; and the gradients of its trainable variables as they are."""
+    import keras
+    import numpy as np
+
+    if cotangent.ndim > 2:
+        cotangent = np.ascontiguousarray(np.moveaxis(cotangent, 1, -1))
+    variables = model.trainable_variables
+    differentiate = _DIFFERENTIATE[keras.backend.backend()]
+    image, gradients = differentiate(model, variables, x, cotangent, training)
+    found = {variable.path: grad for variable, grad in zip(variables, gradients, strict=True)}
+    weights = {
+        name: (
+            None
+            if (grad := found.get(variable.path)) is None
+            else torch_value(row.kind, weight, keras.ops.convert_to_numpy(grad), shape)
+        )
+        for row, weight, shape, name, variable in places(model, ledger)
+        if weight not in NOT_TRAINED
+    }
+    return Gradients(_as_torch(image), weights), gradients
+
+
+def _with_torch(model: Any, variables: Any, x: Any, cotangent: Any, training: bool) -> Any:
+    import torch
+
+    image = torch.from_numpy(x.copy()).requires_grad_()
+    loss = (model(image, training=training) * torch.from_numpy(cotangent)).sum()
+    wanted = [image, *[variable.value for variable in variables]]
+    gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
+    return gradients[0], list(gradients[1:])
+
+
+def _with_tensorflow(model: Any, variables: Any, x: Any, cotangent: Any, training: bool) -> Any:
+    import tensorflow as tf
+
+    image = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        loss = tf.reduce_sum(model(image, training=training) * tf.constant(cotangent))
+    gradients = tape.gradient(loss, [image, *[variable.value for variable in variables]])
+    gradients = [
+        tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in gradients
+    ]
+    return gradients[0], gradients[1:]
+
+
+def _with_jax(model: Any, variables: Any, x: Any, cotangent: Any, training: bool) -> Any:
+    import jax
+
+    def loss(image: Any, values: Any) -> Any:
+        output, state = model.stateless_call(values, fixed, image, training=training)
+        return (output * cotangent).sum(), state
+
+    fixed = [variable.value for variable in model.non_trainable_variables]
+    values = [variable.value for variable in variables]
+    (image, gradients), state = jax.grad(loss, (0, 1), has_aux=True)(x, values)
+    for variable, value in zip(model.non_trainable_variables, state, strict=True):
+        variable.assign(value)
+    return image, gradients
+
+
+_DIFFERENTIATE = {"torch": _with_torch, "tensorflow": _with_tensorflow, "jax": _with_jax}
+
+
+def trained(ledger: Ledger) -> list[str]:
+    """The weights that an optimizer moves, by PyTorch's names."""
+    return [
+        torch_name(row.path, weight)
+        for row in ledger.rows
+        for weight, _ in row.weights
+        if weight not in NOT_TRAINED
+    ]
+
+
+def places(model: Any, ledger: Ledger) -> Iterator[tuple[Row, str, tuple[int, ...], str, Any]]:
+    """Row, weight, PyTorch's shape and name, Keras' variable: of every weight."""
+    variables = by_path(model)
+    for row in ledger.rows:
+        for weight, shape in row.weights:
+            variable = variables[keras_name(row.path, row.kind, weight)]
+            yield row, weight, shape, torch_name(row.path, weight), variable
+
+
+def keras_state(model: Any, ledger: Ledger) -> dict[str, Any]:
+    """Every weight of a Keras model as PyTorch has it."""
+    import keras
+
+    return {
+        name: torch_value(row.kind, weight, keras.ops.convert_to_numpy(variable), shape).copy()
+        for row, weight, shape, name, variable in places(model, ledger)
+    }
+
+
+def train_torch(model: Any, ledger: Ledger, x: Any, cotangent: Any) -> tuple[dict[str, Any], float]:
+    """How one step of SGD changes each weight, and its learning rate: the largest step is 1.
+
+    Only layers with moving statistics are in training mode: dropout stays inert.
+    """
+    import torch
+
+    model.eval()
+    for module in model.modules():
+        if getattr(module, "running_mean", None) is not None:
+            module.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    gradients = torch_gradients(model, ledger, x, cotangent)
+    largest = max(abs(grad).max() for grad in gradients.weights.values() if grad is not None)
+    rate = float(1.0 / largest) if largest > 0 else 1.0
+    torch.optim.SGD(model.parameters(), lr=rate).step()
+    after = model.state_dict()
+    model.eval()
+    return {name: (after[name] - value).numpy() for name, value in before.items()}, rate
+
+
+def train_keras(model: Any, ledger: Ledger, x: Any, cotangent: Any, rate: float) -> dict[str, Any]:
+    """How one step of SGD changes each weight, dropout made inert. Names and axes are PyTorch's."""
+    import keras
+
+    for layer in model._flatten_layers():
+        if "Dropout" in type(layer).__name__ and hasattr(layer, "rate"):
+            layer.rate = 0.0
+    before = keras_state(model, ledger)
+    _, gradients = keras_gradients(model, ledger, x, cotangent, training=True)
+    optimizer = keras.optimizers.SGD(learning_rate=rate)
+    optimizer.apply(gradients, model.trainable_variables)
+    after = keras_state(model, ledger)
+    return {name: after[name] - value for name, value in before.items()}
+
+
+def biased(change: Any, before: Any, momentum: float, count: int) -> Any:
+    """A step of torch's moving variance as Keras makes it: of the biased variance of n values.
+
+    torch moves towards the variance over n - 1, Keras towards that over n.
+    """
+    towards = change / momentum + before
+    return momentum * (towards * (count - 1) / count - before)

@@ -1,0 +1,69 @@
+"""Two files of one network, as they stand in somebody's repository: which model they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from compiler.checker import requested
+from compiler.errors import CompileError, Problem, raise_all
+from compiler.files import read_source
+from compiler.model import Model
+from compiler.parity import Source
+from compiler.provenance import read, spell_options
+
+
+def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
+    """The model that both files name, and the files: PyTorch's, then Keras'. Edited or not.
+
+    Raises `CompileError` where one cannot be read, has no provenance, or the two do not belong
+    together.
+    """
+    if len(names) != 2:
+        raise CompileError(
+            Problem(
+                f"one file, {names[0]}: two are compared",
+                hint="name the PyTorch file and the Keras file",
+            )
+        )
+    problems: list[Problem] = []
+    found: dict[str, tuple[Model, Source]] = {}
+    for name in names:
+        try:
+            source = Source(read_source(Path(name)), Path(name))
+            provenance = read(source.text)
+            if provenance is None:
+                raise CompileError(
+                    Problem(
+                        "it has no provenance of ours at its end, which names the model",
+                        hint="take the last lines from version control, or `emit` it again",
+                    )
+                )
+            model, target = requested(provenance)
+        except CompileError as error:
+            problems += [Problem(p.message, p.at or name, p.hint) for p in error.problems]
+            continue
+        if target in found:
+            problems.append(
+                Problem(f"{names[0]} and {name} are both {target}", hint="one of each framework")
+            )
+        found[target] = model, source
+    raise_all(problems)
+    (model, torch_source), (other, keras_source) = found["torch"], found["keras"]
+    if replace(other, input_shape=(*model.input_shape[:-1], other.in_channels)) != model:
+        one, two = _spelled(model), _spelled(other)
+        raise CompileError(
+            Problem(
+                f"the files are of two networks: {one}, and {two}",
+                hint="emit both with the same options",
+            )
+        )
+    return model, (torch_source, keras_source)
+
+
+def _spelled(model: Model) -> str:
+    options = spell_options(model)
+    options.pop("input_shape", None)
+    words = [f"{name}={value}" for name, value in options.items()]
+    return " ".join([model.encoder.name, *words])

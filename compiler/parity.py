@@ -1,0 +1,278 @@
+"""One network in two frameworks: built from source, given the same weights, matched by name."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.errors import CompileError, Problem
+from compiler.model import Features, Model, TransUNet
+from compiler.passes.interpret import Row
+from compiler.passes.trace import Ledger
+from compiler.targets.keras_weights import keras_name, keras_value, torch_name, weight_axes
+
+BACKENDS = ("tensorflow", "torch", "jax")
+COUNTER = "num_batches_tracked"  # torch's count of training steps: Keras has none
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file's text, and its path where it is one on a disk."""
+
+    text: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A weight that has no counterpart; `row` is its ledger row, or the weight itself."""
+
+    row: str
+    message: str
+
+
+def use_backend(backend: str) -> None:
+    """Import torch, and Keras on this backend. Keras chooses it once in a process.
+
+    Raises `CompileError` where one of them is not installed, or Keras runs on another already.
+    """
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = backend
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for library in dict.fromkeys(("torch", backend, "keras")):
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            raise CompileError(
+                Problem(
+                    f"{library} cannot be imported: {error}",
+                    at=f"--backend {backend}",
+                    hint="verify runs both frameworks: pip install 'plainnet[torch,keras]'",
+                )
+            ) from None
+    import keras
+
+    if keras.backend.backend() != backend:
+        raise CompileError(
+            Problem(
+                f"Keras runs on {keras.backend.backend()} already, and chooses once in a process",
+                at=f"--backend {backend}",
+                hint="start a new one",
+            )
+        )
+    if backend == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+
+
+@contextlib.contextmanager
+def floating(dtype: str) -> Iterator[None]:
+    """Keras layers made and run inside have this dtype, and compute in it.
+
+    Raises `CompileError` where this Keras does not compute in float64.
+    """
+    import keras
+    from keras.src.backend.common import dtypes
+
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    # On torch and JAX, Keras takes 64 bits back to 32 wherever two dtypes meet, as in BatchNorm.
+    reduced = getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})
+    kept = dict(reduced)
+    reduced["float64"] = "float64"
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        if keras.backend.result_type("float64", "float32") != "float64":
+            raise CompileError(
+                Problem(
+                    f"Keras {keras.__version__} does not compute in float64 on this backend",
+                    hint="--backend tensorflow does",
+                )
+            )
+        yield
+    finally:
+        reduced.update(kept)
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+def load(text: str, name: str = "emitted", path: Path | None = None) -> types.ModuleType:
+    """The text as a module. It is run; a file finds its neighbours, as when Python starts it."""
+    module = types.ModuleType(name)
+    folder = str(path.resolve().parent) if path else None
+    if path:
+        module.__file__ = str(path)
+    if folder:
+        sys.path.insert(0, folder)
+    try:
+        exec(compile(text, str(path or f"<{name}>"), "exec"), module.__dict__)
+    finally:
+        if folder in sys.path:
+            sys.path.remove(str(folder))
+    return module
+
+
+def constructor(source: Source, class_name: str) -> Any:
+    """The file's constructor of that name; else its one public name."""
+    module = load(source.text, path=source.path)
+    public = getattr(module, "__all__", [])
+    if not hasattr(module, class_name) and len(public) == 1:
+        class_name = public[0]
+    return getattr(module, class_name)
+
+
+def build_torch(source: Source, model: Model) -> Any:
+    """The file's network in PyTorch, at the model's size and channels."""
+    arguments: dict[str, Any] = {"in_channels": model.in_channels, **_classes(model)}
+    if isinstance(model.head, TransUNet):
+        arguments["image_size"] = model.input_shape[:-1]
+    return constructor(source, model.class_name)(**arguments)
+
+
+def build_keras(source: Source, model: Model) -> Any:
+    """The file's network in Keras, at the model's size and channels."""
+    make = constructor(source, model.class_name)
+    return make(input_shape=model.input_shape, **_classes(model))
+
+
+def _classes(model: Model) -> dict[str, int]:
+    return {} if isinstance(model.head, Features) else {"num_classes": model.head.num_classes}
+
+
+def torch_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """Weight paths and shapes in the PyTorch model's own order, without the counters of batches."""
+    return {
+        name: tuple(value.shape)
+        for name, value in model.state_dict().items()
+        if not name.endswith(COUNTER)
+    }
+
+
+def by_path(model: Any) -> dict[str, Any]:
+    """The variables of a Keras model by their paths, slashes as underscores."""
+    return {variable.path.replace("/", "_"): variable for variable in model.weights}
+
+
+def ledger_shapes(ledger: Ledger) -> dict[str, tuple[int, ...]]:
+    """Weight paths and shapes as the ledger has them."""
+    return {torch_name(row.path, name): shape for row in ledger.rows for name, shape in row.weights}
+
+
+def torch_shape(row: Row, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a Keras weight with its axes in PyTorch's order."""
+    wanted = dict(row.weights)[name]
+    if row.kind == "attention_in" and len(shape) == len(wanted) + 1:  # Keras tells the heads apart
+        shape = (*shape[:-2], shape[-2] * shape[-1])
+    if (row.kind, name) == ("attention_out", "weight") and len(shape) == 3:
+        shape = (shape[0] * shape[1], shape[2])
+    if len(shape) != len(wanted):
+        return shape
+    axes = weight_axes(row.kind, name, len(shape))
+    return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
+
+
+def keras_shapes(model: Any, ledger: Ledger) -> dict[str, tuple[int, ...]]:
+    """Weight paths and shapes of a Keras model as PyTorch has them; those that it has not, left."""
+    variables = by_path(model)
+    return {
+        torch_name(row.path, name): torch_shape(row, name, tuple(variables[found].shape))
+        for row in ledger.rows
+        for name, _ in row.weights
+        if (found := keras_name(row.path, row.kind, name)) in variables
+    }
+
+
+def mismatches(torch_model: Any, keras_model: Any, ledger: Ledger) -> list[Mismatch]:
+    """Every weight that is not matched one to one: missing, left over, or of another shape."""
+    wanted = ledger_shapes(ledger)
+    rows = {torch_name(row.path, name): row.path for row in ledger.rows for name, _ in row.weights}
+    names = {keras_name(row.path, row.kind, name) for row in ledger.rows for name, _ in row.weights}
+    found = {"torch": torch_shapes(torch_model), "keras": keras_shapes(keras_model, ledger)}
+    problems = []
+    for weight, shape in wanted.items():
+        for framework, shapes in found.items():
+            if weight not in shapes:
+                problems.append(Mismatch(rows[weight], f"{weight} is missing in {framework}"))
+            elif shapes[weight] != shape:
+                is_, was = (" x ".join(map(str, s)) for s in (shapes[weight], shape))
+                problems.append(
+                    Mismatch(rows[weight], f"{weight} is {is_} in {framework}, in the ledger {was}")
+                )
+    for weight in found["torch"].keys() - wanted.keys():
+        problems.append(Mismatch(weight, f"{weight} of torch is left over"))
+    for variable in keras_model.weights:
+        if variable.path.replace("/", "_") not in names:
+            problems.append(Mismatch(variable.path, f"{variable.path} of keras is left over"))
+    if not problems and len(keras_model.weights) != len(wanted):
+        problems.append(Mismatch("", "two weights of keras have one name"))
+    return problems
+
+
+def randomize(model: Any, seed: int = 0) -> None:
+    """Random weights and norm statistics, scaled so that activations stay near 1."""
+    import numpy as np
+    import torch
+
+    rng = np.random.default_rng(seed)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            shape = tuple(value.shape)
+            if name.endswith(COUNTER):
+                continue
+            if name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
+                array = rng.uniform(0.5, 1.5, shape)
+            elif value.ndim == 1:
+                array = 0.1 * rng.standard_normal(shape)
+            else:
+                array = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+            value.copy_(torch.from_numpy(np.asarray(array)))
+
+
+def copy_to_keras(torch_model: Any, keras_model: Any, ledger: Ledger) -> None:
+    """Every weight by its name. Raises `ValueError` where one has no place, on either side."""
+    problems = mismatches(torch_model, keras_model, ledger)
+    if problems:
+        raise ValueError("; ".join(problem.message for problem in problems))
+    state = torch_model.state_dict()
+    variables = by_path(keras_model)
+    for row in ledger.rows:
+        for name, _ in row.weights:
+            variable = variables[keras_name(row.path, row.kind, name)]
+            value = state[torch_name(row.path, name)].numpy()
+            variable.assign(keras_value(row.kind, name, value, tuple(variable.shape)))
+
+
+def image(shape: tuple[int, ...], batch: int = 2, seed: int = 1) -> Any:
+    """Noise, channels last, in float64."""
+    import numpy as np
+
+    return np.random.default_rng(seed).standard_normal((batch, *shape))
+
+
+def channels_first(x: Any) -> Any:
+    """(N, D, H, W, C) -> (N, C, D, H, W)."""
+    import numpy as np
+
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1))
+
+
+def difference(a: Any, b: Any, floor: float = 0.0) -> float:
+    """Largest difference over the largest value of `b`, or over `floor` where that is larger.
+
+    NaN where either holds one. Raises `ValueError` where the shapes differ.
+    """
+    import numpy as np
+
+    if a.shape != b.shape:
+        raise ValueError(f"shapes {b.shape} in torch and {a.shape} in keras")
+    largest = float(np.abs(a - b).max(initial=0.0))
+    scale = max(float(np.abs(b).max(initial=0.0)), floor)
+    return largest if largest == 0.0 else largest / scale if scale else float("inf")
