@@ -17,7 +17,7 @@ from compiler.passes.validate import resolve
 from compiler.report import Settings, as_dict
 from compiler.verify import sized, verify
 
-# One of each kind: basic, bottleneck, pre-activation, pooled shortcut, grouped; with and without SE.
+# One of each kind (basic, bottleneck, pre-activation, pooled shortcut, grouped), SE or not.
 KINDS = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
 
 
