@@ -16,6 +16,7 @@ from compiler.catalog import FAMILIES
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.options import OPTIONS, TARGETS
 
+METAVARS = {"count": "N", "counts": "N,N,...", "share": "SHARE", "shape": "SIZES"}
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
@@ -79,7 +80,7 @@ def _model_options(command: Command) -> Command:
         if option.kind == "flag":
             decorate = click.option(option.flag, is_flag=True, help=option.help)
         else:
-            metavar = choices or {"count": "N", "shape": "SIZES"}.get(option.kind, "NAME")
+            metavar = choices or METAVARS.get(option.kind, "NAME")
             decorate = click.option(option.flag, metavar=metavar, help=option.help)
         command = decorate(command)
     return command
