@@ -33,10 +33,12 @@ def emit(model: str | Encoder, *, target: str, **options: object) -> str:
     return source(resolved, target)
 
 
-def describe(model: str | Encoder, **options: object) -> dict[str, object]:
+def describe(
+    model: str | Encoder, *, target: str | None = None, **options: object
+) -> dict[str, object]:
     """What the network does to a tensor, as `show --json` prints it.
 
-    Takes the model and options of `emit`, no target. Returns a dict with `model`, `title`, `dims`,
+    Takes the model and options of `emit`; the answer is the same for every target. Returns a dict with `model`, `title`, `dims`,
     `input_shape`, `parameters` (`trainable`, and `non_trainable`: moving statistics), `macs`
     (multiply-accumulates of one item, convolutions and dense layers), `pyramid` and `output`
     (shapes channels last, without the batch axis), `decoder` (the same of a segmentor's stages),
@@ -45,7 +47,8 @@ def describe(model: str | Encoder, **options: object) -> dict[str, object]:
 
     Raises `CompileError` with every problem of the arguments.
     """
-    return description(*traced(resolve(model, options)))
+    problems = validate_target(target) if target is not None else []
+    return description(*traced(resolve(model, options, problems)))
 
 
 def traced(model: Model) -> tuple[Model, Ledger]:

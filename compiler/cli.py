@@ -189,17 +189,18 @@ def list_command(family: str | None, as_json: bool) -> None:
 
 @cli.command("show")
 @click.argument("model")
+@click.option("--target", metavar="|".join(TARGETS), help="Whatever it is, the answer is the same.")
 @_model_options
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def show_command(model: str, as_json: bool, **options: Any) -> None:
+def show_command(model: str, target: str | None, as_json: bool, **options: Any) -> None:
     """Step by step, what happens to the tensor: shape, parameters, MACs."""
     from compiler.api import description
     from compiler.lower import lower
     from compiler.passes.specialize import specialize
     from compiler.passes.trace import trace
-    from compiler.passes.validate import resolve
+    from compiler.passes.validate import resolve, validate_target
 
-    resolved = resolve(model, options)
+    resolved = resolve(model, options, validate_target(target) if target is not None else ())
     network = specialize(resolved)
     ledger = trace(network)
     if as_json:

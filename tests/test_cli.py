@@ -837,3 +837,12 @@ def test_a_wheel_is_complete(tmp_path, environment, emitted):
     out = Terminal(folder, installed).succeeds(SEX50)
     assert out == f"{SUMMARY}seresnext50_3d.py\n"
     assert (folder / "seresnext50_3d.py").read_text(encoding="utf-8") == emitted
+
+
+def test_show_is_the_same_for_every_target(terminal):
+    plain = terminal("show resnet18 --json")
+    for target in ("torch", "keras"):
+        assert terminal(f"show resnet18 --json --target {target}").stdout == plain.stdout
+    wrong = terminal("show resnet18 --target tf")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("error: --target is 'tf'.")
