@@ -415,7 +415,7 @@ BAD = [
     ("show", "missing argument 'MODEL'"),
     ("show resnet19", "unknown encoder 'resnet19'."),
     ("show resnet18 --dims 1 --json", "--dims is '1'."),
-    ("show resnet18 --target torch", "no such option '--target'"),
+    ("show resnet18 --frame torch", "no such option '--frame'"),
     ("list --family vgg", "unknown family 'vgg'."),
     ("list senet", "got unexpected extra argument (senet)"),
     ("check", "missing argument 'PATH...'"),
@@ -577,7 +577,7 @@ def test_list(terminal):
 def test_list_of_a_family_as_json(terminal):
     everything = json.loads(terminal.succeeds("list --json"))
     senets = json.loads(terminal.succeeds("list --family senet --json"))
-    assert (len(everything), len(senets)) == (26, 13)
+    assert (len(everything), len(senets)) == (42, 21)
     assert [row for row in everything if row["family"] == "senet"] == senets
     (row,) = (row for row in senets if row["model"] == "seresnext50")
     assert row["parameters"] == {"2d": 27_559_896, "3d": 28_424_755}
