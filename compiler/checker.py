@@ -11,6 +11,7 @@ from pathlib import Path
 from compiler.api import custom_encoder
 from compiler.errors import CompileError, Problem
 from compiler.files import read_source
+from compiler.model import Model
 from compiler.passes.validate import resolve, validate_target
 from compiler.provenance import Provenance, parse_command, read, version_key
 
@@ -74,8 +75,14 @@ def check_file(path: Path) -> Verdict:
 
 def _emit_again(provenance: Provenance) -> str:
     """What today's compiler writes for the provenance. Raises `CompileError`."""
-    from compiler import __version__
     from compiler.emitter import source
+
+    return source(*model_of(provenance))
+
+
+def model_of(provenance: Provenance) -> tuple[Model, str]:
+    """The model that a file was emitted from, and its target. Raises `CompileError`."""
+    from compiler import __version__
 
     if version_key(provenance.version) > version_key(__version__):
         raise CompileError(
@@ -91,7 +98,7 @@ def _emit_again(provenance: Provenance) -> str:
             if request.custom is None
             else custom_encoder(request.name, **request.custom)  # type: ignore[arg-type]
         )
-        model = resolve(encoder, request.options, validate_target(request.target))
+        return resolve(encoder, request.options, validate_target(request.target)), request.target
     except CompileError as error:
         raise CompileError(
             *(
@@ -101,7 +108,6 @@ def _emit_again(provenance: Provenance) -> str:
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise CompileError(Problem(f"its provenance is garbled: {error}")) from None
-    return source(model, request.target)
 
 
 def _unversioned(text: str, version: str) -> str:

@@ -13,6 +13,7 @@ import click
 
 from compiler import __version__
 from compiler.catalog import FAMILIES
+from compiler.cli_convert import convert_command
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.options import OPTIONS, TARGETS
 
@@ -225,6 +226,9 @@ def check_command(paths: tuple[str, ...], diff: bool) -> int:
         print(CompileError(*problems), file=sys.stderr)
         return 2
     return 0 if all(verdict.state == "clean" for verdict in verdicts) else 1
+
+
+cli.add_command(convert_command)
 
 
 def _print_json(value: object) -> None:
