@@ -7,11 +7,19 @@ array of floating-point numbers is an error with its name.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compiler.checkpoints import COUNTER, FLOATS, Checkpoint, Tensor, framework_of, need, shown
+from compiler.checkpoints import (
+    COUNTER,
+    FLOATS,
+    Checkpoint,
+    Tensor,
+    framework_of,
+    need,
+    shown,
+    told,
+)
 from compiler.errors import CompileError, Problem
 from compiler.keras_files import read_keras
 from compiler.torch_files import read_pickle, read_safetensors, without_prefix
@@ -27,47 +35,25 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     framework = framework_of(path, str(path))
     need("numpy", framework)
     with contextlib.ExitStack() as stack:
-        with _told(path):
+        with told(path):
             if path.is_dir():
                 raise CompileError(Problem("it is a folder, not a checkpoint", str(path)))
             if path.stat().st_size == 0:
                 raise CompileError(Problem("the file is empty", str(path)))
             notes: list[str] = []
+            dialect = ""
             if path.suffix == ".safetensors":
-                tensors = read_safetensors(path, stack)
+                tensors, dialect = read_safetensors(path, stack)
             elif framework == "torch":
                 tensors = read_pickle(path, notes)
             else:
-                tensors = read_keras(path, stack)
+                tensors, dialect = read_keras(path, stack)
             if framework == "torch":
                 tensors = without_prefix(tensors, notes)
             if not tensors:
                 raise CompileError(Problem("there are no tensors in it", str(path)))
             _check_types(path, tensors)
-        yield Checkpoint(path, framework, tensors, notes)
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """A library's refusal of a file as our error: they raise whatever a parser happens to."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except CompileError:
-        raise
-    except OSError as error:
-        reason = error.strerror or _first_line(error)
-        raise CompileError(Problem(f"cannot read it: {reason}", str(path))) from None
-    except Exception as error:
-        reason = _first_line(error)
-        problem = Problem(f"it is no readable {path.suffix} file: {reason}", str(path))
-        raise CompileError(problem) from None
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0].split(". ")[0]
-    return (text or type(error).__name__)[:200]
+        yield Checkpoint(path, framework, tensors, notes, dialect)
 
 
 def _check_types(path: Path, tensors: Mapping[str, Tensor]) -> None:

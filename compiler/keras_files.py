@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoints import Tensor, need, shown
+from compiler.checkpoints import DIALECT, Tensor, need, shown
 from compiler.errors import CompileError, Problem
 
 KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
 
 
-def read_keras(path: Path, stack: contextlib.ExitStack) -> dict[str, Tensor]:
+def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tensor], str]:
+    """The weights of a `.weights.h5` or `.keras`, and the dialect that it says to be of."""
     need("h5py", "keras")
     import h5py
 
@@ -40,7 +41,7 @@ def read_keras(path: Path, stack: contextlib.ExitStack) -> dict[str, Tensor]:
     if not tensors and "layers" not in file:
         hint = "as `model.save_weights` of Keras 3 writes it"
         raise CompileError(Problem("there are no layers in it", str(path), hint))
-    return tensors
+    return tensors, str(file.attrs.get(DIALECT, ""))
 
 
 class Part(io.RawIOBase):

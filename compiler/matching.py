@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compiler.adapt import adapt_channels, inflate, inflated_shape
-from compiler.checkpoints import Checkpoint, Tensor, shown
-from compiler.errors import Problem, raise_all, suggest
+from compiler.checkpoints import Checkpoint, Tensor, shown, told
+from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.ir import Shape
-from compiler.layouts import LAYOUT_NAMES, LAYOUTS, variants
+from compiler.layouts import LAYOUT_NAMES, LAYOUTS, dialect_of, variants
 from compiler.model import Model, Segmentor
 from compiler.naming import Names, Place, places_of
 from compiler.targets.keras_weights import torch_value
@@ -50,6 +50,10 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
     place, place without a tensor, and shape that differs.
     """
     places = places_of(model)
+    if checkpoint.dialect not in ("", dialect_of(model)):
+        message = f"it is of the dialect {checkpoint.dialect}, the model of {dialect_of(model)}"
+        hint = f"--dialect {checkpoint.dialect}"
+        raise CompileError(Problem(message, str(checkpoint.path), hint))
     tables = [Names(None, model, checkpoint)]
     if layout:
         tables = [Names(variant, model, checkpoint) for variant in variants(layout, model)]
@@ -78,11 +82,12 @@ def _left_out(
 ) -> set[Place]:
     """Takes from both what the model is to do without. Returns the places so emptied."""
     heads = {p: t for p, t in found.items() if p.path == "head"}
+    shapes = {p.weight: (p, names.shape(p, t)) for p, t in heads.items()}
     emptied: set[Place] = set()
-    if any(_of_other_classes(p, names.shape(p, t)) for p, t in heads.items()):
+    if "weight" in shapes and _of_other_classes(*shapes["weight"]):
         emptied = set(heads)
-        classes = next(t.shape[0] for p, t in heads.items() if len(t.shape) == 1)
-        result.notes.append(f"left out the head: it is for {classes} classes, or no such head")
+        classes = shapes["weight"][1][0]
+        result.notes.append(f"left out the checkpoint's head, of {classes} classes")
         for place in heads:
             del found[place]
     known = {n: names.known[n] for n in extra if n in names.known}
@@ -195,18 +200,18 @@ def _fit(
             depth = place.shape[2 + adapting.axis]
             shape = inflated_shape(shape, place.shape, adapting.axis)
             steps.append(_inflated(adapting, place.kind, depth))
-        if place.name == "encoder.conv1.weight" and shape[1:2] != place.shape[1:2]:
+        same_rank = len(shape) == len(place.shape)
+        if place.name == "encoder.conv1.weight" and same_rank and shape[1] != place.shape[1]:
             stem.append(place)
-            if adapting.channels and len(shape) == len(place.shape):
-                result.notes.append(
-                    f"adapted {place.name} from {shape[1]} input channels to {place.shape[1]}"
-                )
+            if adapting.channels:
+                channels = f"{shape[1]} to {place.shape[1]} input channels"
+                result.notes.append(f"adapted {place.name} from {channels}")
                 shape = (shape[0], place.shape[1], *shape[2:])
                 steps.append(_for_channels(place.shape[1]))
         if shape != place.shape and (place not in stem or adapting.channels):
             sizes = ["x".join(map(str, s)) or "scalar" for s in (given, place.shape)]
             other.append(f"{place.name!r} is {sizes[0]} in the checkpoint, {sizes[1]} in the model")
-        result.values[place.name] = _value(tensor, steps)
+        result.values[place.name] = _value(names.checkpoint, tensor, steps)
     problems = [Problem(message, at) for message in other[:LISTED]]
     if len(other) > LISTED:
         problems.append(Problem(f"{len(other)} shapes differ", at))
@@ -244,9 +249,12 @@ def _for_channels(channels: int) -> Callable[[Any], Any]:
     return lambda value: adapt_channels(value, channels)
 
 
-def _value(tensor: Tensor, steps: list[Callable[[Any], Any]]) -> Callable[[], Any]:
+def _value(
+    checkpoint: Checkpoint, tensor: Tensor, steps: list[Callable[[Any], Any]]
+) -> Callable[[], Any]:
     def value() -> Any:
-        result = tensor.load()
+        with told(checkpoint.path):
+            result = tensor.load()
         for step in steps:
             result = step(result)
         return result

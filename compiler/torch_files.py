@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoints import Tensor, need, shown
+from compiler.checkpoints import DIALECT, Tensor, need, shown
 from compiler.errors import CompileError, Problem
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # data-parallel, compiled, Lightning
 
 
-def read_safetensors(path: Path, stack: contextlib.ExitStack) -> dict[str, Tensor]:
+def read_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a `.safetensors`, and the dialect that it says to be of."""
     need("safetensors", "torch")
     from safetensors import safe_open
 
@@ -32,7 +33,7 @@ def read_safetensors(path: Path, stack: contextlib.ExitStack) -> dict[str, Tenso
             return file.get_tensor(name)
 
         tensors[name] = Tensor(name, tuple(piece.get_shape()), dtype, load)
-    return tensors
+    return tensors, str((file.metadata() or {}).get(DIALECT, ""))
 
 
 def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:

@@ -19,11 +19,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoints import COUNTER, need
+from compiler.checkpoints import COUNTER, DIALECT, need
 from compiler.emitter import source
 from compiler.errors import CompileError, Problem
 from compiler.files import replacing
 from compiler.keras_files import KERAS_WEIGHTS, keras_datasets
+from compiler.layouts import dialect_of
 from compiler.matching import LISTED, Match
 from compiler.model import Model
 from compiler.naming import Place
@@ -87,11 +88,11 @@ def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
         if place.weight == "running_var":
             state[f"{place.path}.{COUNTER}"] = np.zeros((), np.int64)
     values.check()
-    with replacing(path) as temporary:
+    with _told_of_writing(path), replacing(path) as temporary:
         if path.suffix == ".safetensors":
             from safetensors.numpy import save_file
 
-            save_file(state, temporary)
+            save_file(state, temporary, {DIALECT: dialect_of(model)})
         else:
             import torch
 
@@ -121,8 +122,8 @@ def write_keras(path: Path, model: Model, match: Match, origin: str) -> None:
     """`.weights.h5`, or a whole `.keras`, for the emitted Keras model.
 
     Keras itself writes the file of a fresh model; ours is that file with other values, so its
-    layout is Keras' whatever that is. Initial values are Keras' own, seeded with 0. Raises
-    `CompileError`.
+    layout is Keras' whatever that is. Initial values are Keras' own, by its global seed, which is
+    set to 0. Raises `CompileError`.
     """
     need("keras", "keras")
     need("h5py", "keras")
@@ -132,6 +133,7 @@ def write_keras(path: Path, model: Model, match: Match, origin: str) -> None:
 
     values = _Values(match, origin)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_told_of_writing(path))
         temporary = stack.enter_context(replacing(path))
         room = stack.enter_context(_room_beside(path))
         keras.utils.set_random_seed(SEED)
@@ -144,6 +146,7 @@ def write_keras(path: Path, model: Model, match: Match, origin: str) -> None:
         del built
         with h5py.File(blank, "r") as template, h5py.File(filled, "w") as file:
             _copy(template, file, match, values)
+            file.attrs[DIALECT] = dialect_of(model)
         values.check()
         if not config:
             os.replace(filled, temporary)
@@ -188,6 +191,15 @@ def _copy(template: Any, file: Any, match: Match, values: _Values) -> None:
             new.attrs[key] = text
 
     template.visititems(visit)
+
+
+@contextlib.contextmanager
+def _told_of_writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CompileError(Problem(f"cannot write: {reason}", f"-o {path}")) from None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Published checkpoints: every name of every library's layout has its place, and the numbers hold."""
+"""Published checkpoints: every name of a layout has its place, and the numbers hold."""
 
 import json
 import zlib
@@ -12,9 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 import compiler
 from compiler import layouts
-from compiler.errors import CompileError
 from compiler.options import BY_NAME
-from compiler.passes.validate import resolve
 from compiler.weights import convert
 from tests.harness import constructor, ledger_of, ledger_shapes
 
