@@ -77,11 +77,11 @@ def _emit_again(provenance: Provenance) -> str:
     """What today's compiler writes for the provenance. Raises `CompileError`."""
     from compiler.emitter import source
 
-    return source(*requested(provenance))
+    return source(*model_of(provenance))
 
 
-def requested(provenance: Provenance) -> tuple[Model, str]:
-    """The model and the target that a provenance asks for. Raises `CompileError`."""
+def model_of(provenance: Provenance) -> tuple[Model, str]:
+    """The model that a file was emitted from, and its target. Raises `CompileError`."""
     from compiler import __version__
 
     if version_key(provenance.version) > version_key(__version__):
@@ -98,7 +98,7 @@ def requested(provenance: Provenance) -> tuple[Model, str]:
             if request.custom is None
             else custom_encoder(request.name, **request.custom)  # type: ignore[arg-type]
         )
-        model = resolve(encoder, request.options, validate_target(request.target))
+        return resolve(encoder, request.options, validate_target(request.target)), request.target
     except CompileError as error:
         raise CompileError(
             *(

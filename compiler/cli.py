@@ -13,6 +13,7 @@ import click
 
 from compiler import __version__, cli_verify
 from compiler.catalog import FAMILIES
+from compiler.cli_convert import convert_command
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.options import OPTIONS, TARGETS
 
@@ -230,6 +231,7 @@ def check_command(paths: tuple[str, ...], diff: bool) -> int:
 
 
 cli.add_command(cli_verify.command(_model_options))
+cli.add_command(convert_command)
 
 
 def _print_json(value: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from compiler.checker import requested
+from compiler.checker import model_of
 from compiler.errors import CompileError, Problem, raise_all
 from compiler.files import read_source
 from compiler.model import Model
@@ -40,7 +40,7 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
                         hint="take the last lines from version control, or `emit` it again",
                     )
                 )
-            model, target = requested(provenance)
+            model, target = model_of(provenance)
         except CompileError as error:
             problems += [Problem(p.message, p.at or name, p.hint) for p in error.problems]
             continue

@@ -1,0 +1,63 @@
+"""A weight made for another image: 2D kernels inflated to 3D, another number of input channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compiler.ir import Shape
+
+INFLATIONS = ("center", "mean", "repeat")
+AXES = (0, 1, 2)
+
+
+def inflated_shape(shape: Shape, target: Shape, axis: int) -> Shape:
+    """The shape of a 2D kernel (out, in, h, w) once it has the depth that `target` has there."""
+    return (*shape[: 2 + axis], target[2 + axis], *shape[2 + axis :])
+
+
+def inflate(value: Any, how: str, kind: str, axis: int, depth: int) -> Any:
+    """A 2D kernel, (out, in, h, w), with a new spatial axis of `depth`.
+
+    `center` puts it into the middle slice, so that each plane sees itself alone; `mean` into every
+    slice, divided so that a volume that is constant along the axis sees what its plane saw in 2D;
+    `repeat` into every slice as it is. A transposed convolution of stride 2 reaches each plane with
+    half of its slices: its middle is two of them, and its mean is over half.
+    """
+    import numpy as np
+
+    reached = depth // 2 if kind == "conv_transpose" else depth
+    shape = (*value.shape[: 2 + axis], depth, *value.shape[2 + axis :])
+    if how != "center":
+        slices = np.repeat(np.expand_dims(value, 2 + axis), depth, 2 + axis)
+        return slices if how == "repeat" else _in_its_type(slices, 1 / reached)
+    result = np.zeros(shape, value.dtype)
+    middle = slice((depth - 1) // 2, depth // 2 + 1)
+    result[(*(slice(None),) * (2 + axis), middle)] = np.expand_dims(value, 2 + axis)
+    return result
+
+
+def _in_its_type(value: Any, factor: float) -> Any:
+    import numpy as np
+
+    wide = np.float64 if value.dtype == np.float64 else np.float32
+    return (value.astype(wide) * wide(factor)).astype(value.dtype)
+
+
+def adapt_channels(value: Any, channels: int) -> Any:
+    """A stem's kernel, (out, in, *kernel), for images of another number of channels.
+
+    To fewer channels, channel c is added to c mod `channels`: for one channel that is the sum. To
+    more, they are cycled, each divided by how often it occurs. Either way the kernels add up to
+    what they did, so an image with the same value in every channel keeps its response.
+    """
+    import numpy as np
+
+    wide = value.astype(np.float64)
+    there = value.shape[1]
+    if channels < there:
+        result = np.stack([wide[:, c::channels].sum(axis=1) for c in range(channels)], axis=1)
+    else:
+        source = [c % there for c in range(channels)]
+        times = np.array([source.count(c) for c in source], np.float64)
+        result = wide[:, source] / times.reshape(1, -1, *(1,) * (value.ndim - 2))
+    return result.astype(value.dtype)

@@ -1,0 +1,51 @@
+"""The command `convert`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from compiler.errors import CompileError, Problem
+from compiler.options import OPTIONS, TARGETS
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def _model_options(command: Command) -> Command:
+    for option in reversed(OPTIONS):
+        if option.kind == "flag":
+            decorate = click.option(option.flag, is_flag=True, help=option.help)
+        else:
+            choices = "|".join(option.choices)
+            metavar = choices or {"count": "N", "shape": "SIZES"}.get(option.kind, "NAME")
+            decorate = click.option(option.flag, metavar=metavar, help=option.help)
+        command = decorate(command)
+    return command
+
+
+@click.command("convert")
+@click.argument("checkpoint")
+@click.option("--to", metavar="|".join(TARGETS), help="Framework of the result.")
+@click.option("-o", "output", metavar="PATH", help="Where to; the name's end says what it is.")
+@click.option("--model", metavar="MODEL|FILE.py", help="A model, or a file of ours.")
+@click.option("--layout", metavar="NAME", help="Whose names the checkpoint has: timm, smp, ...")
+@click.option("--inflate", metavar="center|mean|repeat", help="Make 3D kernels of 2D ones.")
+@click.option("--axis", metavar="0|1|2", default="0", help="The axis they get. Default: 0.")
+@click.option("--force", is_flag=True, help="Replace the file that is there.")
+@_model_options
+def convert_command(checkpoint: str, output: str | None, model: str | None, **options: Any) -> None:
+    """Write the weights in CHECKPOINT as those of an emitted model, in either framework."""
+    from compiler.weights import convert
+
+    if not model or not output:
+        missing = [Problem("which model?", hint="--model seresnext50, or --model FILE.py")]
+        missing = [] if model else missing
+        if not output:
+            missing.append(Problem("where to?", hint="-o w.safetensors, or -o w.weights.h5"))
+        raise CompileError(*missing)
+    done = convert(checkpoint, output, model, **options)
+    for note in done.notes:
+        print(note)
+    print(f"{done.tensors} tensors for {done.target}: {done.path}")

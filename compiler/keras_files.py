@@ -1,0 +1,139 @@
+"""Keras' weight files: h5, alone or in an archive, gone by the names of the layers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compiler.checkpoints import DIALECT, Tensor, need, shown
+from compiler.errors import CompileError, Problem
+
+KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
+
+
+def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tensor], str]:
+    """The weights of a `.weights.h5` or `.keras`, and the dialect that it says to be of."""
+    need("h5py", "keras")
+    import h5py
+
+    source: Any = path
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            if KERAS_WEIGHTS not in archive.namelist():
+                raise CompileError(Problem(f"there is no {KERAS_WEIGHTS!r} in it", str(path)))
+            member = archive.getinfo(KERAS_WEIGHTS)
+            if member.compress_type != zipfile.ZIP_STORED:
+                hint = "Keras writes none: save the model again"
+                raise CompileError(Problem("it is a compressed archive", str(path), hint))
+        source = stack.enter_context(Part(path, member))
+    file = stack.enter_context(h5py.File(source, "r"))
+    tensors: dict[str, Tensor] = {}
+    for name, dataset in keras_datasets(file):
+        if name in tensors:
+            raise CompileError(Problem(f"two layers are called {shown(name)}", str(path)))
+        tensors[name] = _from_h5(name, dataset)
+    if not tensors and "layers" not in file:
+        hint = "as `model.save_weights` of Keras 3 writes it"
+        raise CompileError(Problem("there are no layers in it", str(path), hint))
+    return tensors, str(file.attrs.get(DIALECT, ""))
+
+
+class Part(io.RawIOBase):
+    """A stored member of an archive as a file of its own, without a copy of it."""
+
+    def __init__(self, path: Path, member: zipfile.ZipInfo):
+        self.file = open(path, "rb")  # noqa: SIM115
+        self.file.seek(member.header_offset + 26)
+        name, extra = struct.unpack("<HH", self.file.read(4))
+        self.start = member.header_offset + 30 + name + extra
+        self.size = max(0, min(member.file_size, os.fstat(self.file.fileno()).st_size - self.start))
+        self.place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.place = offset + (0, self.place, self.size)[whence]
+        return self.place
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        self.file.seek(self.start + self.place)
+        count = self.file.readinto(view[: max(0, self.size - self.place)])
+        self.place += count
+        return count
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+def keras_datasets(file: Any) -> Iterator[tuple[str, Any]]:
+    """The weights of the layers in Keras' h5 file: `<layer>/<attribute>/<index>`, dataset.
+
+    Groups are numbered by class in the model's order; each says its layer's name, by which we go.
+    """
+    return _layers_below(file, "")
+
+
+def _layers_below(group: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Of the layer of that name; of what contains layers where there is none."""
+    import h5py
+
+    variables = _child(group, "vars", h5py.Group)
+    if name and variables is not None:
+        for index in sorted(variables, key=lambda i: (len(i), i)):
+            dataset = _child(variables, index, h5py.Dataset)
+            if dataset is not None:
+                yield f"{name}/{index}", dataset
+    for key in group:
+        child = _child(group, key, h5py.Group)
+        if child is None or key in ("vars", "optimizer", "seed_generator"):
+            continue
+        if key == "layers":  # of a model, itself a layer or not
+            yield from _layers_below(child, "")
+        elif name:
+            yield from _layers_below(child, f"{name}/{key}")
+        else:
+            own = _child(child, "vars", h5py.Group)
+            yield from _layers_below(child, "" if own is None else str(own.attrs.get("name", "")))
+
+
+def _child(group: Any, name: str, kind: Any) -> Any:
+    """A member of an h5 group; None where it is of another kind or lies in another file."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return None
+    child: Any = group[name]
+    if not isinstance(child, kind):
+        return None
+    return None if kind is h5py.Dataset and (child.external or child.is_virtual) else child
+
+
+def _from_h5(name: str, dataset: Any) -> Tensor:
+    dtype = str(dataset.attrs.get("dtype", dataset.dtype))
+    if dataset.chunks and any(c > n for c, n in zip(dataset.chunks, dataset.shape)):
+        dtype = "another layout than dense"  # a chunk is read whole, whatever the shape says
+
+    def load() -> Any:
+        if dtype != "bfloat16":
+            return dataset[()]
+        need("ml_dtypes", "keras")
+        import ml_dtypes
+
+        return dataset[()].view(ml_dtypes.bfloat16)
+
+    return Tensor(name, tuple(dataset.shape or ()), dtype, load)

@@ -1,0 +1,262 @@
+"""Which tensor of a checkpoint goes to which weight of a model: all of them, or an error."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from compiler.adapt import adapt_channels, inflate, inflated_shape
+from compiler.checkpoints import Checkpoint, Tensor, shown, told
+from compiler.errors import CompileError, Problem, raise_all, suggest
+from compiler.ir import Shape
+from compiler.layouts import LAYOUT_NAMES, LAYOUTS, dialect_of, variants
+from compiler.model import Model, Segmentor
+from compiler.naming import Names, Place, places_of
+from compiler.targets.keras_weights import torch_value
+
+LISTED = 10  # names of each kind in a report: another model's checkpoint has hundreds
+
+
+@dataclass(frozen=True)
+class Adapting:
+    """What may be done to weights: `inflate` is "" or a way, `channels` allows another stem."""
+
+    inflate: str = ""
+    axis: int = 0
+    channels: bool = False
+
+
+@dataclass
+class Match:
+    """Values of a model's weights, by PyTorch's names, in its shapes and read when called.
+
+    What is in `initial` has none. `notes` tells what was left out, left alone or changed.
+    """
+
+    places: tuple[Place, ...]
+    values: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    initial: tuple[Place, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    dtype: str = "float32"  # most weights'
+
+
+def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Adapting) -> Match:
+    """Every tensor to its place. `layout` names another library's names; None: ours.
+
+    An encoder's or a classifier's checkpoint fills the encoder of a segmentor, and a head of
+    another number of classes is left out. Raises `CompileError` that lists every tensor without a
+    place, place without a tensor, and shape that differs.
+    """
+    places = places_of(model)
+    if checkpoint.dialect not in ("", dialect_of(model)):
+        message = f"it is of the dialect {checkpoint.dialect}, the model of {dialect_of(model)}"
+        hint = f"--dialect {checkpoint.dialect}"
+        raise CompileError(Problem(message, str(checkpoint.path), hint))
+    tables = [Names(None, model, checkpoint)]
+    if layout:
+        tables = [Names(variant, model, checkpoint) for variant in variants(layout, model)]
+    names = max(tables, key=lambda table: len(table.places.keys() & table.tensors.keys()))
+    result = Match(places)
+    found = {names.places[n]: t for n, t in names.tensors.items() if n in names.places}
+    extra = {n: t for n, t in names.tensors.items() if n not in names.places}
+    left = _left_out(names, found, extra, result)
+    missing = [place for place in places if place not in found]
+    initial = _initial(model, missing, found, left)
+    problems = _unplaced(names, extra, [p for p in missing if p not in initial], layout)
+    problems += _fit(found, names, adapting, result)
+    raise_all(problems)
+    result.initial = tuple(initial)
+    if initial:
+        groups = ", ".join(dict.fromkeys(p.group for p in initial))
+        result.notes.append(f"left at initial values: {groups} ({_tensors(initial)})")
+    if found:
+        types = [t.dtype for t in found.values()]
+        result.dtype = max(dict.fromkeys(types), key=types.count)
+    return result
+
+
+def _left_out(
+    names: Names, found: dict[Place, Tensor], extra: dict[str, Tensor], result: Match
+) -> set[Place]:
+    """Takes from both what the model is to do without. Returns the places so emptied."""
+    heads = {p: t for p, t in found.items() if p.path == "head"}
+    shapes = {p.weight: (p, names.shape(p, t)) for p, t in heads.items()}
+    emptied: set[Place] = set()
+    if "weight" in shapes and _of_other_classes(*shapes["weight"]):
+        emptied = set(heads)
+        classes = shapes["weight"][1][0]
+        result.notes.append(f"left out the checkpoint's head, of {classes} classes")
+        for place in heads:
+            del found[place]
+    known = {n: names.known[n] for n in extra if n in names.known}
+    for name in known:
+        del extra[name]
+    if known:
+        parts = dict.fromkeys(_part(place) for place in known.values())
+        result.notes.append(f"left out {', '.join(parts)}: the model has none ({_tensors(known)})")
+    if names.others:
+        result.notes.append(f"left out another network's decoder ({_tensors(names.others)})")
+    return emptied
+
+
+def _of_other_classes(place: Place, shape: Shape) -> bool:
+    if len(shape) != len(place.shape):
+        return len(shape) == 2 < len(place.shape)  # a classifier's, for a segmentor
+    return shape[0] != place.shape[0] and shape[1:2] == place.shape[1:2]
+
+
+def _part(place: Place) -> str:
+    """`head`, or the stage of an encoder."""
+    return ".".join(place.path.split(".")[:3]) if place.group == "encoder" else place.group
+
+
+def _tensors(items: Iterable[object]) -> str:
+    count = len(list(items))
+    return f"{count} tensor{'s' if count != 1 else ''}"
+
+
+def _initial(
+    model: Model, missing: list[Place], found: Mapping[Place, Tensor], left: set[Place]
+) -> list[Place]:
+    """Places that may stay as they are: of a segmentor all but the encoder, or none of them."""
+    rest = [place for place in missing if place.group != "encoder"]
+    there = {place.group for place in found}
+    if isinstance(model.head, Segmentor):
+        return rest if not there - {"encoder"} else [p for p in rest if p in left]
+    return [place for place in rest if place in left or place.group not in there]
+
+
+def _unplaced(
+    names: Names, extra: Mapping[str, Tensor], missing: list[Place], layout: str | None
+) -> list[Problem]:
+    """Errors for tensors without a place and places without a tensor, with the nearest names."""
+    at = str(names.checkpoint.path)
+    there = {place: name for name, place in names.places.items()}
+    wanted = [there.get(place, place.name) for place in missing]
+    problems = []
+    for name, tensor in list(extra.items())[:LISTED]:
+        near = suggest(name[:200], wanted or names.places)
+        size = "x".join(map(str, tensor.shape)) or "scalar"
+        problems.append(Problem(f"the tensor {shown(name)} ({size}) has no place.{near}", at))
+    short = [name[:200] for name in list(extra)[:1000]]
+    for name in wanted[:LISTED]:
+        near = _nearest(name, short)
+        problems.append(Problem(f"there is no tensor for {name!r}.{near}", at))
+    if problems:
+        message = f"{_tensors(extra)} without a place, {len(missing)} places without a tensor"
+        problems.append(Problem(message, at, _hint(names, layout)))
+    return problems
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" {shown(near[0])} is nearest" if near else ""
+
+
+def _hint(names: Names, layout: str | None) -> str:
+    """The layout whose names these are, if they are another's."""
+    for other in (None, *LAYOUT_NAMES):
+        if other == layout:
+            continue
+        for table in _tables(other, names):
+            if table.places and table.places.keys() <= table.tensors.keys():
+                if other is None:
+                    return "the names are ours: leave out --layout"
+                return f"the names are those of {other}: --layout {other}"
+    return "is it this model's checkpoint? `show MODEL --json` lists the weights of a model"
+
+
+def _tables(layout: str | None, names: Names) -> list[Names]:
+    framework = names.checkpoint.framework
+    if layout is None:
+        return [Names(None, names.model, names.checkpoint)]
+    return [
+        Names(variant, names.model, names.checkpoint)
+        for variant in LAYOUTS
+        if variant.name == layout and variant.framework == framework
+    ]
+
+
+def _fit(
+    found: Mapping[Place, Tensor], names: Names, adapting: Adapting, result: Match
+) -> list[Problem]:
+    """The values of what was found, brought to the model's shapes."""
+    at = str(names.checkpoint.path)
+    flat: list[Place] = []
+    stem: list[Place] = []
+    other: list[str] = []
+    for place, tensor in found.items():
+        shape = given = names.shape(place, tensor)
+        steps: list[Callable[[Any], Any]] = []
+        if names.checkpoint.framework == "keras":
+            steps.append(_from_keras(place, shape))
+        if names.layout and names.layout.linear and place.kind == "conv" and len(shape) == 2:
+            shape = (*shape, *(1 for _ in place.shape[2:]))
+            steps.append(_reshaped(shape))
+        if place.kind.startswith("conv") and len(shape) == 4 and len(place.shape) == 5:
+            flat.append(place)
+            depth = place.shape[2 + adapting.axis]
+            shape = inflated_shape(shape, place.shape, adapting.axis)
+            steps.append(_inflated(adapting, place.kind, depth))
+        same_rank = len(shape) == len(place.shape)
+        if place.name == "encoder.conv1.weight" and same_rank and shape[1] != place.shape[1]:
+            stem.append(place)
+            if adapting.channels:
+                channels = f"{shape[1]} to {place.shape[1]} input channels"
+                result.notes.append(f"adapted {place.name} from {channels}")
+                shape = (shape[0], place.shape[1], *shape[2:])
+                steps.append(_for_channels(place.shape[1]))
+        if shape != place.shape and (place not in stem or adapting.channels):
+            sizes = ["x".join(map(str, s)) or "scalar" for s in (given, place.shape)]
+            other.append(f"{place.name!r} is {sizes[0]} in the checkpoint, {sizes[1]} in the model")
+        result.values[place.name] = _value(names.checkpoint, tensor, steps)
+    problems = [Problem(message, at) for message in other[:LISTED]]
+    if len(other) > LISTED:
+        problems.append(Problem(f"{len(other)} shapes differ", at))
+    if other and any(len(p.shape) == 4 and len(t.shape) == 5 for p, t in found.items()):
+        problems.append(Problem("the checkpoint is 3D, the model 2D", at, "--dims 3"))
+    if flat and not adapting.inflate:
+        hint = "--inflate center, mean or repeat makes 3D kernels of them"
+        problems.append(Problem("the checkpoint is 2D, the model 3D", at, hint))
+    if adapting.inflate and not flat:
+        problems.append(Problem("there is nothing 2D to inflate in it", at, "leave out --inflate"))
+    if stem and not adapting.channels:
+        there, wanted = names.shape(stem[0], found[stem[0]])[1], stem[0].shape[1]
+        message = f"the checkpoint is for {there} input channels, the model for {wanted}"
+        problems.append(Problem(message, at, f"--in-channels {wanted} adapts the stem"))
+    if flat and adapting.inflate:
+        kernels = f"{len(flat)} kernel{'s' if len(flat) != 1 else ''}"
+        how = f"{adapting.inflate}, axis {adapting.axis}"
+        result.notes.append(f"inflated {kernels} from 2D to 3D ({how})")
+    return problems
+
+
+def _from_keras(place: Place, shape: Shape) -> Callable[[Any], Any]:
+    return lambda value: torch_value(place.kind, place.weight, value, shape)
+
+
+def _reshaped(shape: Shape) -> Callable[[Any], Any]:
+    return lambda value: value.reshape(shape)
+
+
+def _inflated(adapting: Adapting, kind: str, depth: int) -> Callable[[Any], Any]:
+    return lambda value: inflate(value, adapting.inflate, kind, adapting.axis, depth)
+
+
+def _for_channels(channels: int) -> Callable[[Any], Any]:
+    return lambda value: adapt_channels(value, channels)
+
+
+def _value(
+    checkpoint: Checkpoint, tensor: Tensor, steps: list[Callable[[Any], Any]]
+) -> Callable[[], Any]:
+    def value() -> Any:
+        with told(checkpoint.path):
+            result = tensor.load()
+        for step in steps:
+            result = step(result)
+        return result
+
+    return value

@@ -1,0 +1,115 @@
+"""The weights of a model, and what they are called in a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from compiler.api import traced
+from compiler.checkpoints import COUNTER, Checkpoint, Tensor
+from compiler.ir import Shape
+from compiler.layouts import Layout, name_there, plain_name
+from compiler.model import Classifier, Model
+from compiler.targets.keras_weights import layer_name, torch_name, weight_axes
+
+ATTRIBUTES = {  # of Keras' attention, by the names of its layers
+    "query": "query_dense",
+    "key": "key_dense",
+    "value": "value_dense",
+    "attention_output": "output_dense",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A weight of a model: the ledger row's path and kind, PyTorch's name and shape for it."""
+
+    path: str
+    kind: str
+    weight: str
+    index: int
+    shape: Shape
+
+    @property
+    def name(self) -> str:
+        return torch_name(self.path, self.weight)
+
+    @property
+    def keras_name(self) -> str:
+        """As `formats` names the tensors of Keras' files: `<layer>/<index>`."""
+        return f"{_keras_layer(self.path, self.kind)}/{self.index}"
+
+    @property
+    def group(self) -> str:
+        """`encoder`, `decoder`, `head`, ..."""
+        return self.path.split(".")[0]
+
+
+def places_of(model: Model) -> tuple[Place, ...]:
+    """The weights of a model, in PyTorch's order."""
+    _, ledger = traced(model)
+    return tuple(
+        Place(row.path, row.kind, weight, index, shape)
+        for row in ledger.rows
+        for index, (weight, shape) in enumerate(row.weights)
+    )
+
+
+def _keras_layer(path: str, kind: str) -> str:
+    if not kind.startswith("attention"):
+        return layer_name(path)
+    layer, part = path.rsplit(".", 1)
+    return f"{layer_name(layer)}/{ATTRIBUTES[part]}"
+
+
+class Names:
+    """The tensors of a checkpoint and the places of a model, by the same names.
+
+    `known` are the names of what the whole encoder with a classifier has besides.
+    """
+
+    def __init__(self, layout: Layout | None, model: Model, checkpoint: Checkpoint):
+        self.layout, self.model, self.checkpoint = layout, model, checkpoint
+        self.places = self._by_name(model)
+        classifier = replace(model, head=Classifier(1))
+        self.known = {n: p for n, p in self._by_name(classifier).items() if n not in self.places}
+        self.tensors: dict[str, Tensor] = {}
+        self.others: list[str] = []
+        for name, tensor in checkpoint.tensors.items():
+            if name.endswith(COUNTER):
+                continue
+            if layout and name.startswith(layout.others or ("\0",)):
+                self.others.append(name)
+                continue
+            plain = plain_name(layout, name) if layout else name
+            self.tensors[name if plain in self.tensors else plain] = tensor
+
+    def _by_name(self, model: Model) -> dict[str, Place]:
+        names = {}
+        for place in places_of(model):
+            name = self._name(model, place)
+            if name is not None:
+                names[name] = place
+        return names
+
+    def _name(self, model: Model, place: Place) -> str | None:
+        framework = self.checkpoint.framework
+        if self.layout is None:
+            return place.name if framework == "torch" else place.keras_name
+        there = name_there(self.layout, model, place.path)
+        if there is None:
+            return None
+        return f"{there}/{place.index}" if framework == "keras" else f"{there}.{place.weight}"
+
+    def shape(self, place: Place, tensor: Tensor) -> Shape:
+        """A tensor's shape with PyTorch's order of axes."""
+        if self.checkpoint.framework == "torch":
+            return tensor.shape
+        shape = tensor.shape
+        if place.kind == "attention_in" and len(shape) > 1:  # Keras tells the heads apart
+            shape = (*shape[:-2], shape[-2] * shape[-1])
+        if (place.kind, place.weight) == ("attention_out", "weight") and len(shape) == 3:
+            shape = (shape[0] * shape[1], shape[2])
+        axes = weight_axes(place.kind, place.weight, len(shape))
+        if sorted(axes) != list(range(len(shape))):  # a vector where a matrix belongs
+            return shape
+        return tuple(shape[axes.index(axis)] for axis in range(len(shape)))

@@ -1,0 +1,123 @@
+"""PyTorch's checkpoint files: safetensors, and pickles of tensors and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compiler.checkpoints import DIALECT, Tensor, need, shown
+from compiler.errors import CompileError, Problem
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # data-parallel, compiled, Lightning
+
+
+def read_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a `.safetensors`, and the dialect that it says to be of."""
+    need("safetensors", "torch")
+    from safetensors import safe_open
+
+    names = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}
+    file = stack.enter_context(safe_open(path, framework="numpy"))
+    tensors = {}
+    for name in list(file.keys()):
+        piece = file.get_slice(name)
+        dtype = names.get(piece.get_dtype(), piece.get_dtype())
+        if dtype == "bfloat16":
+            need("ml_dtypes", "torch")
+
+        def load(name: str = name) -> Any:
+            return file.get_tensor(name)
+
+        tensors[name] = Tensor(name, tuple(piece.get_shape()), dtype, load)
+    return tensors, str((file.metadata() or {}).get(DIALECT, ""))
+
+
+def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
+    """A file of `torch.save`, by the unpickler that makes tensors and nothing else."""
+    need("torch", "torch")
+    import pickle
+
+    import torch
+
+    archive = zipfile.is_zipfile(path)
+    if archive:
+        with zipfile.ZipFile(path) as file:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
+                problem = Problem("it is a compressed archive", str(path), "PyTorch writes none")
+                raise CompileError(problem)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except pickle.UnpicklingError as error:
+        if "weights_only" not in str(error).lower():
+            raise
+        raise CompileError(
+            Problem(
+                "it holds more than tensors, and loading that could run code: nothing was run",
+                str(path),
+                hint="save the weights alone: torch.save(model.state_dict(), path)",
+            )
+        ) from None
+    state = _unwrapped(content, notes)
+    if state is None:
+        there = ", ".join(map(shown, list(content)[:8])) if isinstance(content, dict) else ""
+        problem = Problem(
+            f"there is no state dict in it, but {there or type(content).__name__}",
+            str(path),
+            hint=f"a state dict, as it is or under {', '.join(WRAPPERS)}",
+        )
+        raise CompileError(problem)
+    return {str(name): _from_torch(str(name), value) for name, value in state.items()}
+
+
+def _unwrapped(content: object, notes: list[str]) -> Mapping[object, Any] | None:
+    import torch
+
+    if not isinstance(content, Mapping):
+        return None
+    if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return content
+    for wrapper in WRAPPERS:
+        if wrapper in content:
+            state = _unwrapped(content[wrapper], notes)
+            if state is not None:
+                rest = [shown(str(name)) for name in content if name != wrapper]
+                left = f", {', '.join(rest[:8])} left out" if rest else ""
+                notes.insert(0, f"took the weights under {wrapper!r}{left}")
+            return state
+    return None
+
+
+def _from_torch(name: str, value: Any) -> Tensor:
+    import torch
+
+    dtype = str(value.dtype).removeprefix("torch.")
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+        dtype = "another layout than dense"
+
+    def load() -> Any:
+        dense = value.detach().contiguous()
+        if dtype != "bfloat16":
+            return dense.numpy()
+        need("ml_dtypes", "torch")
+        import ml_dtypes
+
+        return dense.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+
+    return Tensor(name, tuple(value.shape), dtype, load)
+
+
+def without_prefix(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    """Names without what wrappers put before every one of them."""
+    while tensors:
+        for prefix in PREFIXES:
+            if all(name.startswith(prefix) and name != prefix for name in tensors):
+                tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}
+                notes.append(f"took the prefix {prefix!r} off every name")
+                break
+        else:
+            break
+    return tensors

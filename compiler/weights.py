@@ -1,0 +1,154 @@
+"""`convert`: a checkpoint into the weights of an emitted model, in either framework."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.adapt import AXES, INFLATIONS
+from compiler.checker import model_of
+from compiler.checkpoints import framework_of
+from compiler.errors import CompileError, Problem, raise_all, suggest
+from compiler.files import read_source
+from compiler.formats import open_checkpoint
+from compiler.layouts import validate_layout
+from compiler.matching import Adapting, match
+from compiler.model import Encoder, Model
+from compiler.options import TARGETS
+from compiler.passes.validate import resolve
+from compiler.provenance import read as read_provenance
+from compiler.provenance import spell_options
+
+ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # of an emitted file's constructor
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written, how many tensors came from the checkpoint, and what is to be told."""
+
+    path: Path
+    target: str
+    tensors: int
+    notes: tuple[str, ...]
+
+
+def convert(
+    checkpoint: str | Path,
+    output: str | Path,
+    model: str | Encoder,
+    *,
+    to: str | None = None,
+    layout: str | None = None,
+    inflate: str | None = None,
+    axis: int | str = 0,
+    force: bool = False,
+    **options: object,
+) -> Converted:
+    """Write the weights of a checkpoint as those of an emitted model.
+
+    `checkpoint` is a `.safetensors`, `.pt`, `.pth`, `.weights.h5` or `.keras`; `output` one of
+    these, for PyTorch or Keras by its name, as `to` (`"torch"`, `"keras"`) may say too. `model` and
+    `options` are those of `emit`, or `model` is the path of an emitted file. `layout` says whose
+    names the checkpoint has, ours by default: `"timm"`, `"torchvision"`, `"cadene"`, `"smp"`,
+    `"monai"`, `"medicai"`. `inflate` (`"center"`, `"mean"`, `"repeat"`) makes 3D kernels of 2D
+    ones, with a new spatial axis in the place `axis` (0, 1 or 2). With `in_channels`, the stem is
+    adapted to that many. The values of weights are kept bit by bit, in their type, unless they are
+    adapted. What the checkpoint does not fill has the emitted model's initial values, seed 0.
+
+    Raises `CompileError` with every problem; then nothing was written.
+    """
+    source, path = Path(checkpoint), Path(output)
+    resolved, notes = _model(model, options)
+    target = _target(path, to)
+    problems = validate_layout(layout, resolved)
+    problems += _validate_inflation(inflate, axis, resolved)
+    problems += _may_write(path, source, force)
+    raise_all(problems)
+    adapting = Adapting(
+        inflate or "",
+        int(axis),
+        options.get("in_channels") is not None or options.get("input_shape") is not None,
+    )
+    with open_checkpoint(source) as opened:
+        found = match(opened, resolved, layout, adapting)
+        from compiler.writers import write_keras, write_torch
+
+        write = write_torch if target == "torch" else write_keras
+        write(path, resolved, found, str(source))
+        return Converted(path, target, len(found.values), (*notes, *opened.notes, *found.notes))
+
+
+def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, list[str]]:
+    """The model that is named, or that a file of ours is of, and what to tell of the file."""
+    if not isinstance(model, str) or not (model.endswith(".py") or os.sep in model):
+        return resolve(model, dict(options)), []
+    given = {name: value for name, value in options.items() if value not in (None, False)}
+    wrong = [name for name in given if name not in ARGUMENTS]
+    raise_all(
+        Problem(
+            f"--{name.replace('_', '-')} is what the file says: leave it out",
+            at=f"--model {model}",
+            hint="of a file's options, --in-channels, --input-shape and --num-classes can differ",
+        )
+        for name in wrong
+    )
+    provenance = read_provenance(read_source(Path(model)))
+    if provenance is None:
+        problem = Problem("it has no provenance of ours at its end", model, "name the model itself")
+        raise CompileError(problem)
+    notes = [] if provenance.untouched else [f"{model} was edited: its last lines say the model"]
+    said, _ = model_of(provenance)
+    if not given:
+        return said, notes
+    again = spell_options(said)
+    channels = given.get("in_channels")
+    if "input_shape" in again and str(channels).isdigit():
+        again["input_shape"] = (*said.input_shape[:-1], int(str(channels)))
+    encoder = said.encoder if said.encoder.custom else said.encoder.name
+    return resolve(encoder, again | given), notes
+
+
+def _target(path: Path, to: str | None) -> str:
+    if to is not None and to not in TARGETS:
+        message = f"unknown framework {to!r}.{suggest(to, TARGETS)}"
+        raise CompileError(Problem(message, hint=f"one of {', '.join(TARGETS)}"))
+    target = framework_of(path, f"-o {path}")
+    if to not in (None, target):
+        endings = {"torch": ".safetensors, .pt or .pth", "keras": ".weights.h5 or .keras"}
+        problem = Problem(
+            f"{path.name!r} is a file of {target}",
+            f"-o {path}",
+            f"{to}'s end in {endings[str(to)]}",
+        )
+        raise CompileError(problem)
+    return target
+
+
+def _validate_inflation(how: str | None, axis: int | str, model: Model) -> list[Problem]:
+    problems = []
+    if how is not None and how not in INFLATIONS:
+        message = f"unknown inflation {how!r}.{suggest(how, INFLATIONS)}"
+        problems.append(Problem(message, hint=f"one of {', '.join(INFLATIONS)}"))
+    elif how is not None and model.dims == 2:
+        problems.append(Problem("--inflate is for a 3D model", hint="--dims 3"))
+    if str(axis) not in map(str, AXES):
+        problems.append(Problem(f"unknown axis {axis!r}", hint="0, 1 or 2, the depth being 0"))
+    return problems
+
+
+def _may_write(path: Path, source: Path, force: bool) -> list[Problem]:
+    at = f"-o {path}"
+    try:
+        if path.is_dir():
+            return [Problem(f"{str(path)!r} is a folder", at)]
+        if not path.parent.is_dir():
+            return [Problem(f"there is no folder {str(path.parent)!r}", at, "make it first")]
+        if path.exists() and source.exists() and os.path.samefile(path, source):
+            return [Problem("it is the checkpoint itself", at, "name another")]
+        if path.exists() and not force:
+            return [Problem(f"{str(path)!r} exists", at, hint="--force replaces it")]
+    except OSError as error:
+        return [Problem(f"cannot write: {error.strerror}", at)]
+    return []

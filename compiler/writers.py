@@ -1,0 +1,228 @@
+"""Weights into files that PyTorch's `load_state_dict` and Keras' `load_weights` take as they are.
+
+A file is there whole or not at all, and one tensor at a time is on its way besides what the
+framework itself holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import types
+import zipfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from compiler.checkpoints import COUNTER, DIALECT, need
+from compiler.emitter import source
+from compiler.errors import CompileError, Problem
+from compiler.files import replacing
+from compiler.keras_files import KERAS_WEIGHTS, keras_datasets
+from compiler.layouts import dialect_of
+from compiler.matching import LISTED, Match
+from compiler.model import Model
+from compiler.naming import Place
+from compiler.targets.keras_weights import keras_value
+
+SEED = 0  # of initial values
+
+
+class _Values:
+    """The values of a match, looked at as they pass: what is no number is an error at the end."""
+
+    def __init__(self, match: Match, origin: str):
+        self.match, self.origin = match, origin
+        self.broken: list[str] = []
+
+    def __call__(self, place: Place) -> Any:
+        import numpy as np
+
+        value = self.match.values[place.name]()
+        if not np.isfinite(value).all():
+            self.broken.append(place.name)
+        return value
+
+    def check(self) -> None:
+        """Raise `CompileError` where a value was none."""
+        if not self.broken:
+            return
+        problems = [
+            Problem(f"{name!r} holds values that are no numbers (NaN or infinite)", self.origin)
+            for name in self.broken[:LISTED]
+        ]
+        if len(self.broken) > LISTED:
+            problems.append(Problem(f"{len(self.broken)} tensors do", self.origin))
+        raise CompileError(*problems)
+
+
+def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
+    """A state dict: `.safetensors`, or `.pt` and `.pth` by `torch.save`.
+
+    The counters of batch norms are zero. What the match leaves at initial values is the emitted
+    model's own initialization, seeded with 0, in the type of the other weights. Raises
+    `CompileError`.
+    """
+    need("safetensors" if path.suffix == ".safetensors" else "torch", "torch")
+    import numpy as np
+
+    initial = _initial_torch(model) if match.initial else {}
+    kinds = {}
+    if initial and match.dtype == "bfloat16":
+        import ml_dtypes
+
+        kinds["bfloat16"] = ml_dtypes.bfloat16
+    values = _Values(match, origin)
+    state: dict[str, Any] = {}
+    for place in match.places:
+        if place.name in match.values:
+            state[place.name] = np.ascontiguousarray(values(place))
+        else:
+            given = initial.pop(place.name).numpy()
+            state[place.name] = given.astype(kinds.get(match.dtype, match.dtype))
+        if place.weight == "running_var":
+            state[f"{place.path}.{COUNTER}"] = np.zeros((), np.int64)
+    values.check()
+    with _told_of_writing(path), replacing(path) as temporary:
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import save_file
+
+            save_file(state, temporary, {DIALECT: dialect_of(model)})
+        else:
+            import torch
+
+            torch.save({name: _to_torch(value) for name, value in state.items()}, temporary)
+
+
+def _to_torch(value: Any) -> Any:
+    import numpy as np
+    import torch
+
+    if str(value.dtype) != "bfloat16":
+        return torch.from_numpy(value)
+    return torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
+
+
+def _initial_torch(model: Model) -> dict[str, Any]:
+    need("torch", "torch")
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        built = _construct(model, "torch")
+    return dict(built.state_dict())
+
+
+def write_keras(path: Path, model: Model, match: Match, origin: str) -> None:
+    """`.weights.h5`, or a whole `.keras`, for the emitted Keras model.
+
+    Keras itself writes the file of a fresh model; ours is that file with other values, so its
+    layout is Keras' whatever that is. Initial values are Keras' own, by its global seed, which is
+    set to 0. Raises `CompileError`.
+    """
+    need("keras", "keras")
+    need("h5py", "keras")
+    choose_backend()
+    import h5py
+    import keras
+
+    values = _Values(match, origin)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_told_of_writing(path))
+        temporary = stack.enter_context(replacing(path))
+        room = stack.enter_context(_room_beside(path))
+        keras.utils.set_random_seed(SEED)
+        built = _construct(model, "keras")
+        blank, filled = room / "blank.weights.h5", room / "filled.weights.h5"
+        built.save_weights(blank)
+        config = ""
+        if path.suffix == ".keras":
+            config = json.dumps(keras.saving.serialize_keras_object(built))
+        del built
+        with h5py.File(blank, "r") as template, h5py.File(filled, "w") as file:
+            _copy(template, file, match, values)
+            file.attrs[DIALECT] = dialect_of(model)
+        values.check()
+        if not config:
+            os.replace(filled, temporary)
+            return
+        with zipfile.ZipFile(temporary, "w") as archive:
+            _add(archive, "metadata.json", json.dumps({"keras_version": keras.__version__}))
+            _add(archive, "config.json", config)
+            entry = zipfile.ZipInfo(KERAS_WEIGHTS)
+            with open(filled, "rb") as reading, archive.open(entry, "w", force_zip64=True) as out:
+                shutil.copyfileobj(reading, out, 1 << 20)
+
+
+def _add(archive: zipfile.ZipFile, name: str, text: str) -> None:
+    archive.writestr(zipfile.ZipInfo(name), text)  # without a date: the same file each time
+
+
+def _copy(template: Any, file: Any, match: Match, values: _Values) -> None:
+    """Groups and attributes of a file of Keras', with our values for the weights."""
+    import numpy as np
+
+    places = {place.keras_name: place for place in match.places}
+    targets = {dataset.name: name for name, dataset in keras_datasets(template)}
+    assert sorted(targets.values()) == sorted(places), "Keras and the ledger differ"
+
+    def visit(name: str, item: Any) -> None:
+        if hasattr(item, "shape"):
+            place = places.get(targets.get(item.name, ""))
+            if place is None:  # the state of a random generator
+                value = item[()]
+            elif place.name in match.values:
+                value = keras_value(place.kind, place.weight, values(place), item.shape)
+            else:
+                value = item[()]
+                if match.dtype != "bfloat16":
+                    value = value.astype(match.dtype)
+            new = file.create_dataset(name, data=np.ascontiguousarray(value))
+            if str(value.dtype) == "bfloat16":
+                new.attrs["dtype"] = "bfloat16"
+        else:
+            new = file.require_group(name)
+        for key, text in item.attrs.items():
+            new.attrs[key] = text
+
+    template.visititems(visit)
+
+
+@contextlib.contextmanager
+def _told_of_writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CompileError(Problem(f"cannot write: {reason}", f"-o {path}")) from None
+
+
+@contextlib.contextmanager
+def _room_beside(path: Path) -> Iterator[Path]:
+    """A folder for files on their way, on the disk that the result goes to."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        yield Path(folder)
+
+
+def choose_backend() -> None:
+    """Keras' backend where nobody chose one: an installed one."""
+    chosen = "KERAS_BACKEND" in os.environ or "keras" in sys.modules
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    if not chosen and not (home / "keras.json").exists():
+        there = [name for name in ("torch", "tensorflow", "jax") if find_spec(name)]
+        if not there:
+            hint = 'pip install "plainnet[keras]"'
+            raise CompileError(Problem("Keras needs tensorflow, torch or jax", hint=hint))
+        os.environ["KERAS_BACKEND"] = there[0]
+
+
+def _construct(model: Model, target: str) -> Any:
+    """The emitted model: its file, run. The text is ours, whatever file was named."""
+    module = types.ModuleType(model.name)
+    exec(compile(source(model, target), f"<{model.name}>", "exec"), module.__dict__)
+    return getattr(module, model.class_name)()

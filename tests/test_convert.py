@@ -1,0 +1,453 @@
+"""`convert`: weights between the frameworks, bit by bit, and into models that they were not of."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+import compiler
+from compiler.api import custom_encoder
+from compiler.cli import main
+from compiler.emitter import source
+from compiler.errors import CompileError
+from compiler.passes.validate import resolve
+from compiler.weights import convert
+from tests.harness import (
+    channels_first,
+    constructor,
+    difference,
+    image,
+    ledger_of,
+    ledger_shapes,
+)
+
+
+@functools.cache
+def tiny(**options):
+    """An encoder of one small block a stage."""
+    given = {"blocks": (1, 2, 1, 1), "filters": (8, 8, 16, 16), "stem_filters": (8,)}
+    return custom_encoder("tiny", **{**given, "se_ratio": 4, **options})
+
+
+def state_of(encoder, dtype=np.float32, seed=0, **options):
+    """Random weights by PyTorch's names, counters of batches included."""
+    rng = np.random.default_rng(seed)
+    state = {}
+    for name, shape in ledger_shapes(ledger_of(encoder, **options)).items():
+        if name.endswith("running_var") or (name.endswith("weight") and len(shape) == 1):
+            value = rng.uniform(0.5, 1.5, shape)
+        elif len(shape) == 1:
+            value = 0.1 * rng.standard_normal(shape)
+        else:
+            value = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        state[name] = value.astype(dtype)
+        if name.endswith("running_var"):
+            counter = name.replace("running_var", "num_batches_tracked")
+            state[counter] = np.zeros((), np.int64)
+    return state
+
+
+def assert_same(a, b):
+    """Bit by bit, types included."""
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        assert value.dtype == b[name].dtype and value.shape == b[name].shape, name
+        assert value.tobytes() == b[name].tobytes(), name
+
+
+def in_torch(path, encoder, **options):
+    model = constructor(compiler.emit(encoder, target="torch", **options))().eval()
+    state = load_file(path)
+    model.load_state_dict({n: torch.from_numpy(v.astype("float32")) for n, v in state.items()})
+    return model
+
+
+def run(model, x):
+    with torch.no_grad():
+        return model(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
+
+
+SMALL = {2: (32, 32, 3), 3: (32, 32, 32, 1)}
+DEEP = {"stem_filters": (4, 4, 8), "stem_kernels": (3, 3, 3), "block": "bottleneck_vd"}
+BLOCKS = {
+    "basic": {"block": "basic"},
+    "bottleneck": {},
+    "no gate": {"se_ratio": None},
+    "grouped": {"groups": 4, "width_per_group": 16},
+    "vd": DEEP,
+    "basic v2": {"block": "basic", "pre_activation": True},
+    "bottleneck v2": {"pre_activation": True},
+    "vd v2": {**DEEP, "pre_activation": True},
+}
+SLIM = {"decoder_filters": "16,16,8,8,8"}
+VIT = {"vit_layers": 1, "embed_dim": 32, "heads": 4, "mlp_dim": 32, "queries": 4}
+KINDS = {
+    **{f"{name} {dims}D": (e, {"dims": dims}) for name, e in BLOCKS.items() for dims in SMALL},
+    "features": ({}, {"features_only": True}),
+    "features v2": ({"pre_activation": True}, {"features_only": True, "pooling": "avg"}),
+    "unet": ({}, {"segmentor": "unet", **SLIM}),
+    "unet 3D": ({}, {"segmentor": "unet", "dims": 3, "num_classes": 2, **SLIM}),
+    "unet group": ({}, {"segmentor": "unet", "decoder_normalization": "group", **SLIM}),
+    "unet layer": ({}, {"segmentor": "unet", "decoder_normalization": "layer", **SLIM}),
+    "unet instance": ({}, {"segmentor": "unet", "decoder_normalization": "instance", **SLIM}),
+    "unet bare": ({}, {"segmentor": "unet", "decoder_normalization": "none", **SLIM}),
+    "unet transpose": ({}, {"segmentor": "unet", "decoder_block": "transpose", "dims": 3, **SLIM}),
+    "unet++": ({}, {"segmentor": "unet_plus_plus", **SLIM}),
+    "unet++ 3D": ({}, {"segmentor": "unet_plus_plus", "decoder_block": "transpose", "dims": 3}),
+    "attention unet": ({}, {"segmentor": "attention_unet", "dims": 3, **SLIM}),
+    "trans unet": ({}, {"segmentor": "trans_unet", "num_classes": 2, **VIT}),
+    "trans unet 3D": ({}, {"segmentor": "trans_unet", "dims": 3, **VIT}),
+    "trans unet compat": ({}, {"segmentor": "trans_unet", "compat": "medicai", **VIT}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_round_trip(kind, dtype, tmp_path):
+    options = {**KINDS[kind][1]}
+    encoder = tiny(**KINDS[kind][0])
+    options["input_shape"] = SMALL[options.get("dims", 2)]
+    state = state_of(encoder, dtype, **options)
+    first, back = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save_file(state, first)
+    middle = tmp_path / ("a.weights.h5" if dtype == "float32" else "a.keras")
+    there = convert(first, middle, encoder, to="keras", **options)
+    again = convert(middle, back, encoder, to="torch", **options)
+    assert there.notes == again.notes == ()
+    assert_same(load_file(back), state)
+    with pytest.raises(CompileError, match="exists"):
+        convert(back, middle, encoder, **options)
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("kind", ["basic 2D", "unet 3D", "trans unet"])
+def test_keras_takes_the_file_and_gives_the_numbers(kind, suffix, tmp_path):
+    options = {**KINDS[kind][1]}
+    encoder = tiny(**KINDS[kind][0])
+    shape = options["input_shape"] = SMALL[options.get("dims", 2)]
+    first, result = tmp_path / "a.safetensors", tmp_path / f"a{suffix}"
+    save_file(state_of(encoder, **options), first)
+    convert(first, result, encoder, **options)
+    build = constructor(compiler.emit(encoder, target="keras", **options))
+    if suffix == ".keras":
+        model = keras.saving.load_model(result)
+    else:
+        model = build()
+        model.load_weights(result)
+    x = image(shape, batch=1)
+    found = channels_first(model(x, training=False))
+    wanted = run(in_torch(first, encoder, **options), x)
+    assert difference(found.reshape(wanted.shape), wanted) < 1e-5
+
+
+def test_bfloat16(tmp_path):
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    state = {
+        n: torch.from_numpy(v).to(torch.bfloat16 if v.dtype == np.float32 else torch.int64)
+        for n, v in state_of(tiny(), **options).items()
+    }
+    torch.save(state, tmp_path / "a.pt")
+    convert(tmp_path / "a.pt", tmp_path / "a.weights.h5", tiny(), **options)
+    convert(tmp_path / "a.weights.h5", tmp_path / "b.pth", tiny(), **options)
+    again = torch.load(tmp_path / "b.pth", weights_only=True)
+    assert all(torch.equal(again[n], v) and again[n].dtype == v.dtype for n, v in state.items())
+    model = constructor(compiler.emit(tiny(), target="keras", **options))()
+    model.load_weights(tmp_path / "a.weights.h5")
+
+
+def test_a_file_of_training(tmp_path):
+    options = {"input_shape": SMALL[2], "num_classes": 1, "segmentor": "trans_unet", **VIT}
+    model = constructor(compiler.emit(tiny(), target="keras", **options))()
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
+    x = image(SMALL[2], batch=2)
+    model.fit(x, np.zeros((2, *SMALL[2][:2], 1), "float32"), verbose=0)
+    model.save(tmp_path / "a.keras")
+    model.save_weights(tmp_path / "a.weights.h5")
+    for name in ("a.keras", "a.weights.h5"):
+        done = convert(tmp_path / name, tmp_path / "a.safetensors", tiny(), force=True, **options)
+        assert not done.notes
+        found = run(in_torch(tmp_path / "a.safetensors", tiny(), **options), x)
+        assert difference(channels_first(model(x, training=False)), found) < 1e-4
+
+
+WRAPPED = {
+    "state_dict": lambda s: {"state_dict": s, "epoch": 3, "optimizer": {"lr": 0.1}},
+    "model": lambda s: {"model": {f"module.{n}": v for n, v in s.items()}},
+    "model_state_dict": lambda s: {"model_state_dict": {f"_orig_mod.{n}": v for n, v in s.items()}},
+    "both": lambda s: {f"module._orig_mod.{n}": v for n, v in s.items()},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPED)
+def test_wrapped(wrapping, tmp_path, capsys):
+    state = state_of(tiny(), input_shape=SMALL[2], num_classes=3)
+    torch.save(
+        WRAPPED[wrapping]({n: torch.from_numpy(v) for n, v in state.items()}), tmp_path / "a.pt"
+    )
+    (tmp_path / "net.py").write_text(
+        source(resolve(tiny(), {"input_shape": SMALL[2], "num_classes": 3}), "torch")
+    )
+    arguments = ["--model", str(tmp_path / "net.py"), "-o", str(tmp_path / "b.safetensors")]
+    assert main(["convert", str(tmp_path / "a.pt"), *arguments]) == 0
+    assert_same(load_file(tmp_path / "b.safetensors"), state)
+    said = capsys.readouterr().out
+    for word in ("state_dict", "model", "model_state_dict"):
+        assert (f"took the weights under {word!r}" in said) == (wrapping == word)
+    assert ("'module.'" in said) == (wrapping in ("model", "both"))
+    assert ("'_orig_mod.'" in said) == (wrapping in ("model_state_dict", "both"))
+
+
+@pytest.mark.parametrize("segmentor", ["unet", "unet_plus_plus", "attention_unet", "trans_unet"])
+@pytest.mark.parametrize("source_of", ["classifier", "features"])
+def test_into_a_segmentor(segmentor, source_of, tmp_path):
+    shape = SMALL[2]
+    given = {"num_classes": 7} if source_of == "classifier" else {"features_only": True}
+    options = {"input_shape": shape, "segmentor": segmentor, "encoder_depth": 4}
+    options |= VIT if segmentor == "trans_unet" else SLIM
+    state = state_of(tiny(), "float16", input_shape=shape, **given)
+    save_file(state, tmp_path / "a.safetensors")
+    outputs = [tmp_path / n for n in ("a.weights.h5", "b.safetensors", "c.safetensors")]
+    done = convert(tmp_path / "a.safetensors", outputs[0], tiny(), **options)
+    convert(tmp_path / "a.safetensors", outputs[1], tiny(), **options)
+    convert(outputs[0], outputs[2], tiny(), **options)
+    said = "\n".join(done.notes)
+    assert ("head" in said.split("left at")[0]) == (source_of == "classifier")
+    assert "left out" in said and "encoder.stages.3" in said
+    assert "left at initial values" in said
+    for path in outputs[1:]:
+        found = load_file(path)
+        assert {v.dtype.name for v in found.values()} == {"float16", "int64"}
+        shared = {n: v for n, v in state.items() if n.startswith("encoder.") and n in found}
+        assert_same(shared, {n: found[n] for n in shared})
+        assert found[
+            "decoder.blocks.0.weight" if segmentor == "trans_unet" else "head.weight"
+        ].any()
+        in_torch(path, tiny(), **options)  # loads, strictly
+    again = tmp_path / "d.safetensors"
+    convert(tmp_path / "a.safetensors", again, tiny(), **options)
+    assert again.read_bytes() == outputs[1].read_bytes()  # the initial values are seeded
+
+
+def test_another_number_of_classes(tmp_path):
+    state = state_of(tiny(), input_shape=SMALL[2], num_classes=7)
+    save_file(state, tmp_path / "a.safetensors")
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    done = convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
+    assert done.notes == (
+        "left out the checkpoint's head, of 7 classes",
+        "left at initial values: head (2 tensors)",
+    )
+    found = load_file(tmp_path / "b.safetensors")
+    assert found["head.weight"].shape == (3, 64) and found["head.weight"].any()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+@pytest.mark.parametrize("dims", SMALL)
+def test_another_number_of_channels(channels, dims, tmp_path):
+    small = SMALL[dims][:-1]
+    options = {"dims": dims, "num_classes": 3}
+    given = {**options, "input_shape": (*small, 3)}
+    save_file(state_of(tiny(), **given), tmp_path / "a.safetensors")
+    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    done = convert(*paths, tiny(), in_channels=channels, **options)
+    assert done.notes == (f"adapted encoder.conv1.weight from 3 to {channels} input channels",)
+    x = np.repeat(image((*small, 1), batch=1), 3, axis=-1)
+    wanted = run(in_torch(tmp_path / "a.safetensors", tiny(), **given), x)
+    options["input_shape"] = (*small, channels)
+    y = np.repeat(x[..., :1], channels, axis=-1)
+    assert (
+        difference(run(in_torch(tmp_path / "b.safetensors", tiny(), **options), y), wanted) < 1e-4
+    )
+
+
+def test_channels_are_adapted_only_when_asked(tmp_path):
+    save_file(
+        state_of(tiny(), dims=3, input_shape=SMALL[3], num_classes=3), tmp_path / "a.safetensors"
+    )
+    with pytest.raises(CompileError, match="for 1 input channels, the model for 4") as raised:
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), dims=3)
+    assert "--in-channels 4 adapts the stem" in str(raised.value)
+
+
+def circular(model):
+    """Without borders: what is constant along an axis stays so."""
+    for module in model.modules():
+        if hasattr(module, "padding_mode") and any(module.padding):
+            module.padding_mode = "circular"
+    return model
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("how", ["mean", "center"])
+def test_inflated(how, axis, tmp_path):
+    """A volume that is constant along the axis has the features of its plane, gates included."""
+    flat = {"input_shape": (48, 40, 3), "features_only": True}
+    full = [48, 40]
+    full.insert(axis, 64)
+    options = {"dims": 3, "input_shape": (*full, 3), "features_only": True}
+    save_file(state_of(tiny(), **flat), tmp_path / "a.safetensors")
+    done = convert(
+        tmp_path / "a.safetensors",
+        tmp_path / "b.safetensors",
+        tiny(),
+        inflate=how,
+        axis=axis,
+        **options,
+    )
+    assert len(done.notes) == 1 and "inflated" in done.notes[0]
+    x = torch.randn(1, 3, 48, 40, generator=torch.manual_seed(1))
+    volume = x.unsqueeze(2 + axis).expand(1, 3, *full)
+    plane = circular(in_torch(tmp_path / "a.safetensors", tiny(), **flat))
+    solid = circular(in_torch(tmp_path / "b.safetensors", tiny(), **options))
+    with torch.no_grad():
+        for level, wanted in plane.pyramid(x).items():
+            found = solid.pyramid(volume)[level]
+            wanted = wanted.unsqueeze(2 + axis).expand(found.shape)
+            assert difference(found.numpy(), wanted.numpy()) < 1e-4, level
+
+
+def test_inflated_has_the_same_interior(tmp_path):
+    """With zeros at the borders, as it is: away from them, and without gates, which see them."""
+    encoder = tiny(se_ratio=None, blocks=(1, 1), filters=(8, 8), strides=(1, 2))
+    flat = {"input_shape": (32, 32, 3), "features_only": True}
+    options = {"dims": 3, "input_shape": (96, 32, 32, 3), "features_only": True}
+    save_file(state_of(encoder, **flat), tmp_path / "a.safetensors")
+    convert(
+        tmp_path / "a.safetensors", tmp_path / "b.safetensors", encoder, inflate="mean", **options
+    )
+    x = torch.randn(1, 3, 32, 32, generator=torch.manual_seed(1))
+    plane = in_torch(tmp_path / "a.safetensors", encoder, **flat)
+    solid = in_torch(tmp_path / "b.safetensors", encoder, **options)
+    with torch.no_grad():
+        there = solid.pyramid(x.unsqueeze(2).expand(1, 3, 96, 32, 32))
+        for level, wanted in plane.pyramid(x).items():
+            found = there[level]
+            middle = found[:, :, found.shape[2] // 2]
+            assert difference(middle.numpy(), wanted.numpy()) < 1e-4, level
+
+
+def test_inflated_decoder(tmp_path):
+    """Transposed convolutions reach a plane with half of their slices."""
+    options = {"segmentor": "unet", "decoder_block": "transpose", **SLIM}
+    flat = {"input_shape": (32, 32, 3), **options}
+    full = {"dims": 3, "input_shape": (64, 32, 32, 3), **options}
+    save_file(state_of(tiny(), **flat), tmp_path / "a.safetensors")
+    value = load_file(tmp_path / "a.safetensors")["decoder.ups.0.conv.weight"]
+    for how in ("mean", "center", "repeat"):
+        path = tmp_path / f"{how}.safetensors"
+        convert(tmp_path / "a.safetensors", path, tiny(), inflate=how, **full)
+        found = load_file(path)["decoder.ups.0.conv.weight"]
+        taps = 2 if how == "repeat" else 1
+        assert np.allclose(found[:, :, 0::2].sum(2), taps * value)
+        assert np.allclose(found[:, :, 1::2].sum(2), taps * value)
+
+
+ERRORS = {
+    "2D into 3D": ({"dims": 3, "input_shape": (32, 32, 32, 3)}, "--inflate center, mean or"),
+    "inflated 2D": ({"inflate": "mean"}, "--inflate is for a 3D model"),
+    "unknown inflation": ({"inflate": "means"}, "Did you mean 'mean'?"),
+    "unknown axis": ({"axis": 3}, "unknown axis 3"),
+    "unknown layout": ({"layout": "tim"}, "Did you mean 'timm'?"),
+    "other dialect": ({"layout": "timm"}, "timm checkpoints are of the dialect timm, the model"),
+    "no gates": ({"layout": "torchvision"}, "torchvision has no networks with SE"),
+    "wrong end": ({"to": "keras"}, "'b.safetensors' is a file of torch"),
+    "unknown framework": ({"to": "kera"}, "Did you mean 'keras'?"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors(case, tmp_path):
+    options, message = ERRORS[case]
+    save_file(state_of(tiny(), input_shape=SMALL[2], num_classes=3), tmp_path / "a.safetensors")
+    options = {"input_shape": SMALL[2], "num_classes": 3, **options}
+    with pytest.raises(CompileError) as raised:
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
+    assert message in str(raised.value)
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_nothing_to_inflate(tmp_path):
+    options = {"dims": 3, "input_shape": SMALL[3], "num_classes": 3}
+    save_file(state_of(tiny(), **options), tmp_path / "a.safetensors")
+    with pytest.raises(CompileError, match="there is nothing 2D to inflate"):
+        convert(
+            tmp_path / "a.safetensors",
+            tmp_path / "b.safetensors",
+            tiny(),
+            inflate="mean",
+            **options,
+        )
+
+
+def test_the_file_says_its_dialect(tmp_path, monkeypatch):
+    """Tensors of another dialect can fit in every shape."""
+    state = state_of(tiny(), input_shape=SMALL[2], num_classes=3)
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    save_file(state, tmp_path / "a.safetensors", {"plainnet_dialect": "timm"})
+    with pytest.raises(CompileError, match="it is of the dialect timm, the model of medicai"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
+    save_file(state, tmp_path / "a.safetensors")
+    convert(tmp_path / "a.safetensors", tmp_path / "b.weights.h5", tiny(), **options)
+    monkeypatch.setattr("compiler.matching.dialect_of", lambda model: "cadene")
+    with pytest.raises(CompileError, match="it is of the dialect medicai, the model of cadene"):
+        convert(tmp_path / "b.weights.h5", tmp_path / "c.safetensors", tiny(), **options)
+
+
+def test_names_of_another_layout_are_recognized(tmp_path):
+    encoder = custom_encoder("one", blocks=(1,), filters=(8,), strides=(1,), stem_filters=(8,))
+    state = {}
+    for name, value in state_of(encoder, input_shape=SMALL[2], num_classes=3).items():
+        name = name.removeprefix("encoder.").replace("stages.0.", "layer1.")
+        name = name.replace("shortcut.conv", "downsample.0").replace("shortcut.bn", "downsample.1")
+        state[name.replace("head", "fc")] = value
+    save_file(state, tmp_path / "a.safetensors")
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    with pytest.raises(CompileError, match="--layout timm"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", encoder, **options)
+    convert(
+        tmp_path / "a.safetensors", tmp_path / "b.safetensors", encoder, layout="timm", **options
+    )
+
+
+def test_a_file_with_other_arguments(tmp_path, capsys):
+    """The constructor's arguments are the user's; what else the file is, it says."""
+    (tmp_path / "net.py").write_text(
+        source(resolve(tiny(), {"input_shape": (48, 48, 3), "num_classes": 3}), "keras").replace(
+            "import keras\n", "import keras\n\nEDITED = True\n", 1
+        )
+    )
+    options = {"input_shape": (48, 48, 1), "num_classes": 5}
+    save_file(state_of(tiny(), **options), tmp_path / "a.safetensors")
+    command = ["convert", str(tmp_path / "a.safetensors"), "--model", str(tmp_path / "net.py")]
+    command += ["-o", str(tmp_path / "b.weights.h5"), "--in-channels", "1", "--num-classes", "5"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "net.py was edited: its last lines say the model" in said
+    assert "tensors for keras" in said
+    assert main([*command, "--force", "--dims", "3"]) == 2
+    assert "--dims is what the file says" in capsys.readouterr().err
+
+
+def test_no_framework_for_safetensors_from_keras(tmp_path):
+    """Neither Keras nor PyTorch is needed where the weights are all there."""
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    (tmp_path / "net.py").write_text(source(resolve(tiny(), options), "torch"))
+    save_file(state_of(tiny(), **options), tmp_path / "a.safetensors")
+    convert(tmp_path / "a.safetensors", tmp_path / "a.keras", tiny(), **options)
+    code = (
+        "import sys, json; from compiler.cli import main; code = main(sys.argv[1:]); "
+        "frameworks = sorted(sys.modules.keys() & {'torch', 'keras', 'tensorflow'}); "
+        "print(json.dumps([code, frameworks]))"
+    )
+    command = [sys.executable, "-c", code, "convert", str(tmp_path / "a.keras")]
+    command += ["--model", str(tmp_path / "net.py"), "-o", str(tmp_path / "b.safetensors")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout.splitlines()[-1]) == [0, []]
+    assert_same(load_file(tmp_path / "b.safetensors"), load_file(tmp_path / "a.safetensors"))

@@ -1,0 +1,245 @@
+"""Checkpoints that are none: exit 2, a clear message, no file, nothing run, no memory taken."""
+
+import collections
+import io
+import json
+import os
+import pickle
+import resource
+import struct
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from compiler.api import custom_encoder
+from compiler.cli import main
+from compiler.emitter import source
+from compiler.passes.validate import resolve
+from compiler.weights import convert
+from tests.test_convert import state_of, tiny
+
+SHAPE = (32, 32, 3)
+RAN = "/tmp/plainnet_a_pickle_was_run"
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    """The model as a file of ours, and good checkpoints for it in every format."""
+    folder = tmp_path_factory.mktemp("good")
+    options = {"input_shape": SHAPE, "num_classes": 3}
+    (folder / "net.py").write_text(source(resolve(tiny(), options), "torch"))
+    save_file(state_of(tiny(), **options), folder / "good.safetensors")
+    for name in ("good.weights.h5", "good.keras", "good.pt"):
+        convert(folder / "good.safetensors", folder / name, str(folder / "net.py"))
+    return folder
+
+
+class RunsCode:
+    def __reduce__(self):
+        return os.system, (f"touch {RAN}",)
+
+
+def changed(change):
+    """A good checkpoint with a change."""
+
+    def write(good, path):
+        state = load_file(good / "good.safetensors")
+        change(state)
+        save_file(state, path)
+
+    return write
+
+
+def cut(name, share):
+    """The beginning of a good file."""
+
+    def write(good, path):
+        content = (good / name).read_bytes()
+        path.write_bytes(content[: int(len(content) * share)])
+
+    return write
+
+
+def holding(content):
+    return lambda good, path: path.write_bytes(content)
+
+
+def rewritten(change):
+    """A good h5 file with a change."""
+
+    def write(good, path):
+        path.write_bytes((good / "good.weights.h5").read_bytes())
+        with h5py.File(path, "r+") as file:
+            change(file)
+
+    return write
+
+
+def saved(content, **how):
+    return lambda good, path: torch.save(content, path, **how)
+
+
+def put(name, value):
+    return changed(lambda state: state.update({name: value}))
+
+
+def drop(name):
+    return changed(lambda state: state.pop(name))
+
+
+def spoil(value):
+    def change(state):
+        state["encoder.bn1.bias"][1] = value
+
+    return changed(change)
+
+
+def other_model(good, path):
+    other = custom_encoder("other", blocks=(1, 1), filters=(4, 8), strides=(1, 2), block="basic")
+    save_file(state_of(other, input_shape=SHAPE, num_classes=3), path)
+
+
+def in_3d(good, path):
+    save_file(state_of(tiny(), input_shape=(16, 16, 16, 3), num_classes=3, dims=3), path)
+
+
+def compressed(good, path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", bytes(1 << 26))
+
+
+def claims_in_h5(good, path):
+    def change(file):
+        group = file["layers/conv2d/vars"]
+        del group["0"]
+        group.create_dataset("0", (3 << 28,), "float32", chunks=(1 << 20,), compression="gzip")
+
+    rewritten(change)(good, path)
+
+
+def links_elsewhere(good, path):
+    def change(file):
+        group = file["layers/conv2d/vars"]
+        del group["0"]
+        group["0"] = h5py.ExternalLink(str(good / "good.weights.h5"), "layers/conv2d/vars/0")
+
+    rewritten(change)(good, path)
+
+
+def claims_in_pickle(good, path):
+    """A stored tensor of 3 GB by its pickle, of 12 bytes by the archive."""
+    buffer = io.BytesIO()
+    torch.save({"encoder.conv1.weight": torch.zeros(3)}, buffer)
+    with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                data = data.replace(b"K\x03", b"J" + struct.pack("<i", 3 << 28))
+            new.writestr(entry.filename, data)
+
+
+def header(claim, text=b"{}"):
+    return struct.pack("<Q", claim) + text
+
+
+BIG = json.dumps({"a": {"dtype": "F32", "shape": [3 << 28], "data_offsets": [0, 3 << 30]}}).encode()
+LEGACY = {"_use_new_zipfile_serialization": False}
+HOSTILE = {  # name: file name, how to write it, what is said
+    "empty": ("x.safetensors", holding(b""), "the file is empty"),
+    "empty pickle": ("x.pt", holding(b""), "the file is empty"),
+    "empty h5": ("x.weights.h5", holding(b""), "the file is empty"),
+    "folder": ("x.safetensors", lambda good, path: path.mkdir(), "it is a folder"),
+    "missing": ("x.safetensors", lambda good, path: None, "cannot read it: No such file"),
+    "other name": ("x.bin", holding(b"abc"), "'x.bin' is no checkpoint's name"),
+    "wrong magic": ("x.safetensors", holding(b"GGUF" * 100), "no readable .safetensors file"),
+    "wrong magic pickle": ("x.pt", holding(b"GGUF" * 100), "no readable .pt file"),
+    "wrong magic h5": ("x.weights.h5", holding(b"GGUF" * 100), "cannot read it"),
+    "wrong magic archive": ("x.keras", holding(b"GGUF" * 100), "no readable .keras file"),
+    "cut": ("x.safetensors", cut("good.safetensors", 0.5), "no readable .safetensors file"),
+    "cut in the header": ("x.safetensors", cut("good.safetensors", 0.001), "no readable"),
+    "cut pickle": ("x.pt", cut("good.pt", 0.5), "no readable .pt file"),
+    "cut h5": ("x.weights.h5", cut("good.weights.h5", 0.5), "cannot read it"),
+    "cut archive": ("x.keras", cut("good.keras", 0.5), "no readable .keras file"),
+    "3 GB header": ("x.safetensors", holding(header(3 << 30)), "no readable .safetensors file"),
+    "3 GB tensor": ("x.safetensors", holding(header(len(BIG), BIG)), "no readable"),
+    "3 GB h5": ("x.weights.h5", claims_in_h5, "'encoder.conv1.weight' is 805306368 in the"),
+    "3 GB pickle": ("x.pt", claims_in_pickle, "no readable .pt file"),
+    "3 GB expanded": (
+        "x.pt",
+        saved({"head.weight": torch.zeros(1).expand(3 << 28)}),
+        "'head.weight' is 805306368 in the checkpoint",
+    ),
+    "bomb": ("x.keras", compressed, "it is a compressed archive"),
+    "link": ("x.weights.h5", links_elsewhere, "there is no tensor for 'encoder_conv1/0'"),
+    "no h5 in it": (
+        "x.keras",
+        lambda good, path: zipfile.ZipFile(path, "w").close(),
+        "there is no 'model.weights.h5' in it",
+    ),
+    "runs code": ("x.pt", saved({"a": RunsCode()}), "nothing was run"),
+    "runs code, old": ("x.pth", saved({"a": RunsCode()}, **LEGACY), "nothing was run"),
+    "runs code, bare": ("x.pt", holding(pickle.dumps(RunsCode())), "nothing was run"),
+    "a whole model": ("x.pt", saved(torch.nn.ReLU()), "nothing was run"),
+    "no state": ("x.pt", saved({"epoch": 3}), "there is no state dict in it, but 'epoch'"),
+    "a list": ("x.pt", saved([torch.zeros(3)]), "there is no state dict in it, but list"),
+    "no tensors": ("x.pt", saved(collections.OrderedDict()), "there is no"),
+    "sparse": ("x.pt", saved({"a": torch.eye(3).to_sparse()}), "another layout than dense"),
+    "whole numbers": ("x.pt", saved({"a": torch.arange(3)}), "is of type int64"),
+    "NaN": ("x.safetensors", spoil(np.nan), "'encoder.bn1.bias' holds values that are no numbers"),
+    "infinite": ("x.safetensors", spoil(np.inf), "'encoder.bn1.bias' holds values that are no"),
+    "one too many": (
+        "x.safetensors",
+        put("encoder.conv1.bias", np.zeros(8, np.float32)),
+        "the tensor 'encoder.conv1.bias' (8) has no place.",
+    ),
+    "one too few": (
+        "x.safetensors",
+        drop("encoder.stages.0.0.bn3.running_var"),
+        "there is no tensor for 'encoder.stages.0.0.bn3.running_var'.",
+    ),
+    "half a head": ("x.safetensors", drop("head.bias"), "there is no tensor for 'head.bias'."),
+    "another shape": (
+        "x.safetensors",
+        put("encoder.stages.0.0.bn3.bias", np.zeros(31, np.float32)),
+        "'encoder.stages.0.0.bn3.bias' is 31 in the checkpoint, 32 in the model",
+    ),
+    "a scalar": (
+        "x.safetensors",
+        put("encoder.conv1.weight", np.zeros((), np.float32)),
+        "'encoder.conv1.weight' is scalar in the checkpoint",
+    ),
+    "a vector for a matrix": (
+        "x.safetensors",
+        put("head.weight", np.zeros(96, np.float32)),
+        "'head.weight' is 96 in the checkpoint",
+    ),
+    "another model's": ("x.safetensors", other_model, "places without a tensor"),
+    "3D": ("x.safetensors", in_3d, "the checkpoint is 3D, the model 2D"),
+    "name with an escape": (
+        "x.safetensors",
+        put("\x1b[31m" + "a" * 5000, np.zeros(1, np.float32)),
+        "the tensor '\\x1b[31maaa",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile(case, there, tmp_path, capsys):
+    name, write, message = HOSTILE[case]
+    write(there, tmp_path / name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for out in ("out.safetensors", "out.weights.h5"):
+        arguments = ["convert", str(tmp_path / name), "--model", str(there / "net.py")]
+        code = main([*arguments, "-o", str(tmp_path / out)])
+        said = capsys.readouterr()
+        assert code == 2
+        assert message in said.err
+        assert not said.out
+        assert len(said.err) < 10_000 and "Traceback" not in said.err and "\x1b" not in said.err
+    assert sorted(os.listdir(tmp_path)) in ([name], [])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+    assert not os.path.exists(RAN)
