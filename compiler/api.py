@@ -38,12 +38,13 @@ def describe(
 ) -> dict[str, object]:
     """What the network does to a tensor, as `show --json` prints it.
 
-    Takes the model and options of `emit`; the answer is the same for every target. Returns a dict with `model`, `title`, `dims`,
-    `input_shape`, `parameters` (`trainable`, and `non_trainable`: moving statistics), `macs`
-    (multiply-accumulates of one item, convolutions and dense layers), `pyramid` and `output`
-    (shapes channels last, without the batch axis), `decoder` (the same of a segmentor's stages),
-    `dialect`, `compat` (the library whose behaviour it keeps, or None for ours), and `ledger`: a
-    list of `path`, `kind`, `weights` (PyTorch's names and shapes, in its order), `output`, `macs`.
+    Takes the model and options of `emit`; the answer is the same for every target. Returns a dict
+    with `model`, `title`, `dims`, `input_shape`, `parameters` (`trainable`, and `non_trainable`:
+    moving statistics), `macs` (multiply-accumulates of one item, convolutions and dense layers),
+    `pyramid` and `output` (shapes channels last, without the batch axis), `decoder` (the same of a
+    segmentor's stages), `dialect`, `compat` (the library whose behaviour it keeps, or None for
+    ours), and `ledger`: a list of `path`, `kind`, `weights` (PyTorch's names and shapes, in its
+    order), `output`, `macs`.
 
     Raises `CompileError` with every problem of the arguments.
     """

@@ -108,7 +108,6 @@ def model_of(provenance: Provenance) -> tuple[Model, str]:
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise CompileError(Problem(f"its provenance is garbled: {error}")) from None
-    return model, request.target
 
 
 def _unversioned(text: str, version: str) -> str:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from compiler import __version__, cli_verify
 from compiler.catalog import FAMILIES
 from compiler.cli_convert import convert_command
+from compiler.cli_options import model_options
 from compiler.errors import CompileError, Problem, raise_all, suggest
-from compiler.options import OPTIONS, TARGETS
-
-METAVARS = {"count": "N", "counts": "N,N,...", "share": "SHARE", "shape": "SIZES"}
-Command = TypeVar("Command", bound=Callable[..., object])
+from compiler.options import TARGETS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,23 +71,10 @@ def cli() -> None:
     """One readable source file of a network, in PyTorch or Keras 3, 2D or 3D."""
 
 
-def _model_options(command: Command) -> Command:
-    """The options of `compiler.options`, as they are typed: their values are checked together."""
-    for option in reversed(OPTIONS):
-        choices = "|".join(option.choices)
-        if option.kind == "flag":
-            decorate = click.option(option.flag, is_flag=True, help=option.help)
-        else:
-            metavar = choices or METAVARS.get(option.kind, "NAME")
-            decorate = click.option(option.flag, metavar=metavar, help=option.help)
-        command = decorate(command)
-    return command
-
-
 @cli.command("emit")
 @click.argument("model", required=False)
 @click.option("--target", metavar="|".join(TARGETS), help="Framework of the file.")
-@_model_options
+@model_options
 @click.option("-o", "output", metavar="PATH", help="File or FOLDER/; - prints the source alone.")
 @click.option("--all", "everything", is_flag=True, help="The whole showcase, into the folder -o.")
 @click.option("--force", is_flag=True, help="Replace files that are not untouched emissions.")
@@ -191,7 +175,7 @@ def list_command(family: str | None, as_json: bool) -> None:
 @cli.command("show")
 @click.argument("model")
 @click.option("--target", metavar="|".join(TARGETS), help="Whatever it is, the answer is the same.")
-@_model_options
+@model_options
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def show_command(model: str, target: str | None, as_json: bool, **options: Any) -> None:
     """Step by step, what happens to the tensor: shape, parameters, MACs."""
@@ -230,7 +214,7 @@ def check_command(paths: tuple[str, ...], diff: bool) -> int:
     return 0 if all(verdict.state == "clean" for verdict in verdicts) else 1
 
 
-cli.add_command(cli_verify.command(_model_options))
+cli.add_command(cli_verify.command(model_options))
 cli.add_command(convert_command)
 
 

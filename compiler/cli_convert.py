@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from compiler.cli_options import model_options
 from compiler.errors import CompileError, Problem
-from compiler.options import OPTIONS, TARGETS
-
-Command = TypeVar("Command", bound=Callable[..., object])
-
-
-def _model_options(command: Command) -> Command:
-    for option in reversed(OPTIONS):
-        if option.kind == "flag":
-            decorate = click.option(option.flag, is_flag=True, help=option.help)
-        else:
-            choices = "|".join(option.choices)
-            metavar = choices or {"count": "N", "shape": "SIZES"}.get(option.kind, "NAME")
-            decorate = click.option(option.flag, metavar=metavar, help=option.help)
-        command = decorate(command)
-    return command
+from compiler.options import TARGETS
 
 
 @click.command("convert")
@@ -34,7 +20,7 @@ def _model_options(command: Command) -> Command:
 @click.option("--inflate", metavar="center|mean|repeat", help="Make 3D kernels of 2D ones.")
 @click.option("--axis", metavar="0|1|2", default="0", help="The axis they get. Default: 0.")
 @click.option("--force", is_flag=True, help="Replace the file that is there.")
-@_model_options
+@model_options
 def convert_command(checkpoint: str, output: str | None, model: str | None, **options: Any) -> None:
     """Write the weights in CHECKPOINT as those of an emitted model, in either framework."""
     from compiler.weights import convert

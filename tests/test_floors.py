@@ -32,6 +32,7 @@ FLOORS = (
     ("formats", "matching"),
     ("writers",),
     ("weights",),
+    ("cli_options",),
     ("cli_verify", "cli_convert"),
     ("cli", "__main__"),
 )
