@@ -22,7 +22,7 @@ def name_first(report: Report, ledger: Ledger, ours: Any, theirs: Any) -> None:
     for path, calls in ours.rows.items():
         if path not in theirs.rows:
             continue
-        why = _row_differs(calls, theirs.rows[path])
+        why = row_differs(calls, theirs.rows[path])
         if why:
             hidden = [u for u in unseen if u.rpartition(".")[0] == path.rpartition(".")[0]]
             if hidden:
@@ -54,7 +54,7 @@ def _row_before(ledger: Ledger, quantity: str, last: str) -> str:
     return inside[-1]
 
 
-def _row_differs(ours: list[Any], theirs: list[Any]) -> str:
+def row_differs(ours: list[Any], theirs: list[Any], tolerance: float = TOLERANCE_64) -> str:
     """How a row's calls differ; "" where they agree."""
     if len(ours) != len(theirs):
         return f"it is called {len(ours)} times in torch, {len(theirs)} in keras"
@@ -62,8 +62,8 @@ def _row_differs(ours: list[Any], theirs: list[Any]) -> str:
         if a.shape != b.shape:
             return f"its output is {a.shape} in torch, {b.shape} in keras"
         found = difference(b, a)
-        if not found <= TOLERANCE_64:
-            same = x.shape == y.shape and difference(y, x) <= TOLERANCE_64
+        if not found <= tolerance:
+            same = x.shape == y.shape and difference(y, x) <= tolerance
             which = "on the same input" if same else "its input too" if x.shape == y.shape else ""
             return f"its output differs by {found:.1e}{', ' if which else ''}{which}"
     return ""

@@ -71,7 +71,9 @@ def run_keras(model: Any, rows: Sequence[Row], x: Any) -> Run:
     levels = model.pyramid_outputs
     whole = keras.Model(model.inputs[0], [list(levels.values()), model.output])
     with _no_grad(), _watch_keras(model, rows, run):
-        values, output = whole(keras.ops.convert_to_tensor(x, model.inputs[0].dtype))
+        values, output = whole(
+            keras.ops.convert_to_tensor(x, model.inputs[0].dtype), training=False
+        )
     run.levels = {name: _as_torch(value) for name, value in zip(levels, values, strict=True)}
     run.output = _as_torch(output)
     return run

@@ -206,8 +206,11 @@ def mismatches(torch_model: Any, keras_model: Any, ledger: Ledger) -> list[Misma
                 problems.append(
                     Mismatch(rows[weight], f"{weight} is {is_} in {framework}, in the ledger {was}")
                 )
-    for weight in found["torch"].keys() - wanted.keys():
-        problems.append(Mismatch(weight, f"{weight} of torch is left over"))
+    problems += [
+        Mismatch(weight, f"{weight} of torch is left over")
+        for weight in found["torch"]
+        if weight not in wanted
+    ]
     for variable in keras_model.weights:
         if variable.path.replace("/", "_") not in names:
             problems.append(Mismatch(variable.path, f"{variable.path} of keras is left over"))

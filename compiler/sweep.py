@@ -126,15 +126,20 @@ def run(case: Case, settings: Settings, state: Path | None) -> dict[str, Any]:
     if state is not None:
         entry = {"case": case.name, "settings": key(settings), "report": result}
         try:
-            text = state.read_bytes() if state.exists() else b""
-            cut = bool(text) and not text.endswith(b"\n")
-            with state.open("a", encoding="utf-8") as file:
-                file.write(("\n" if cut else "") + json.dumps(entry) + "\n")
+            _append(state, json.dumps(entry) + "\n")
         except OSError as error:
             raise CompileError(
                 Problem(f"cannot write: {error.strerror}", at=f"--resume {state}")
             ) from None
     return result
+
+
+def _append(path: Path, text: str) -> None:
+    """Add a line; one that was cut off before gives way to it."""
+    with path.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(text.encode())
 
 
 COLUMNS = ("network", "image", ">output, float32", ">outputs", ">gradients", ">step", "verdict")

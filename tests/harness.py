@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from functools import cache
 
 import keras
@@ -10,23 +9,38 @@ import numpy as np
 import torch
 
 import compiler
+from compiler import parity
 from compiler.api import traced
+from compiler.divergence import row_differs
+from compiler.measure import run_keras, run_torch
+from compiler.parity import (
+    copy_to_keras,
+    keras_shapes,
+    ledger_shapes,
+    load,
+    randomize,
+    torch_shapes,
+)
+from compiler.parity import image as noise
 from compiler.passes.trace import Ledger
 from compiler.passes.validate import resolve
-from compiler.targets.keras_weights import (
-    keras_name,
-    keras_value,
-    layer_name,
-    torch_name,
-    weight_axes,
-)
 
-
-def load(text: str, name: str = "emitted") -> types.ModuleType:
-    """The text as a module."""
-    module = types.ModuleType(name)
-    exec(compile(text, f"<{name}>", "exec"), module.__dict__)
-    return module
+__all__ = [
+    "build_pair",
+    "channels_first",
+    "compare",
+    "constructor",
+    "copy_to_keras",
+    "difference",
+    "emit_pair",
+    "image",
+    "keras_shapes",
+    "ledger_of",
+    "ledger_shapes",
+    "load",
+    "randomize",
+    "torch_shapes",
+]
 
 
 def constructor(text: str):
@@ -41,151 +55,35 @@ def ledger_of(encoder, **options) -> Ledger:
     return traced(resolve(encoder, options))[1]
 
 
-def torch_shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    """Weight paths and shapes in the model's own order, without the counters of batches."""
-    return {
-        name: tuple(value.shape)
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
-def ledger_shapes(ledger: Ledger) -> dict[str, tuple[int, ...]]:
-    return {torch_name(row.path, name): shape for row in ledger.rows for name, shape in row.weights}
-
-
-def by_path(model: keras.Model) -> dict[str, keras.Variable]:
-    """The variables by their paths, slashes as underscores."""
-    return {variable.path.replace("/", "_"): variable for variable in model.weights}
-
-
-def keras_variables(model: keras.Model, row) -> dict[str, keras.Variable]:
-    """The Keras variables of one ledger row, by PyTorch's names."""
-    variables = by_path(model)
-    return {name: variables[keras_name(row.path, row.kind, name)] for name, _ in row.weights}
-
-
-def torch_shape(row, name: str, variable) -> tuple[int, ...]:
-    """The shape of a Keras weight with its axes in PyTorch's order."""
-    shape = tuple(variable.shape)
-    if row.kind == "attention_in":  # Keras tells the heads apart
-        shape = (*shape[:-2], shape[-2] * shape[-1])
-    if (row.kind, name) == ("attention_out", "weight"):
-        shape = (shape[0] * shape[1], shape[2])
-    axes = weight_axes(row.kind, name, len(shape))
-    return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
-
-
-def keras_shapes(model: keras.Model, ledger: Ledger) -> dict[str, tuple[int, ...]]:
-    """Weight paths and shapes of a Keras model, as PyTorch has them."""
-    variables = by_path(model)
-    return {
-        torch_name(row.path, name): torch_shape(
-            row, name, variables[keras_name(row.path, row.kind, name)]
-        )
-        for row in ledger.rows
-        for name, _ in row.weights
-    }
-
-
-def randomize(model: torch.nn.Module, seed: int = 0) -> None:
-    """Random weights and norm statistics, scaled so that activations stay near 1."""
-    rng = np.random.default_rng(seed)
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            shape = tuple(value.shape)
-            if name.endswith("num_batches_tracked"):
-                continue
-            if name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
-                array = rng.uniform(0.5, 1.5, shape)
-            elif value.ndim == 1:
-                array = 0.1 * rng.standard_normal(shape)
-            else:
-                array = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-            value.copy_(torch.from_numpy(np.asarray(array)))
-
-
-def copy_to_keras(source: torch.nn.Module, target: keras.Model, ledger: Ledger) -> None:
-    """Every weight by its name; one that has no place on either side is an error."""
-    state = source.state_dict()
-    variables = by_path(target)
-    placed = 0
-    for row in ledger.rows:
-        for name, _ in row.weights:
-            variable = variables[keras_name(row.path, row.kind, name)]
-            value = state[torch_name(row.path, name)].numpy()
-            variable.assign(keras_value(row.kind, name, value, tuple(variable.shape)))
-            placed += 1
-    assert placed == len(target.weights) == len(torch_shapes(source))
-
-
 def channels_first(x) -> np.ndarray:
-    return np.moveaxis(keras.ops.convert_to_numpy(x), -1, 1)
-
-
-def image(shape: tuple[int, ...], batch: int = 2, seed: int = 1) -> np.ndarray:
-    """Noise, channels last."""
-    return np.random.default_rng(seed).standard_normal((batch, *shape)).astype("float32")
+    """A Keras tensor with its channels first."""
+    return parity.channels_first(keras.ops.convert_to_numpy(x))
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
     """Largest difference over the largest value; infinite where a number is none."""
-    assert a.shape == b.shape, (a.shape, b.shape)
-    found, scale = np.abs(a - b).max(), np.abs(b).max()
-    return float(found / (scale or 1)) if np.isfinite(found + scale) else float("inf")
-
-
-def observed(ledger: Ledger) -> dict[str, str]:
-    """Rows whose outputs both frameworks show: path -> Keras layer."""
-    names = {}
-    for row in ledger.rows:
-        if row.kind == "attention_out":
-            names[row.path] = layer_name(row.path.removesuffix(".attention_output"))
-        elif row.kind not in ("attention_in", "table"):
-            names[row.path] = layer_name(row.path)
-    return names
-
-
-def row_outputs_torch(model: torch.nn.Module, paths, x: torch.Tensor):
-    """Outputs of ledger rows, by path."""
-    outputs: dict[str, np.ndarray] = {}
-    hooks = []
-    for path in paths:
-
-        def keep(_module, _inputs, output, path=path):
-            outputs[path] = output.numpy().copy()
-
-        hooks.append(model.get_submodule(path).register_forward_hook(keep))
-    model(x)
-    for hook in hooks:
-        hook.remove()
-    return outputs
+    found = parity.difference(a, b)
+    return found if np.isfinite(found) else float("inf")
 
 
 def compare(torch_model, keras_model, ledger: Ledger, x: np.ndarray, tolerance: float = 1e-4):
     """None where both agree in every row, level and output; else what diverges first."""
-    with torch.no_grad():
-        image = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
-        rows = observed(ledger)
-        ours = row_outputs_torch(torch_model, rows, image)
-        levels = torch_model.pyramid(image)
-        result = torch_model(image)
-        layers = [keras_model.get_layer(name).output for name in rows.values()]
-        theirs = keras.Model(
-            keras_model.inputs[0], [layers, keras_model.pyramid_outputs, keras_model.output]
-        )(x, training=False)
-    for path, value in zip(rows, theirs[0], strict=True):
-        value = keras.ops.convert_to_numpy(value)
-        if value.ndim > 3:  # a map, not tokens
-            value = channels_first(value)
-        if difference(value, ours[path]) > tolerance:
+    ours = run_torch(torch_model, ledger.rows, x)
+    theirs = run_keras(keras_model, ledger.rows, x)
+    assert ours.rows.keys() == theirs.rows.keys()
+    for path, calls in ours.rows.items():
+        if row_differs(calls, theirs.rows[path], tolerance):
             return path
-    assert list(theirs[1]) == list(levels)
-    for level, value in theirs[1].items():
-        if difference(channels_first(value), levels[level].numpy()) > tolerance:
+    assert list(theirs.levels) == list(ours.levels)
+    for level, value in ours.levels.items():
+        if not difference(theirs.levels[level], value) <= tolerance:  # NaN is no agreement
             return level
-    same = difference(channels_first(theirs[2]), result.numpy()) <= tolerance
-    return None if same else "output"
+    return None if difference(theirs.output, ours.output) <= tolerance else "output"
+
+
+def image(shape: tuple[int, ...], batch: int = 2, seed: int = 1) -> np.ndarray:
+    """Noise, channels last, in float32."""
+    return noise(shape, batch, seed).astype("float32")
 
 
 def emit_pair(encoder, **options) -> tuple[str, str]:

@@ -1,0 +1,503 @@
+"""`verify`: passes where both files are one network, and names the row where they part."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+import compiler
+from compiler import sweep
+from compiler.cli import main
+from compiler.errors import CompileError
+from compiler.pairs import read_pair
+from compiler.parity import Source
+from compiler.passes.validate import resolve
+from compiler.report import Settings, as_dict
+from compiler.verify import compile_pair, sized, verify
+
+TINY = {"blocks": (1, 1, 1, 2), "filters": (8, 8, 16, 16), "stem_filters": (8,)}
+VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}
+DECODER = {"decoder_filters": (16, 16, 8, 8, 4)}
+IMAGES = {2: (33, 48, 2), 3: (33, 32, 40, 1)}
+
+
+def _tiny(**changes):
+    arguments = {**TINY, "stem_kernels": (3,), "se_ratio": 4, "block": "bottleneck", **changes}
+    return compiler.custom_encoder("tiny", **arguments)
+
+
+def _model(encoder=None, dims=2, **options):
+    return resolve(encoder or _tiny(), {"input_shape": IMAGES[dims], "num_classes": 3, **options})
+
+
+def _trans_unet(dims=2, **options):
+    return _model(_tiny(block="basic"), dims, segmentor="trans_unet", **VIT, **options)
+
+
+KINDS = {
+    "basic": {"block": "basic"},
+    "without SE": {"se_ratio": None},
+    "grouped": {"groups": 4, "width_per_group": 16},
+    "pre-activation": {"pre_activation": True},
+    "vd": {"block": "bottleneck_vd", "stem_filters": (4, 8), "stem_kernels": (3, 3)},
+}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_pass(kind, dims):
+    _passes(_model(_tiny(**KINDS[kind]), dims))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("block", ["upsampling", "transpose"])
+@pytest.mark.parametrize("segmentor", ["unet", "unet_plus_plus", "attention_unet"])
+def test_unets_pass(segmentor, block, dims):
+    _passes(_model(dims=dims, segmentor=segmentor, decoder_block=block, **DECODER))
+
+
+@pytest.mark.parametrize("norm", ["instance", "group", "layer", "none"])
+def test_norms_pass(norm):
+    _passes(_model(segmentor="unet", decoder_normalization=norm, **DECODER))
+
+
+@pytest.mark.parametrize("compat", [None, "medicai"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_trans_unets_pass(dims, compat):
+    _passes(_trans_unet(dims, compat=compat))
+    _passes(_trans_unet(dims, compat=compat, num_classes=1, encoder_depth=4))
+
+
+def test_the_reference_passes():
+    _passes(_model(segmentor="unet_plus_plus", compat="medicai", **DECODER))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"features_only": True},
+        {"features_only": True, "pooling": "max"},
+        {"classifier_activation": "softmax", "include_rescaling": True},
+    ],
+    ids=str,
+)
+def test_heads_pass(options):
+    if "features_only" in options:
+        options["num_classes"] = None
+    _passes(_model(**options))
+
+
+def _passes(model):
+    report = verify(model, Settings())
+    assert report.passed, (report.first, report.why, report.error)
+    lines = {quantity.name: quantity for quantity in report.quantities}
+    assert all(line.float64 < 1e-8 for line in lines.values() if line.float64 is not None)
+    assert lines["output"].float32 < 1e-4
+    assert {"weights", "parameters", "P1", "P2", "P3", "gradient of the image"} <= lines.keys()
+    assert report.gradients and report.step.keys() > report.gradients.keys()
+
+
+UNET = {"segmentor": "unet", "num_classes": 4, **DECODER}
+SE_LAST = (
+    '    x = squeeze_excite(x, channels, name=f"{name}_se")\n    x = norm(x, name=f"{name}_bn3")\n'
+)
+SE_FIRST = (
+    '    x = norm(x, name=f"{name}_bn3")\n    x = squeeze_excite(x, channels, name=f"{name}_se")\n'
+)
+DECODER_BLOCK = """\
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{{name}}_{}")(x)
+    x = layers.ReLU()(x)
+    x = conv(x, filters, 3, name=f"{{name}}_conv2")
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{{name}}_{}")(x)
+"""
+# What is edited in which file; the row that must be named, and words of how.
+FAULTS = {
+    "SE moved": (
+        {},
+        "keras",
+        SE_LAST,
+        SE_FIRST,
+        "encoder.stages.0.0.se.conv1",
+        "output differs by",
+    ),
+    "SE moved in torch": (
+        {},
+        "torch",
+        "self.bn3(self.se(self.conv3(x)))",
+        "self.se(self.bn3(self.conv3(x)))",
+        "encoder.stages.0.0.bn3",
+        "its input too",
+    ),
+    "same at stride 2": (
+        {},
+        "keras",
+        'padding = "same" if stride == 1 else "valid"\n    if stride > 1 and kernel > 1:',
+        'padding = "same"\n    if False:',
+        "encoder.conv1",
+        "output differs by",
+    ),
+    "eps": ({}, "keras", "epsilon=1e-5", "epsilon=1e-6", "encoder.bn1", "on the same input"),
+    "eps of the decoder": (
+        UNET,
+        "torch",
+        "eps=1e-3",
+        "eps=1e-5",
+        "decoder.blocks.0.bn1",
+        "on the same input",
+    ),
+    "names exchanged": (
+        UNET,
+        "keras",
+        DECODER_BLOCK.format("bn1", "bn2"),
+        DECODER_BLOCK.format("bn2", "bn1"),
+        "decoder.blocks.0.bn1",
+        "output differs by",
+    ),
+    "momentum": (
+        {},
+        "keras",
+        "momentum=0.9,",
+        "momentum=0.99,",
+        "encoder.bn1",
+        "running_mean differs",
+    ),
+    "momentum in torch": (
+        UNET,
+        "torch",
+        "momentum=0.01)",
+        "momentum=0.1)",
+        "decoder.blocks.0.bn1",
+        "after a training step",
+    ),
+    "bias missing": (
+        {},
+        "keras",
+        "layers.Dense(num_classes,",
+        "layers.Dense(num_classes, use_bias=False,",
+        "head",
+        "head.bias is missing in keras",
+    ),
+    "bias missing in SE": (
+        {},
+        "torch",
+        "self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)",
+        "self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1, bias=False)",
+        "encoder.stages.0.0.se.conv2",
+        "missing in torch",
+    ),
+    "a weight too many": (
+        {},
+        "torch",
+        "        self.head = ",
+        "        self.scale = nn.Parameter(torch.ones(1))\n        self.head = ",
+        "scale",
+        "left over",
+    ),
+    "dense transposed": (
+        {"num_classes": 64},
+        "torch",
+        "self.head(",
+        "(lambda t: F.linear(t, self.head.weight.T, self.head.bias))(",
+        "head",
+        "output differs",
+    ),
+    "an activation left out at the end": (
+        {"features_only": True, "num_classes": None},
+        "keras",
+        "return layers.ReLU()(layers.Add()([x, residual]))",
+        "return layers.Add()([x, residual])",
+        "encoder.stages.1.0.shortcut.conv",
+        "its input too",
+    ),
+    "no gradient": (
+        UNET,
+        "torch",
+        "x = self.bn3(self.se(self.conv3(x)))",
+        "x = self.bn3(self.se(self.conv3(x.detach())))",
+        "encoder.stages.3.1.bn2",
+        "its gradient differs",
+    ),
+}
+TRANS_FAULTS = {
+    "corners aligned": (
+        "torch",
+        "F.interpolate(x, scale_factor=scale, mode=mode)",
+        'F.interpolate(x, scale_factor=scale, mode=mode, align_corners=mode == "bilinear" or None)',
+        "decoder.blocks.0",
+        "output differs by",
+    ),
+    "projection transposed": (
+        "torch",
+        "self.value(context)\n",
+        "F.linear(context, self.value.weight.T, self.value.bias)\n",
+        "vit.blocks.0.attention.value",
+        "not called as a layer",
+    ),
+    "names exchanged": (
+        "torch",
+        "q, k, v = self.query(x), self.key(context)",
+        "q, k, v = self.key(x), self.query(context)",
+        "vit.blocks.0.attention.attention_output",
+        "its input too",
+    ),
+    "eps of a layer norm": (
+        "torch",
+        "self.norm1 = nn.LayerNorm(EMBED, eps=1e-6)",
+        "self.norm1 = nn.LayerNorm(EMBED, eps=1e-5)",
+        "vit.blocks.0.norm1",
+        "on the same input",
+    ),
+    "another number of heads": (
+        "keras",
+        "layers.MultiHeadAttention(HEADS, EMBED // HEADS,",
+        "layers.MultiHeadAttention(4, EMBED // 4,",
+        "vit.blocks.0.attention.attention_output",
+        "output differs by",
+    ),
+}
+
+
+def _edited(model, target, old, new):
+    sources = dict(zip(("torch", "keras"), compile_pair(model)))
+    assert old in sources[target].text
+    sources[target] = Source(sources[target].text.replace(old, new))
+    return sources["torch"], sources["keras"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_named(fault):
+    options, *edit, row, words = FAULTS[fault]
+    model = _model(**options)
+    _is_named(verify(model, Settings(), _edited(model, *edit)), row, words)
+
+
+@pytest.mark.parametrize("fault", TRANS_FAULTS)
+def test_faults_of_trans_unet_are_named(fault):
+    *edit, row, words = TRANS_FAULTS[fault]
+    model = _trans_unet()
+    _is_named(verify(model, Settings(), _edited(model, *edit)), row, words)
+
+
+def _is_named(report, row, words):
+    assert not report.passed and not report.error, report.error
+    assert report.first == row and words in report.why, (report.first, report.why)
+
+
+EXCEPTIONS = {
+    "building in torch": ("torch", "super().__init__()", "super().__init__(); 1 / 0"),
+    "building in Keras": ("keras", "image = keras.Input(input_shape)", "raise SystemExit(0)"),
+    "running torch": (
+        "torch",
+        "        residual = ",
+        "        assert self.training, 'not now'\n        residual = ",
+    ),
+    "differentiating in torch": (
+        "torch",
+        "        residual = ",
+        "        assert not torch.is_grad_enabled()\n        residual = ",
+    ),
+    "matching weights": ("keras", "    return model\n", "    return 3\n"),
+}
+
+
+@pytest.mark.parametrize("doing", EXCEPTIONS)
+def test_an_exception_is_a_failure(doing):
+    model = _model()
+    report = verify(model, Settings(), _edited(model, *EXCEPTIONS[doing]))
+    assert not report.passed
+    assert report.error.startswith(doing), report.error
+
+
+def test_a_nan_is_no_agreement():
+    model = _model()
+    torch_source, keras_source = compile_pair(model)
+    files = (
+        Source(torch_source.text.replace("return x * gate", "return x * gate * float('nan')")),
+        Source(
+            keras_source.text.replace(
+                "Multiply()([x, gate])", "Multiply()([x, gate]) * float('nan')"
+            )
+        ),
+    )
+    report = verify(model, Settings(), files)
+    assert not report.passed
+    json.loads(json.dumps(as_dict(report), allow_nan=False))
+
+
+# Files, as they stand in a repository
+
+
+def _write(folder, model, **texts):
+    for target, source in zip(("torch", "keras"), compile_pair(model)):
+        (folder / f"{target}_file.py").write_text(texts.get(target, source.text))
+    return [str(folder / "keras_file.py"), str(folder / "torch_file.py")]
+
+
+def test_files_are_read_in_any_order(tmp_path):
+    names = _write(tmp_path, _model(segmentor="unet", **DECODER))
+    for order in (names, names[::-1]):
+        model, files = read_pair(order)
+        assert [file.path.name for file in files] == ["torch_file.py", "keras_file.py"]
+    report = verify(sized(model, (33, 40), fixed=True), Settings(), files)
+    assert report.passed, report.error
+
+
+def test_dropout_of_files_is_inert(tmp_path):
+    names = _write(tmp_path, _trans_unet(dropout=0.5))
+    model, files = read_pair(names)
+    assert "DROPOUT, QUERIES = 0.5" in files[0].text
+    report = verify(sized(model, None, fixed=True), Settings(), files)
+    assert report.passed, (report.first, report.why, report.error)
+
+
+def test_a_patch_keeps_its_size():
+    model = _model(segmentor="trans_unet", encoder_depth=3, input_shape=(136, 144, 1), **VIT)
+    assert sized(model, None, fixed=True).input_shape == (136, 144, 1)
+    assert sized(model, None).input_shape == (65, 96, 1)
+    assert sized(_trans_unet(), None, fixed=True).input_shape == (65, 96, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda names: names[:1], "one file"),
+        (lambda names: [names[0], names[0]], "are both keras"),
+        (lambda names: [names[0], names[1] + "x"], "No such file"),
+    ],
+)
+def test_bad_pairs_are_told(change, words, tmp_path):
+    names = _write(tmp_path, _model())
+    with pytest.raises(CompileError, match=words):
+        read_pair(change(names))
+
+
+def test_two_networks_are_told(tmp_path):
+    names = _write(tmp_path, _model())
+    other = compile_pair(_model(se_ratio=8))[0].text
+    (tmp_path / "torch_file.py").write_text(other)
+    with pytest.raises(CompileError, match="of two networks"):
+        read_pair(names)
+    (tmp_path / "torch_file.py").write_text("import torch\n")
+    with pytest.raises(CompileError, match="no provenance"):
+        read_pair(names)
+
+
+# The command line
+
+
+def test_the_command_passes_and_fails(tmp_path, capsys):
+    names = _write(tmp_path, _model())
+    assert main(["verify", *names, "--size", "33,40", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["passed"] and told["first"] is None and told["error"] is None
+    assert told["input_shape"] == [33, 40, 2] and told["batch"] == 2
+    assert told["tolerance"] == {"float32": 1e-4, "float64": 1e-6}
+    assert {"name", "shape", "float32", "float64", "note", "passed"} == told["quantities"][0].keys()
+    assert math.isfinite(max(told["gradients"].values()))
+    assert "encoder.bn1.running_var" in told["step"]
+    path = tmp_path / "keras_file.py"
+    path.write_text(path.read_text().replace("epsilon=1e-5", "epsilon=1e-3"))
+    assert main(["verify", *names]) == 1
+    out = capsys.readouterr()
+    assert "first to diverge: encoder.bn1: its output differs" in out.out
+    assert not out.err
+    path.write_text("print('hello')\nraise ValueError('broken')\n" + path.read_text())
+    assert main(["verify", *names, "--json"]) == 1
+    out = capsys.readouterr()
+    assert "ValueError: broken" in json.loads(out.out)["error"]
+    assert "Traceback" not in out.err and "hello" in out.err
+
+
+WRONG = {
+    "which model?": [],
+    "unknown encoder": ["seresnet5"],
+    "--size is": ["seresnet18", "--size", "33,a"],
+    "takes 2": ["seresnet18", "--size", "33,32,31"],
+    "--seed is": ["seresnet18", "--seed", "-1"],
+    "--tolerance is": ["seresnet18", "--tolerance", "nan"],
+    "--backend is": ["seresnet18", "--backend", "mxnet"],
+    "runs on torch already": ["seresnet18", "--backend", "tensorflow"],
+    "is an option of --all": ["seresnet18", "--shard", "1/2"],
+    "leave out seresnet18": ["seresnet18", "--all"],
+    "--shard is": ["--all", "--shard", "5/4"],
+    "one number": ["--all", "--size", "33,40"],
+    "leave out --dims": ["a.py", "b.py", "--dims", "3"],
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_arguments_end_with_2(words, capsys):
+    import keras  # noqa: F401  torch is its backend in this process
+
+    assert main(["verify", *WRONG[words]]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_in_a_pipe_there_is_the_table_alone():
+    command = [sys.executable, "-m", "compiler", "verify", "seresnet18", "--dims", "2"]
+    for backend in ("torch", "tensorflow"):
+        result = subprocess.run(
+            [*command, "--size", "33,32", "--num-classes", "5", "--backend", backend],
+            capture_output=True,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"},
+        )
+        assert result.returncode == 0, result.stderr[-2000:]
+        assert "The same network." in result.stdout and "\x1b" not in result.stdout
+        assert f"Keras on {backend}" in result.stdout
+        assert backend != "torch" or not result.stderr
+
+
+# The catalog
+
+
+def test_the_catalog_is_whole():
+    names = [case.name for case in sweep.catalog()]
+    assert len(names) == len(set(names)) == 26 * 2 + 4 * 5 * 3 * 2
+    assert "resnet200vd --dims 3" in names
+    assert "seresnext50 --dims 2 --segmentor trans_unet --encoder-depth 4" in names
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7])
+def test_shards_are_the_catalog(count):
+    whole = sweep.catalog()
+    parts = [case for i in range(count) for case in sweep.shard(whole, f"{i + 1}/{count}")]
+    assert len(parts) == len(whole) and set(parts) == set(whole)
+
+
+def test_resume_runs_what_did_not_pass(tmp_path, monkeypatch, capsys):
+    cases = sweep.catalog()[:3]
+    ran = []
+
+    def fake(model, settings, files=None):
+        ran.append(model.name)
+        report = replace(verify_report, model=model, settings=settings)
+        report.error = "broken | twice" if len(ran) == 2 else ""
+        return report
+
+    verify_report = verify(_model(), Settings())
+    monkeypatch.setattr(sweep, "verify", fake)
+    monkeypatch.setattr(sweep, "catalog", lambda: cases)
+    state, page = tmp_path / "state.jsonl", tmp_path / "parity.md"
+    arguments = ["verify", "--all", "--size", "33", "--resume", str(state), "-o", str(page)]
+    assert main(arguments) == 1
+    assert ran == [case.encoder for case in cases]
+    text = page.read_text()
+    assert "3 networks compared, 1 of them different." in text and "broken \\| twice" in text
+    assert main(arguments) == 0  # the failed one again, and nothing else
+    assert ran[3:] == [cases[1].encoder]
+    assert "0 of them different" in page.read_text()
+    assert str(tmp_path) not in page.read_text()
+    state.write_text(state.read_text()[:-20])  # killed while it wrote
+    assert main(arguments) == 0
+    assert ran[4:] == [cases[1].encoder]
+    assert main([*arguments, "--seed", "1"]) == 0  # another comparison
+    assert len(ran) == 8
+    assert len(state.read_text().splitlines()) == 7
+    assert "verifying" not in capsys.readouterr().err
+    state.write_text("not ours\n" + state.read_text())
+    assert main(arguments) == 2
