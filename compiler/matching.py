@@ -137,7 +137,7 @@ def _unplaced(
     wanted = [there.get(place, place.name) for place in missing]
     problems = []
     for name, tensor in list(extra.items())[:LISTED]:
-        near = suggest(name[:200], wanted or names.places)
+        near = suggest(name[:200], wanted)
         size = "x".join(map(str, tensor.shape)) or "scalar"
         problems.append(Problem(f"the tensor {shown(name)} ({size}) has no place.{near}", at))
     short = [name[:200] for name in list(extra)[:1000]]
@@ -187,6 +187,7 @@ def _fit(
     flat: list[Place] = []
     stem: list[Place] = []
     other: list[str] = []
+    solid = False
     for place, tensor in found.items():
         shape = given = names.shape(place, tensor)
         steps: list[Callable[[Any], Any]] = []
@@ -208,14 +209,16 @@ def _fit(
                 result.notes.append(f"adapted {place.name} from {channels}")
                 shape = (shape[0], place.shape[1], *shape[2:])
                 steps.append(_for_channels(place.shape[1]))
-        if shape != place.shape and (place not in stem or adapting.channels):
+        if place.kind.startswith("conv") and len(shape) == 5 and len(place.shape) == 4:
+            solid = True
+        elif shape != place.shape and (place not in stem or adapting.channels):
             sizes = ["x".join(map(str, s)) or "scalar" for s in (given, place.shape)]
             other.append(f"{place.name!r} is {sizes[0]} in the checkpoint, {sizes[1]} in the model")
         result.values[place.name] = _value(names.checkpoint, tensor, steps)
     problems = [Problem(message, at) for message in other[:LISTED]]
     if len(other) > LISTED:
         problems.append(Problem(f"{len(other)} shapes differ", at))
-    if other and any(len(p.shape) == 4 and len(t.shape) == 5 for p, t in found.items()):
+    if solid:
         problems.append(Problem("the checkpoint is 3D, the model 2D", at, "--dims 3"))
     if flat and not adapting.inflate:
         hint = "--inflate center, mean or repeat makes 3D kernels of them"

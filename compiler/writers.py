@@ -210,7 +210,8 @@ def _room_beside(path: Path) -> Iterator[Path]:
 
 
 def choose_backend() -> None:
-    """Keras' backend where nobody chose one: an installed one."""
+    """Keras' backend where nobody chose one: an installed one. TensorFlow keeps its log short."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     chosen = "KERAS_BACKEND" in os.environ or "keras" in sys.modules
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     if not chosen and not (home / "keras.json").exists():

@@ -1,6 +1,7 @@
 """Published checkpoints: every name of a layout has its place, and the numbers hold."""
 
 import json
+import re
 import zlib
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from safetensors.numpy import load_file, save_file
 
 import compiler
 from compiler import layouts
+from compiler.errors import CompileError
 from compiler.options import BY_NAME
 from compiler.weights import convert
-from tests.harness import constructor, ledger_of, ledger_shapes
+from tests.harness import constructor, difference, ledger_of, ledger_shapes
 
 ORACLE = json.loads((Path(__file__).parent / "oracle" / "timm_layouts.json").read_text())["models"]
 MODELS = {  # timm's name -> ours, layout, dialect
@@ -102,3 +104,111 @@ def test_recorded_logits(name, target, tmp_path):
         found = logits(out, encoder, target, x, **options)[0, :32]
         wanted = np.array(run["logits_first_32"])
         assert np.abs(found - wanted).max() <= 1e-3 * np.abs(wanted).max()
+
+
+def head_of(name):
+    return name.startswith(("fc.", "last_linear."))
+
+
+def in_monai(name, value):
+    """A Cadene tensor as MONAI has it: its SE weights are those of dense layers."""
+    name = re.sub(r"^(layer[1-4]\.\d+)\.bn(\d)\.", r"\1.conv\2.adn.N.", name)
+    name = re.sub(r"^(layer[1-4]\.\d+)\.conv(\d)\.weight", r"\1.conv\2.conv.weight", name)
+    name = name.replace("downsample.0", "project.conv").replace("downsample.1", "project.adn.N")
+    name = name.replace("se_module.fc1", "se_layer.fc.0").replace("se_module.fc2", "se_layer.fc.2")
+    return name, value.reshape(value.shape[:2]) if "se_layer" in name else value
+
+
+OTHER_NAMES = {  # layout: timm's model, how its tensors are called and shaped there
+    "monai": ("legacy_seresnext50_32x4d", in_monai),
+    "smp": ("legacy_seresnet50", lambda n, v: (None if head_of(n) else f"encoder.{n}", v)),
+    "smp, plain": ("resnext50_32x4d", lambda n, v: (None if head_of(n) else f"encoder.{n}", v)),
+    "smp, tu-": ("seresnet50", lambda n, v: (None if head_of(n) else f"encoder.model.{n}", v)),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_NAMES)
+def test_other_names_of_the_same(case, tmp_path, monkeypatch):
+    """The result is that of timm's names; without a head, it is told that there is none."""
+    name, rename = OTHER_NAMES[case]
+    encoder, layout, dialect = MODELS[name]
+    options = {"num_classes": 1000, **in_dialect(monkeypatch, dialect)}
+    state = published(name)
+    renamed = dict(rename(n, v) for n, v in state.items())
+    renamed.pop(None, None)
+    other = case.split(",")[0]
+    if other == "smp":
+        renamed["decoder.blocks.0.conv1.0.weight"] = np.zeros((256, 3072, 3, 3), np.float32)
+        renamed["segmentation_head.0.bias"] = np.zeros(1, np.float32)
+    save_file(state, tmp_path / "a.safetensors")
+    save_file(renamed, tmp_path / "b.safetensors")
+    out = [tmp_path / "out_a.safetensors", tmp_path / "out_b.safetensors"]
+    convert(tmp_path / "a.safetensors", out[0], encoder, layout=layout, **options)
+    done = convert(tmp_path / "b.safetensors", out[1], encoder, layout=other, **options)
+    first, second = (load_file(path) for path in out)
+    assert first.keys() == second.keys()
+    told = "left at initial values: head (2 tensors)"
+    assert (told in done.notes) == (other == "smp")
+    assert ("left out another network's decoder (2 tensors)" in done.notes) == (other == "smp")
+    for key, value in first.items():
+        assert np.array_equal(value, second[key]) or (other == "smp" and key.startswith("head"))
+
+
+@pytest.mark.parametrize("layout", ["timm", "cadene", "smp", "monai"])
+def test_another_dialect_is_refused_by_name(layout, tmp_path):
+    """Their tensors fit, shape by shape; the numbers would be off by a third."""
+    save_file(published("seresnet50"), tmp_path / "a.safetensors")
+    with pytest.raises(CompileError, match="the model is of the dialect medicai") as raised:
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "seresnet50", layout=layout)
+    hint = "timm" if layout == "timm" else "cadene"
+    assert f"--dialect {hint}" in str(raised.value)
+
+
+@pytest.mark.parametrize("target", ["torch", "keras"])
+def test_into_a_3d_segmentor_with_one_channel(target, tmp_path):
+    """ImageNet's weights where they are wanted: a 3D UNet on images of one channel."""
+    save_file(published("resnet50"), tmp_path / "a.safetensors")
+    out = tmp_path / {"torch": "w.safetensors", "keras": "w.weights.h5"}[target]
+    options = {"dims": 3, "segmentor": "unet", "in_channels": 1}
+    done = convert(
+        tmp_path / "a.safetensors",
+        out,
+        "resnet50",
+        layout="torchvision",
+        inflate="center",
+        **options,
+    )
+    assert done.notes == (
+        "left out the checkpoint's head, of 1000 classes",
+        "adapted encoder.conv1.weight from 3 to 1 input channels",
+        "inflated 53 kernels from 2D to 3D (center, axis 0)",
+        "left at initial values: decoder, head (52 tensors)",
+    )
+    if target == "torch":
+        found = load_file(out)
+        stem = published("resnet50")["conv1.weight"].sum(axis=1, keepdims=True)
+        assert np.allclose(found["encoder.conv1.weight"][:, :, 3], stem, atol=1e-6)
+        assert not found["encoder.conv1.weight"][:, :, :3].any()
+        found = {n: torch.from_numpy(v) for n, v in found.items()}
+        constructor(compiler.emit("resnet50", target=target, **options))().load_state_dict(found)
+
+
+@pytest.mark.skipif(not DIALECTS, reason="there is no dialect cadene yet")
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", ["SEResNet50", "SEResNext50"])
+def test_monai_itself(name, dims, tmp_path):
+    """The installed library's state gives its own outputs."""
+    nets = pytest.importorskip("monai.networks.nets", reason="the extra `oracle` is not installed")
+    reference = getattr(nets, name)(spatial_dims=dims, in_channels=2, num_classes=5).eval()
+    state = {n: weight(n, tuple(v.shape)) for n, v in reference.state_dict().items()}
+    reference.load_state_dict({n: torch.from_numpy(np.asarray(v)) for n, v in state.items()})
+    save_file(state, tmp_path / "a.safetensors")
+    shape = (2, *(65, 97, 33)[:dims])
+    options = {"dims": dims, "num_classes": 5, "in_channels": 2, "dialect": "cadene"}
+    out = tmp_path / "b.safetensors"
+    convert(tmp_path / "a.safetensors", out, name.lower(), layout="monai", **options)
+    model = constructor(compiler.emit(name.lower(), target="torch", **options))().eval()
+    model.load_state_dict({n: torch.from_numpy(v) for n, v in load_file(out).items()})
+    x = torch.randn(1, *shape, generator=torch.manual_seed(0))
+    with torch.no_grad():
+        assert difference(model(x).numpy(), reference(x).numpy()) < 1e-4
