@@ -85,6 +85,7 @@ class Torch(Target):
             "blocks": f"DecoderBlock({filters if decoder.learned else 'channels'}, {filters})",
         }
         up = "crop({up}({x}), {like})" if decoder.learned else "upsample({x}, {like})"
+        axes = ("depth", "height", "width")[-plan.network.model.dims :]
         return {
             **context,
             "decoder_constants": [("SKIP_CHANNELS", skips), *_listed(context["decoder_constants"])],
@@ -114,7 +115,8 @@ class Torch(Target):
             ),
             "decoder_inputs": "pyramid: dict[str, Tensor]"
             + ", image: Tensor" * (not decoder.ends_at_half),
-            "crop_axes": tuple(range(2, 2 + plan.network.model.dims)),
+            "crop_axes": tuple(enumerate(axes, start=2)),
+            "crop_pads": ", ".join(f"0, {axis}" for axis in reversed(axes)),
             "map_shape": self.spell_doc("[C]", plan),
         }
 
