@@ -186,8 +186,9 @@ def main(steps: int, dims: tuple[str, ...], output: Path) -> None:
                 seconds = time.perf_counter() - start
                 logits = trainer.predict(image)
                 drawn.append(logits > 0)
-                cells = f"{theirs.count_params():,}", f"{dice(logits, truth):.3f}", f"{seconds:.0f}"
-                table.add_row(framework, f"{rank}D", *cells)
+                count = sum(weights.numel() for weights in ours.parameters())
+                score = dice(logits, truth)
+                table.add_row(framework, f"{rank}D", f"{count:,}", f"{score:.3f}", f"{seconds:.0f}")
             rows += list(zip(*drawn))[:2]
     console.print(table)
     draw(rows, output)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 from functools import cache
 
 import keras
@@ -98,3 +102,18 @@ def build_pair(texts, ledger, input_shape, dtype=torch.float32, **arguments):
     randomize(torch_model)
     copy_to_keras(torch_model, keras_model, ledger)
     return torch_model, keras_model
+
+
+def run(code: str, backend: str, folder) -> str:
+    """Run a program that sees neither the compiler nor the tests, on a Keras backend."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONPATH", None)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout

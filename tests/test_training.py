@@ -1,33 +1,13 @@
 """The files at work: training steps, saving and reloading, scripting and export."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 import torch
 
 import compiler
-from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize
+from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize, run
 
 KINDS = ("seresnet18", "resnet50v2", "seresnet50vd", "seresnext50")
-
-
-def run(code: str, backend: str, folder) -> str:
-    """Run a program that sees neither the compiler nor the tests, on a Keras backend."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONPATH", None)
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
 
 
 @pytest.mark.parametrize("shape", [(33, 40, 3), (17, 24, 33, 2)], ids=str)
