@@ -1,0 +1,305 @@
+"""Segmentors on their way out: compiled, exported, scripted, saved, reloaded, in half precision."""
+
+import importlib
+import io
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import compiler
+from compiler.options import SEGMENTORS, UNETS
+from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize, run
+
+TINY = compiler.custom_encoder(
+    "tiny",
+    block="basic",
+    blocks=(1, 1, 1, 1),
+    filters=(8, 8, 16, 16),
+    stem_filters=(8,),
+    stem_kernels=(3,),
+    se_ratio=1,  # with two hidden units all may be dead, and nothing behind them learns
+)
+FILTERS = (16, 16, 8, 8, 4)
+TRACED = {2: (64, 48), 3: (40, 48, 64)}  # even, and halves that are odd
+OTHERS = {2: ((65, 97), (100, 100), (33, 128)), 3: ((33, 40, 47), (34, 64, 48))}
+segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
+unets = pytest.mark.parametrize("segmentor", UNETS)
+blocks = pytest.mark.parametrize("block", ["upsampling", "transpose"])
+ranks = pytest.mark.parametrize("dims", [2, 3])
+
+
+def _options(segmentor, shape, **more):
+    """A small model: two channels in, two classes out."""
+    small = (
+        {"decoder_filters": FILTERS[: more.get("encoder_depth", 5)]} if segmentor in UNETS else {}
+    )
+    return {"segmentor": segmentor, "input_shape": shape, "num_classes": 2, **small, **more}
+
+
+def _model(encoder, segmentor, dims, **more):
+    """In PyTorch, with random weights and statistics."""
+    options = _options(segmentor, (*TRACED[dims], 2), **more)
+    model = constructor(compiler.emit(encoder, target="torch", **options))().eval()
+    randomize(model)
+    return model
+
+
+def _images(sizes, batch):
+    torch.manual_seed(0)
+    return torch.randn(batch, 2, *sizes)
+
+
+def _dynamic(dims):
+    """Every axis but that of channels; sizes from 33, as P5 of 32 is 1 and 1 is specialised."""
+    sizes = {axis: torch.export.Dim(f"size{axis}", min=33) for axis in range(2, 2 + dims)}
+    return ({0: torch.export.Dim("batch", min=2), **sizes},)
+
+
+def _same(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@ranks
+@blocks
+@unets
+def test_unets_export_with_every_size(segmentor, block, dims):
+    model = _model(TINY, segmentor, dims, decoder_block=block)
+    x = _images(TRACED[dims], 2)
+    with torch.no_grad():
+        program = torch.export.export(model, (x,), dynamic_shapes=_dynamic(dims)).module()
+        for other in (x, *(_images(sizes, 3) for sizes in OTHERS[dims])):
+            _same(program(other), model(other))
+
+
+@pytest.mark.parametrize("segmentor", SEGMENTORS)
+def test_catalog_encoders_export_and_compile(segmentor):
+    model = _model("seresnet18", segmentor, 2)
+    x, other = _images(TRACED[2], 2), _images(TRACED[2], 3)
+    with torch.no_grad():
+        batch = ({0: torch.export.Dim("batch", min=2)},)
+        program = torch.export.export(model, (x,), dynamic_shapes=batch).module()
+        _same(program(x), model(x))
+        _same(program(other), model(other))
+        _same(torch.compile(model, fullgraph=True, backend="aot_eager")(x), model(x))
+
+
+@ranks
+@blocks
+@unets
+def test_unets_compile_whole(segmentor, block, dims):
+    model = _model(TINY, segmentor, dims, decoder_block=block)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    x = _images(OTHERS[dims][0], 2)
+    with torch.no_grad():
+        _same(compiled(x), model(x))
+
+
+@blocks
+@unets
+def test_gradients_of_the_compiled_agree(segmentor, block):
+    model = _model(TINY, segmentor, 2, decoder_block=block, encoder_depth=3).double()
+    x, gradients = _images((33, 40), 2).double(), []
+    for runs in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
+        model.zero_grad()
+        runs(x).square().mean().backward()
+        gradients.append([weights.grad.clone() for weights in model.parameters()])
+    for ours, theirs in zip(*gradients, strict=True):
+        assert theirs.abs().max() > 0
+        assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
+
+
+@ranks
+@blocks
+@unets
+def test_unets_script(segmentor, block, dims, tmp_path, monkeypatch):
+    name = f"scripted_{segmentor}_{block}_{dims}d"
+    options = _options(segmentor, (*TRACED[dims], 2), decoder_block=block)
+    (tmp_path / f"{name}.py").write_text(compiler.emit(TINY, target="torch", **options))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module(name)
+    model = getattr(module, module.__all__[0])().eval()
+    randomize(model)
+    scripted = torch.jit.script(model)
+    with torch.no_grad():
+        for sizes in (TRACED[dims], *OTHERS[dims]):
+            x = _images(sizes, 1)
+            _same(scripted(x), model(x))
+
+
+@pytest.mark.parametrize(("block", "dims"), [("upsampling", 3), ("transpose", 2)])
+@unets
+def test_onnxruntime_gives_the_same_on_every_size(segmentor, block, dims):
+    model = _model(TINY, segmentor, dims, decoder_block=block)
+    x, file = _images(TRACED[dims], 2), io.BytesIO()
+    torch.onnx.export(model, (x,), file, dynamic_shapes=_dynamic(dims), verbose=False)
+    session = onnxruntime.InferenceSession(file.getvalue())
+    (name,) = [entry.name for entry in session.get_inputs()]
+    with torch.no_grad():
+        for other in (x, *(_images(sizes, 3) for sizes in OTHERS[dims])):
+            (output,) = session.run(None, {name: other.numpy()})
+            _same(torch.from_numpy(output), model(other))
+
+
+@ranks
+@segmentors
+def test_torch_trains_and_takes_bfloat16(segmentor, dims):
+    model = _model(TINY, segmentor, dims)
+    x = _images(TRACED[dims], 2)
+    with torch.no_grad():
+        expected = model(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(x).float()
+    assert (half - expected).abs().max() < 0.1 * expected.abs().max()
+    model.double().train()  # in float32 a small step of a bias is rounded away
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    truth = (x > 0).double()
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(model(x.double()), truth)
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite()
+    still = [name for name, value in model.state_dict().items() if torch.equal(before[name], value)]
+    assert not still
+
+
+SAVE = """
+    import importlib, keras, numpy as np, tensorflow as tf
+    keras.utils.set_random_seed(0)
+    module = importlib.import_module("model_file")
+    model = getattr(module, module.__all__[0])()
+    x = np.load("x.npy")
+    model.load_weights("w.weights.h5")
+    y = model(x, training=False).numpy()
+    assert np.abs(y - np.load("y.npy")).max() < 1e-4 * np.abs(y).max()
+    model.export("saved", verbose=False)
+
+    before = [w.numpy() for w in model.weights]
+    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=True)
+    history = model.fit(x, (x > 0).astype("float32"), batch_size=2, epochs=2, verbose=0)
+    moved = [not np.array_equal(a, w.numpy()) for a, w in zip(before, model.weights)]
+    assert all(moved), (sum(moved), len(moved))
+    assert model.jit_compile and np.isfinite(history.history["loss"]).all()
+    print("saved and fitted")
+"""
+SERVE = """
+    import numpy as np, tensorflow as tf
+    saved = tf.saved_model.load("saved")
+    y = saved.serve(np.load("x.npy")).numpy()
+    assert np.abs(y - np.load("y.npy")).max() < 1e-4 * np.abs(y).max()
+    print("the same")
+"""
+
+
+def _keep(folder, texts, keras_model, pairs):
+    """The Keras file, its weights, and the images with PyTorch's answers."""
+    (folder / "model_file.py").write_text(texts[1])
+    keras_model.save_weights(folder / "w.weights.h5")
+    for suffix, x, y in pairs:
+        np.save(folder / f"x{suffix}.npy", x)
+        np.save(folder / f"y{suffix}.npy", y)
+
+
+def _answer(model, x):
+    with torch.no_grad():
+        y = model(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
+        return y.float().movedim(1, -1).numpy()
+
+
+def _level(model, x):
+    """P5 of the image."""
+    return _answer(lambda image: model.pyramid(image)["P5"], x)
+
+
+@pytest.mark.parametrize(("segmentor", "dims"), [*((s, 2) for s in SEGMENTORS), ("unet", 3)])
+def test_keras_exports_and_fits_with_xla(segmentor, dims, tmp_path):
+    shape = (33, 48, 2) if dims == 2 else (17, 32, 24, 2)
+    if segmentor not in UNETS:
+        shape = (*TRACED[dims], 2)
+    options = _options(segmentor, shape, encoder_depth=3)
+    texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
+    torch_model, keras_model = build_pair(texts, ledger, shape)
+    x = image(shape)
+    _keep(tmp_path, texts, keras_model, [("", x, _answer(torch_model, x))])
+    assert run(SAVE, "tensorflow", tmp_path) == "saved and fitted\n"
+    (tmp_path / "model_file.py").unlink()
+    assert run(SERVE, "tensorflow", tmp_path) == "the same\n"
+
+
+RELOAD = """
+    import glob, keras, numpy as np
+    models = {2: keras.saving.load_model("any2d.keras"), 3: keras.saving.load_model("any3d.keras")}
+    for file in sorted(glob.glob("x*.npy")):
+        x, y = np.load(file), np.load(file.replace("x", "y"))
+        model = models[x.ndim - 2]
+        assert model.input_shape[1:-1] == (None,) * (x.ndim - 2)
+        ours = keras.ops.convert_to_numpy(model(x, training=False))
+        assert ours.shape == y.shape, (ours.shape, y.shape)
+        assert np.abs(ours - y).max() < 1e-4 * np.abs(y).max(), x.shape
+        print(*x.shape)
+"""
+ANY = ((100, 100, 2), (65, 97, 2), (16, 130, 127, 2))
+
+
+@unets
+def test_keras_reloads_without_the_file_for_every_size(segmentor, tmp_path):
+    for dims in (2, 3):
+        options = _options(segmentor, (*TRACED[dims], 2))
+        texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
+        ours, theirs = build_pair(texts, ledger, (*(None,) * dims, 2))
+        theirs.save(tmp_path / f"any{dims}d.keras")
+        for i, shape in enumerate(ANY):
+            if len(shape) == dims + 1:
+                x = image(shape, batch=1)
+                np.save(tmp_path / f"x{i}.npy", x)
+                np.save(tmp_path / f"y{i}.npy", _answer(ours, x))
+    expected = "1 100 100 2\n1 65 97 2\n1 16 130 127 2\n"
+    for backend in ("tensorflow", "torch"):
+        assert run(RELOAD, backend, tmp_path) == expected
+
+
+HALF = """
+    import importlib, keras, numpy as np
+    from keras import layers, ops
+    module = importlib.import_module("model_file")
+    build, x = getattr(module, module.__all__[0]), np.load("x.npy")
+    model = build()
+    model.load_weights("w.weights.h5")
+    pooled = [l.input for l in model.layers if isinstance(l, layers.GlobalAveragePooling{dims}D)]
+    sums = keras.Model(model.input, [ops.sum(p, {axes}) for p in pooled])
+    assert max(float(ops.max(s)) for s in sums(x)) > 65504  # a sum would overflow
+    keras.config.set_dtype_policy("mixed_float16")
+    half = build()
+    half.load_weights("w.weights.h5")
+    both = keras.Model(half.input, [half.pyramid_outputs["P5"], half.output])
+    level, y = [ops.convert_to_numpy(o).astype("float32") for o in both(x, training=False)]
+    expected = np.load("level.npy")
+    assert np.abs(level - expected).max() < 0.02 * np.abs(expected).max()
+    assert np.abs(y - np.load("y.npy")).mean() < 0.02 * np.abs(np.load("y.npy")).max()
+    print("close")
+"""
+
+
+@pytest.mark.parametrize(("dims", "backend"), [(2, "tensorflow"), (3, "torch")])
+@segmentors
+def test_half_precision_does_not_overflow(segmentor, dims, backend, tmp_path):
+    """Where a float16 sum over a level's voxels would: the gates take means.
+
+    The output's difference is a mean: where an attention gate's sigmoid sees the difference of two
+    large numbers, float16 leaves single voxels several percent apart in either framework.
+    """
+    shape = (96, 96, 2) if dims == 2 else (32, 32, 32, 2)
+    options = _options(segmentor, shape)
+    texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
+    torch_model, keras_model = build_pair(texts, ledger, shape)
+    x = 500 * image(shape, batch=1)
+    level, y = _level(torch_model, x), _answer(torch_model, x)
+    torch_model.half()
+    half = x.astype("float16")
+    assert np.abs(_level(torch_model, half) - level).max() < 0.02 * np.abs(level).max()
+    assert np.abs(_answer(torch_model, half) - y).mean() < 0.02 * np.abs(y).max()
+    _keep(tmp_path, texts, keras_model, [("", x, y)])
+    np.save(tmp_path / "level.npy", level)
+    program = HALF.format(dims=dims, axes=tuple(range(1, dims + 1)))
+    assert run(program, backend, tmp_path) == "close\n"
