@@ -84,7 +84,7 @@ def _watch_keras(model: Any, rows: Sequence[Row], run: Run) -> Iterator[None]:
     """Each layer's own `call` is wrapped: this also sees the layers inside of an attention."""
     import keras
 
-    paths = {layer_name(row.path): row for row in rows}
+    paths = {layer_name(row.path): row for row in rows if row.kind != "table"}
     watched = []
 
     def watch(layer: Any, row: Row) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,37 +69,6 @@ def use_backend(backend: str) -> None:
         import jax
 
         jax.config.update("jax_enable_x64", True)
-
-
-@contextlib.contextmanager
-def floating(dtype: str) -> Iterator[None]:
-    """Keras layers made and run inside have this dtype, and compute in it.
-
-    Raises `CompileError` where this Keras does not compute in float64.
-    """
-    import keras
-    from keras.src.backend.common import dtypes
-
-    before = keras.config.floatx(), keras.config.dtype_policy()
-    # On torch and JAX, Keras takes 64 bits back to 32 wherever two dtypes meet, as in BatchNorm.
-    reduced = getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})
-    kept = dict(reduced)
-    reduced["float64"] = "float64"
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
-    try:
-        if keras.backend.result_type("float64", "float32") != "float64":
-            raise CompileError(
-                Problem(
-                    f"Keras {keras.__version__} does not compute in float64 on this backend",
-                    hint="--backend tensorflow does",
-                )
-            )
-        yield
-    finally:
-        reduced.update(kept)
-        keras.config.set_floatx(before[0])
-        keras.config.set_dtype_policy(before[1])
 
 
 def load(text: str, name: str = "emitted", path: Path | None = None) -> types.ModuleType:

@@ -12,6 +12,7 @@ from typing import Any
 
 from compiler.api import traced
 from compiler.divergence import name_first, name_first_weight, name_last, spell
+from compiler.doubles import floating
 from compiler.errors import CompileError
 from compiler.model import Model, TransUNet
 from compiler.parity import (
@@ -20,7 +21,6 @@ from compiler.parity import (
     build_torch,
     copy_to_keras,
     difference,
-    floating,
     image,
     mismatches,
     randomize,

@@ -22,6 +22,7 @@ TINY = compiler.custom_encoder(
     se_ratio=1,  # with two hidden units all may be dead, and nothing behind them learns
 )
 FILTERS = (16, 16, 8, 8, 4)
+VIT = {"vit_layers": 2, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 24}
 TRACED = {2: (64, 48), 3: (40, 48, 64)}  # even, and halves that are odd
 OTHERS = {2: ((65, 97), (100, 100), (33, 128)), 3: ((33, 40, 47), (34, 64, 48))}
 segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
@@ -32,9 +33,9 @@ ranks = pytest.mark.parametrize("dims", [2, 3])
 
 def _options(segmentor, shape, **more):
     """A small model: two channels in, two classes out."""
-    small = (
-        {"decoder_filters": FILTERS[: more.get("encoder_depth", 5)]} if segmentor in UNETS else {}
-    )
+    small = VIT
+    if segmentor in UNETS:
+        small = {"decoder_filters": FILTERS[: more.get("encoder_depth", 5)]}
     return {"segmentor": segmentor, "input_shape": shape, "num_classes": 2, **small, **more}
 
 
@@ -303,3 +304,56 @@ def test_half_precision_does_not_overflow(segmentor, dims, backend, tmp_path):
     np.save(tmp_path / "level.npy", level)
     program = HALF.format(dims=dims, axes=tuple(range(1, dims + 1)))
     assert run(program, backend, tmp_path) == "close\n"
+
+
+@ranks
+@pytest.mark.parametrize("compat", [None, "medicai"])
+def test_trans_unet_exports(compat, dims, tmp_path, monkeypatch):
+    """Scripted, compiled, exported and in onnxruntime, with any batch; its size is fixed."""
+    name = f"trans_unet_{compat}_{dims}d"
+    options = _options("trans_unet", (*TRACED[dims], 2), compat=compat)
+    (tmp_path / f"{name}.py").write_text(compiler.emit(TINY, target="torch", **options))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module(name)
+    model = getattr(module, module.__all__[0])().eval()
+    randomize(model)
+    x, other = _images(TRACED[dims], 2), _images(TRACED[dims], 3)
+    batch = ({0: torch.export.Dim("batch", min=2)},)
+    file = io.BytesIO()
+    torch.onnx.export(model, (x,), file, dynamic_shapes=batch, verbose=False)
+    session = onnxruntime.InferenceSession(file.getvalue())
+    (entry,) = [entry.name for entry in session.get_inputs()]
+    with torch.no_grad():
+        program = torch.export.export(model, (x,), dynamic_shapes=batch).module()
+        wanted = model(other)
+        _same(program(other), wanted)
+        _same(torch.jit.script(model)(other), wanted)
+        _same(torch.compile(model, fullgraph=True, backend="aot_eager")(other), wanted)
+        (output,) = session.run(None, {entry: other.numpy()})
+        _same(torch.from_numpy(output), wanted)
+
+
+RELOAD_WITH_THE_FILE = """
+    import keras, numpy as np
+    import model_file
+    model = keras.saving.load_model("model.keras")
+    y = keras.ops.convert_to_numpy(model(np.load("x.npy"), training=False))
+    wanted = np.load("y.npy")
+    assert np.abs(y - wanted).max() < 1e-4 * np.abs(wanted).max()
+    print("the same")
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+@ranks
+def test_trans_unet_reloads_with_its_file_imported(dims, backend, tmp_path):
+    shape = (*TRACED[dims], 2)
+    options = _options("trans_unet", shape)
+    texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
+    ours, theirs = build_pair(texts, ledger, shape)
+    (tmp_path / "model_file.py").write_text(texts[1])
+    theirs.save(tmp_path / "model.keras")
+    x = image(shape)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", _answer(ours, x))
+    assert run(RELOAD_WITH_THE_FILE, backend, tmp_path) == "the same\n"

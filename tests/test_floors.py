@@ -23,7 +23,7 @@ FLOORS = (
     ("targets",),
     ("provenance", "emitter", "showcase", "files"),
     ("api", "checker"),
-    ("parity", "report"),
+    ("doubles", "parity", "report"),
     ("measure", "pairs", "divergence"),
     ("verify",),
     ("sweep",),

@@ -437,19 +437,21 @@ def test_wrong_arguments_end_with_2(words, capsys):
     assert words in capsys.readouterr().err
 
 
-def test_in_a_pipe_there_is_the_table_alone():
-    command = [sys.executable, "-m", "compiler", "verify", "seresnet18", "--dims", "2"]
-    for backend in ("torch", "tensorflow"):
-        result = subprocess.run(
-            [*command, "--size", "33,32", "--num-classes", "5", "--backend", backend],
-            capture_output=True,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"},
-        )
-        assert result.returncode == 0, result.stderr[-2000:]
-        assert "The same network." in result.stdout and "\x1b" not in result.stdout
-        assert f"Keras on {backend}" in result.stdout
-        assert backend != "torch" or not result.stderr
+@pytest.mark.parametrize(
+    ("backend", "dims", "size"), [("torch", "2", "33,32"), ("tensorflow", "3", "33,32,20")]
+)
+def test_in_a_pipe_there_is_the_table_alone(backend, dims, size):
+    command = [sys.executable, "-m", "compiler", "verify", "seresnet18", "--dims", dims]
+    result = subprocess.run(
+        [*command, "--size", size, "--num-classes", "5", "--backend", backend],
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"},
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "The same network." in result.stdout and "\x1b" not in result.stdout
+    assert f"Keras on {backend}" in result.stdout
+    assert backend != "torch" or not result.stderr
 
 
 # The catalog
