@@ -22,7 +22,7 @@ TINY = compiler.custom_encoder(
     se_ratio=1,  # with two hidden units all may be dead, and nothing behind them learns
 )
 FILTERS = (16, 16, 8, 8, 4)
-VIT = {"vit_layers": 2, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 24}
+VIT = {"vit_layers": 2, "heads": 2, "queries": 5, "embed_dim": 64, "mlp_dim": 24}
 TRACED = {2: (64, 48), 3: (40, 48, 64)}  # even, and halves that are odd
 OTHERS = {2: ((65, 97), (100, 100), (33, 128)), 3: ((33, 40, 47), (34, 64, 48))}
 segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
@@ -161,8 +161,10 @@ def test_torch_trains_and_takes_bfloat16(segmentor, dims):
     loss.backward()
     optimizer.step()
     assert loss.isfinite()
-    still = [name for name, value in model.state_dict().items() if torch.equal(before[name], value)]
-    assert not still
+    after = model.state_dict()
+    # a key's bias shifts all the scores of a query alike, which a softmax does not see
+    learned = [name for name in after if not name.endswith("attention.key.bias")]
+    assert not [name for name in learned if torch.equal(before[name], after[name])]
 
 
 SAVE = """
@@ -176,11 +178,13 @@ SAVE = """
     assert np.abs(y - np.load("y.npy")).max() < 1e-4 * np.abs(y).max()
     model.export("saved", verbose=False)
 
-    before = [w.numpy() for w in model.weights]
+    # a key's bias shifts all the scores of a query alike, which a softmax does not see
+    learned = [w for w in model.weights if not w.path.endswith("attention/key/bias")]
+    before = [w.numpy() for w in learned]
     model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=True)
     history = model.fit(x, (x > 0).astype("float32"), batch_size=2, epochs=2, verbose=0)
-    moved = [not np.array_equal(a, w.numpy()) for a, w in zip(before, model.weights)]
-    assert all(moved), (sum(moved), len(moved))
+    still = [w.path for a, w in zip(before, learned) if np.array_equal(a, w.numpy())]
+    assert not still, still
     assert model.jit_compile and np.isfinite(history.history["loss"]).all()
     print("saved and fitted")
 """
@@ -309,7 +313,7 @@ def test_half_precision_does_not_overflow(segmentor, dims, backend, tmp_path):
 @ranks
 @pytest.mark.parametrize("compat", [None, "medicai"])
 def test_trans_unet_exports(compat, dims, tmp_path, monkeypatch):
-    """Scripted, compiled, exported and in onnxruntime, with any batch; its size is fixed."""
+    """Scripted, compiled and exported, with any batch; its size is fixed."""
     name = f"trans_unet_{compat}_{dims}d"
     options = _options("trans_unet", (*TRACED[dims], 2), compat=compat)
     (tmp_path / f"{name}.py").write_text(compiler.emit(TINY, target="torch", **options))
@@ -319,18 +323,25 @@ def test_trans_unet_exports(compat, dims, tmp_path, monkeypatch):
     randomize(model)
     x, other = _images(TRACED[dims], 2), _images(TRACED[dims], 3)
     batch = ({0: torch.export.Dim("batch", min=2)},)
-    file = io.BytesIO()
-    torch.onnx.export(model, (x,), file, dynamic_shapes=batch, verbose=False)
-    session = onnxruntime.InferenceSession(file.getvalue())
-    (entry,) = [entry.name for entry in session.get_inputs()]
     with torch.no_grad():
         program = torch.export.export(model, (x,), dynamic_shapes=batch).module()
         wanted = model(other)
         _same(program(other), wanted)
         _same(torch.jit.script(model)(other), wanted)
         _same(torch.compile(model, fullgraph=True, backend="aot_eager")(other), wanted)
-        (output,) = session.run(None, {entry: other.numpy()})
-        _same(torch.from_numpy(output), wanted)
+
+
+@ranks
+def test_trans_unet_in_onnxruntime(dims):
+    model = _model(TINY, "trans_unet", dims)
+    x, other, file = _images(TRACED[dims], 2), _images(TRACED[dims], 3), io.BytesIO()
+    batch = ({0: torch.export.Dim("batch", min=2)},)
+    torch.onnx.export(model, (x,), file, dynamic_shapes=batch, verbose=False)
+    session = onnxruntime.InferenceSession(file.getvalue())
+    (entry,) = [entry.name for entry in session.get_inputs()]
+    (output,) = session.run(None, {entry: other.numpy()})
+    with torch.no_grad():
+        _same(torch.from_numpy(output), model(other))
 
 
 RELOAD_WITH_THE_FILE = """

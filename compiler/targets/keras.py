@@ -153,9 +153,9 @@ class Keras(Target):
                 "lines": [
                     "# The mask is resized along the flattened tokens, not over space.",
                     f"{axes} = level.shape[1:-1]",
-                    f"resize = layers.Resizing(QUERIES, {axes.replace(', ', ' * ')},"
-                    ' interpolation="nearest")',
-                    'mask = resize(layers.Activation("sigmoid")(logits)[..., None])',
+                    f"size = (QUERIES, {axes.replace(', ', ' * ')})",
+                    'mask = layers.Activation("sigmoid")(logits)[..., None]',
+                    'mask = ops.image.resize(mask, size, interpolation="nearest")',
                     "return ops.squeeze(mask, axis=-1) <= 0.5",
                 ],
             }
