@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from compiler import __version__, cli_verify
+from compiler import __version__
 from compiler.catalog import FAMILIES
-from compiler.cli_convert import convert_command
 from compiler.cli_options import model_options
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.options import TARGETS
+from compiler.verify.command import verify_command
+from compiler.weights.command import convert_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -214,7 +215,7 @@ def check_command(paths: tuple[str, ...], diff: bool) -> int:
     return 0 if all(verdict.state == "clean" for verdict in verdicts) else 1
 
 
-cli.add_command(cli_verify.command(model_options))
+cli.add_command(verify_command)
 cli.add_command(convert_command)
 
 

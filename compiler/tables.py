@@ -18,7 +18,7 @@ from compiler.model import Encoder, Model, Segmentor
 from compiler.options import SEGMENTORS
 from compiler.passes.count import macs, non_trainable, parts, trainable
 from compiler.passes.trace import Ledger
-from compiler.report import TOLERANCE_64, Report
+from compiler.verify.report import TOLERANCE_64, Report
 
 Item = TypeVar("Item")
 PIPE_WIDTH = 160

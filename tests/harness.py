@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 import compiler
-from compiler import parity
 from compiler.api import traced
-from compiler.divergence import row_differs
-from compiler.measure import run_keras, run_torch
-from compiler.parity import (
+from compiler.passes.trace import Ledger
+from compiler.passes.validate import resolve
+from compiler.verify import parity
+from compiler.verify.divergence import row_differs
+from compiler.verify.measure import run_keras, run_torch
+from compiler.verify.parity import (
     copy_to_keras,
     keras_shapes,
     ledger_shapes,
@@ -25,9 +27,7 @@ from compiler.parity import (
     randomize,
     torch_shapes,
 )
-from compiler.parity import image as noise
-from compiler.passes.trace import Ledger
-from compiler.passes.validate import resolve
+from compiler.verify.parity import image as noise
 
 __all__ = [
     "build_pair",

@@ -18,7 +18,7 @@ from compiler.cli import main
 from compiler.emitter import source
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
-from compiler.weights import convert
+from compiler.weights.convert import convert
 from tests.harness import (
     channels_first,
     constructor,
@@ -395,7 +395,7 @@ def test_the_file_says_its_dialect(tmp_path, monkeypatch):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
     save_file(state, tmp_path / "a.safetensors")
     convert(tmp_path / "a.safetensors", tmp_path / "b.weights.h5", tiny(), **options)
-    monkeypatch.setattr("compiler.matching.dialect_of", lambda model: "cadene")
+    monkeypatch.setattr("compiler.weights.matching.dialect_of", lambda model: "cadene")
     with pytest.raises(CompileError, match="it is of the dialect medicai, the model of cadene"):
         convert(tmp_path / "b.weights.h5", tmp_path / "c.safetensors", tiny(), **options)
 

@@ -19,7 +19,7 @@ from compiler.api import custom_encoder
 from compiler.cli import main
 from compiler.emitter import source
 from compiler.passes.validate import resolve
-from compiler.weights import convert
+from compiler.weights.convert import convert
 from tests.test_convert import state_of, tiny
 
 SHAPE = (32, 32, 3)

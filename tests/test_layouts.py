@@ -12,10 +12,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import compiler
-from compiler import layouts
 from compiler.errors import CompileError
 from compiler.options import BY_NAME
-from compiler.weights import convert
+from compiler.weights import layouts
+from compiler.weights.convert import convert
 from tests.harness import constructor, difference, ledger_of, ledger_shapes
 
 ORACLE = json.loads((Path(__file__).parent / "oracle" / "timm_layouts.json").read_text())["models"]

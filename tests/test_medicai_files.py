@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import compiler
 from compiler.catalog import ENCODERS
-from compiler.weights import convert
+from compiler.weights.convert import convert
 from tests.harness import channels_first, constructor, difference, image
 
 medicai = pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")

@@ -10,15 +10,15 @@ from dataclasses import replace
 import pytest
 
 import compiler
-from compiler import sweep
 from compiler.catalog import ENCODERS
 from compiler.cli import main
 from compiler.errors import CompileError
-from compiler.pairs import read_pair
-from compiler.parity import Source
 from compiler.passes.validate import resolve
-from compiler.report import Settings, as_dict
-from compiler.verify import compile_pair, sized, verify
+from compiler.verify import sweep
+from compiler.verify.compare import compile_pair, sized, verify
+from compiler.verify.pairs import read_pair
+from compiler.verify.parity import Source
+from compiler.verify.report import Settings, as_dict
 
 TINY = {"blocks": (1, 1, 1, 2), "filters": (8, 8, 16, 16), "stem_filters": (8,)}
 VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}

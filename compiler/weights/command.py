@@ -23,7 +23,7 @@ from compiler.options import TARGETS
 @model_options
 def convert_command(checkpoint: str, output: str | None, model: str | None, **options: Any) -> None:
     """Write the weights in CHECKPOINT as those of an emitted model, in either framework."""
-    from compiler.weights import convert
+    from compiler.weights.convert import convert
 
     if not model or not output:
         missing = [Problem("which model?", hint="--model seresnext50, or --model FILE.py")]

@@ -4,57 +4,41 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from compiler.cli_options import model_options
 from compiler.errors import CompileError, Problem, raise_all
 
 
-def command(model_options: Callable[[Any], Any]) -> click.Command:
-    """`verify`, with the options that say which model."""
-    return click.command("verify")(
-        click.argument("models", nargs=-1, metavar="MODEL | TORCH_FILE KERAS_FILE")(
-            model_options(_decorated(verify_command))
-        )
-    )
-
-
-def _decorated(function: Callable[..., int]) -> Callable[..., int]:
-    options = (
-        click.option(
-            "--size", metavar="SIZES", help="Of the image: 33,40,47, or one for all axes."
-        ),
-        click.option("--seed", metavar="N", default="0", help="Of weights and image. Default: 0."),
-        click.option(
-            "--tolerance",
-            metavar="X",
-            default="1e-4",
-            help="Of float32, relative. Default: 1e-4. What is in float64 has 1e-6.",
-        ),
-        click.option(
-            "--backend",
-            metavar="tensorflow|torch|jax",
-            default="torch",
-            help="What Keras runs on. Default: torch.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="For machines."),
-        click.option("--all", "everything", is_flag=True, help="The catalog, 2D and 3D."),
-        click.option("--shard", metavar="I/N", help="Of --all, one part of N."),
-        click.option(
-            "--resume",
-            metavar="PATH",
-            help="Of --all: results go there as JSON lines, and what passed there is not run.",
-        ),
-        click.option("-o", "output", metavar="PATH", help="Of --all: its table, in Markdown."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
+@click.command("verify")
+@click.argument("models", nargs=-1, metavar="MODEL | TORCH_FILE KERAS_FILE")
+@model_options
+@click.option("--size", metavar="SIZES", help="Of the image: 33,40,47, or one for all axes.")
+@click.option("--seed", metavar="N", default="0", help="Of weights and image. Default: 0.")
+@click.option(
+    "--tolerance",
+    metavar="X",
+    default="1e-4",
+    help="Of float32, relative. Default: 1e-4. What is in float64 has 1e-6.",
+)
+@click.option(
+    "--backend",
+    metavar="tensorflow|torch|jax",
+    default="torch",
+    help="What Keras runs on. Default: torch.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--all", "everything", is_flag=True, help="The catalog, 2D and 3D.")
+@click.option("--shard", metavar="I/N", help="Of --all, one part of N.")
+@click.option(
+    "--resume",
+    metavar="PATH",
+    help="Of --all: results go there as JSON lines, and what passed there is not run.",
+)
+@click.option("-o", "output", metavar="PATH", help="Of --all: its table, in Markdown.")
 def verify_command(
     models: tuple[str, ...],
     size: str | None,
@@ -73,7 +57,7 @@ def verify_command(
     MODEL is compiled to both; two files, in any order, are run as they stand. Ends with 1 where
     they differ, and names the first row of the ledger that does.
     """
-    from compiler.report import Settings
+    from compiler.verify.report import Settings
 
     problems: list[Problem] = []
     settings = Settings(
@@ -110,9 +94,9 @@ def _one(
     from dataclasses import replace
 
     from compiler.passes.validate import resolve
-    from compiler.report import as_dict
-    from compiler.sweep import sizes
-    from compiler.verify import sized, verify
+    from compiler.verify.compare import sized, verify
+    from compiler.verify.report import as_dict
+    from compiler.verify.sweep import sizes
 
     files = None
     if len(models) == 1 and not models[0].endswith(".py"):
@@ -122,7 +106,7 @@ def _one(
             size = model.input_shape[:-1]
         model = sized(model, size)
     else:
-        from compiler.pairs import read_pair
+        from compiler.verify.pairs import read_pair
 
         if given:
             problems.append(
@@ -146,9 +130,9 @@ def _one(
 def _all(
     settings: Any, part: str | None, resume: str | None, output: str | None, as_json: bool
 ) -> int:
-    from compiler import sweep
     from compiler.files import write
     from compiler.tables import print_table, progress
+    from compiler.verify import sweep
 
     cases = sweep.shard(sweep.catalog(), part)
     state = Path(resume) if resume else None
@@ -201,7 +185,7 @@ def _number(
 
 
 def _backend(backend: str, problems: list[Problem]) -> str:
-    from compiler.parity import BACKENDS
+    from compiler.verify.parity import BACKENDS
 
     if backend not in BACKENDS:
         problems.append(Problem(f"--backend is {backend!r}", hint=f"one of {', '.join(BACKENDS)}"))

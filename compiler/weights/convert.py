@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.adapt import AXES, INFLATIONS
 from compiler.checker import model_of
-from compiler.checkpoints import framework_of
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.files import read_source
-from compiler.formats import open_checkpoint
-from compiler.layouts import validate_layout
-from compiler.matching import Adapting, match
 from compiler.model import Encoder, Model
 from compiler.options import TARGETS
 from compiler.passes.validate import resolve
 from compiler.provenance import read as read_provenance
 from compiler.provenance import spell_options
+from compiler.weights.adapt import AXES, INFLATIONS
+from compiler.weights.checkpoints import framework_of
+from compiler.weights.formats import open_checkpoint
+from compiler.weights.layouts import validate_layout
+from compiler.weights.matching import Adapting, match
 
 ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # of an emitted file's constructor
 
@@ -73,7 +73,7 @@ def convert(
     )
     with open_checkpoint(source) as opened:
         found = match(opened, resolved, layout, adapting)
-        from compiler.writers import write_keras, write_torch
+        from compiler.weights.writers import write_keras, write_torch
 
         write = write_torch if target == "torch" else write_keras
         write(path, resolved, found, str(source))

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoints import DIALECT, Tensor, need, shown
 from compiler.errors import CompileError, Problem
+from compiler.weights.checkpoints import DIALECT, Tensor, need, shown
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # data-parallel, compiled, Lightning

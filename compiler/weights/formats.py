@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compiler.checkpoints import (
+from compiler.errors import CompileError, Problem
+from compiler.weights.checkpoints import (
     COUNTER,
     FLOATS,
     Checkpoint,
@@ -20,9 +21,8 @@ from compiler.checkpoints import (
     shown,
     told,
 )
-from compiler.errors import CompileError, Problem
-from compiler.keras_files import read_keras
-from compiler.torch_files import read_pickle, read_safetensors, without_prefix
+from compiler.weights.keras_files import read_keras
+from compiler.weights.torch_files import read_pickle, read_safetensors, without_prefix
 
 
 @contextlib.contextmanager

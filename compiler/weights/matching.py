@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.adapt import adapt_channels, inflate, inflated_shape
-from compiler.checkpoints import Checkpoint, Tensor, shown, told
 from compiler.errors import CompileError, Problem, raise_all, suggest
 from compiler.ir import Shape
-from compiler.layouts import LAYOUT_NAMES, LAYOUTS, dialect_of, variants
 from compiler.model import Model, Segmentor
-from compiler.naming import Names, Place, places_of
 from compiler.targets.keras_weights import torch_value
+from compiler.weights.adapt import adapt_channels, inflate, inflated_shape
+from compiler.weights.checkpoints import Checkpoint, Tensor, shown, told
+from compiler.weights.layouts import LAYOUT_NAMES, LAYOUTS, dialect_of, variants
+from compiler.weights.naming import Names, Place, places_of
 
 LISTED = 10  # names of each kind in a report: another model's checkpoint has hundreds
 

@@ -19,16 +19,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoints import COUNTER, DIALECT, need
 from compiler.emitter import source
 from compiler.errors import CompileError, Problem
 from compiler.files import replacing
-from compiler.keras_files import KERAS_WEIGHTS, keras_datasets
-from compiler.layouts import dialect_of
-from compiler.matching import LISTED, Match
 from compiler.model import Model
-from compiler.naming import Place
 from compiler.targets.keras_weights import keras_value
+from compiler.weights.checkpoints import COUNTER, DIALECT, need
+from compiler.weights.keras_files import KERAS_WEIGHTS, keras_datasets
+from compiler.weights.layouts import dialect_of
+from compiler.weights.matching import LISTED, Match
+from compiler.weights.naming import Place
 
 SEED = 0  # of initial values
 

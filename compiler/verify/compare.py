@@ -11,11 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from compiler.api import traced
-from compiler.divergence import name_first, name_first_weight, name_last, spell
-from compiler.doubles import floating
 from compiler.errors import CompileError
 from compiler.model import Model, TransUNet
-from compiler.parity import (
+from compiler.passes.count import non_trainable, trainable
+from compiler.passes.interpret import NOT_TRAINED
+from compiler.passes.trace import Ledger
+from compiler.passes.transformer import patch_of
+from compiler.verify.divergence import name_first, name_first_weight, name_last, spell
+from compiler.verify.doubles import floating
+from compiler.verify.parity import (
     Source,
     build_keras,
     build_torch,
@@ -26,11 +30,7 @@ from compiler.parity import (
     randomize,
     use_backend,
 )
-from compiler.passes.count import non_trainable, trainable
-from compiler.passes.interpret import NOT_TRAINED
-from compiler.passes.trace import Ledger
-from compiler.passes.transformer import patch_of
-from compiler.report import BATCH, FLOOR, Quantity, Report, Settings
+from compiler.verify.report import BATCH, FLOOR, Quantity, Report, Settings
 
 # In each, one axis is even at every stride (there "same" pads one side) and one is odd.
 SIZES = {2: (65, 96), 3: (33, 32, 47)}
@@ -105,7 +105,7 @@ def _in_float64(
     report: Report, ledger: Ledger, torch_model: Any, keras_source: Source, x: Any
 ) -> bool:
     """Weights, outputs row by row, gradients, training. False: the weights did not match."""
-    from compiler.measure import run_keras, run_torch
+    from compiler.verify.measure import run_keras, run_torch
 
     report.doing = "building in Keras"
     keras_model = build_keras(keras_source, report.model)
@@ -202,7 +202,7 @@ def _last(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _gradients(report: Report, ledger: Ledger, torch_model: Any, keras_model: Any, x: Any) -> None:
     """By the image and by each weight, in evaluation mode; then a step of training."""
-    from compiler import measure
+    from compiler.verify import measure
 
     shape = (BATCH, *ledger.output)
     cotangent = image(shape[1:], BATCH, report.settings.seed + 2)
@@ -279,7 +279,7 @@ def _in_float32(
     report: Report, ledger: Ledger, torch_model: Any, keras_source: Source, x: Any
 ) -> None:
     """The outputs once more, as people run them."""
-    from compiler.measure import run_keras, run_torch
+    from compiler.verify.measure import run_keras, run_torch
 
     report.doing = "building in Keras, in float32"
     with floating("float32"):

@@ -10,8 +10,8 @@ from compiler.checker import model_of
 from compiler.errors import CompileError, Problem, raise_all
 from compiler.files import read_source
 from compiler.model import Model
-from compiler.parity import Source
 from compiler.provenance import read, spell_options
+from compiler.verify.parity import Source
 
 
 def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:

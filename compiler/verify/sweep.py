@@ -16,8 +16,8 @@ from compiler.errors import CompileError, Problem
 from compiler.model import Model
 from compiler.options import DEPTHS, RANKS, SEGMENTORS
 from compiler.passes.validate import resolve
-from compiler.report import Settings, as_dict
-from compiler.verify import sized, verify
+from compiler.verify.compare import sized, verify
+from compiler.verify.report import Settings, as_dict
 
 # One of each kind (basic, bottleneck, pre-activation, pooled shortcut, grouped), SE or not.
 KINDS = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")

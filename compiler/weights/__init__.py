@@ -1,0 +1,1 @@
+"""`convert`: checkpoints into the weights of emitted models, in either framework."""
