@@ -2,7 +2,8 @@
 
 A pattern is a path of ours and its name there; `{s}`, `{b}`, `{n}` are the stage, the block and the
 layer's number, `{s1}` the stage counted from 1; in a decoder `{row}` and `{node}` are ours, and
-`{stage}`, `{level}` and `{column}` theirs. The first that fits the whole path counts. Weights
+`{stage}`, `{level}`, `{above}`, `{next}` and `{column}` theirs; `{word}` is the same word in both.
+The first that fits the whole path counts. Weights
 below a name are called as PyTorch does, but in Keras' files, where they are numbered.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from compiler.errors import Problem, suggest
-from compiler.model import Model, Segmentor, UNet, UNetPlusPlus
+from compiler.model import Model, Segmentor, TransUNet, UNet, UNetPlusPlus
 
 Table = tuple[tuple[str, str], ...]
 
@@ -79,7 +80,6 @@ _MEDICAI_PRE_NORMS: Table = (
     (_BLOCK + "bn3", "stack{s}_block{b}_2_bn"),
 )
 
-
 _UP_ROW, _GATE_ROW, _ROW = "decoder.ups.{row}.", "decoder.gates.{row}.", "decoder.blocks.{row}."
 _MEDICAI_UNET: Table = (
     (_GATE_ROW + "theta", "decoder_stage{stage}_attention_gate/theta_x"),
@@ -104,6 +104,28 @@ _MEDICAI_UNET_PLUS_PLUS: Table = (
     ("decoder.last_up.bn", "bridge_transpose_norm"),
     ("head", "conv"),
 )
+_VIT, _VIT_THERE = "vit.blocks.{row}.", "transunet_vit_encoder_block_{next}/"
+_MASKED, _MASKED_THERE = "mask_decoder.levels.{row}.", "masked_xattn_level_{row}/"
+_MEDICAI_TRANS_UNET: Table = (
+    ("vit.positions", "transunet_vit_patching_and_embedding/position_embedding"),
+    ("vit.patch", "transunet_vit_patching_and_embedding/patch_embedding"),
+    (_VIT + "norm{n}", _VIT_THERE + "layer_norm_{n}"),
+    (_VIT + "attention.attention_output", _VIT_THERE + "mha/output_dense"),
+    (_VIT + "attention.{word}", _VIT_THERE + "mha/{word}_dense"),
+    (_VIT + "mlp.fc{n}", _VIT_THERE + "mlp/fc{n}"),
+    ("mask_decoder.queries", "learnable_queries"),
+    (_MASKED + "project", "proj_cnn_{level}"),
+    (_MASKED + "project_norm", "proj_cnn_group_norm_{level}"),
+    (_MASKED + "norm{n}", _MASKED_THERE + "layernorm{n}"),
+    (_MASKED + "attention.attention_output", _MASKED_THERE + "cross_attention/output_dense"),
+    (_MASKED + "attention.{word}", _MASKED_THERE + "cross_attention/{word}_dense"),
+    (_MASKED + "mlp.fc{n}", _MASKED_THERE + "mlp_layer/fc{n}"),
+    ("mask_decoder.classes", "class_prediction"),
+    ("mask_decoder.resize", "mask_resize"),
+    ("decoder.conv", "decoder_proj_0"),
+    ("decoder.blocks.{row}", "decoder_conv_{above}"),
+    ("head", "final_conv"),
+)
 
 
 def _torchvision(model: Model) -> Table:
@@ -122,12 +144,20 @@ def _medicai(model: Model) -> Table:
     norms = _MEDICAI_PRE_NORMS if model.encoder.pre_activation else _MEDICAI_NORMS
     match model.head:
         case UNetPlusPlus():
-            head = _MEDICAI_UNET_PLUS_PLUS
+            head = _with_any_norm(_MEDICAI_UNET_PLUS_PLUS)
         case UNet():
-            head = _MEDICAI_UNET
+            head = _with_any_norm(_MEDICAI_UNET)
+        case TransUNet():
+            head = _MEDICAI_TRANS_UNET
         case _:
             head = _MEDICAI_CLASSIFIER
     return (*_MEDICAI, *norms, *head)
+
+
+def _with_any_norm(table: Table) -> Table:
+    """A decoder's norms are called `bn` where they are batch norms, and else `norm`."""
+    renamed = ((ours.replace("bn", "norm"), theirs) for ours, theirs in table if "bn" in ours)
+    return (*table, *renamed)
 
 
 @dataclass(frozen=True)
@@ -137,7 +167,7 @@ class Layout:
     `gated` are the dialects that its networks with SE have, `plain` those of the ones without, and
     `v2` says whether there are any with pre-activation. `prefix` stands before every name; what
     begins with one of `others` belongs to networks that are not ours. With `linear`, SE weights are
-    those of dense layers.
+    those of dense layers. Of the kinds in `bare`, layers have no weights there.
     """
 
     name: str
@@ -149,6 +179,7 @@ class Layout:
     prefix: str = ""
     others: tuple[str, ...] = ()
     linear: bool = False
+    bare: tuple[str, ...] = ()
 
 
 # Without SE these dialects are one network: the same stem, strides and shortcuts.
@@ -163,7 +194,15 @@ LAYOUTS = (
     Layout("smp", _torchvision, (), _ALIKE, prefix="encoder.", others=_OTHER_HEADS),
     Layout("smp", _timm, ("timm",), _ALIKE, prefix="encoder.model.", others=_OTHER_HEADS),
     Layout("monai", lambda model: _MONAI, _CADENE_ONLY, linear=True),
-    Layout("medicai", _medicai, ("medicai",), _ALIKE, v2=True, framework="keras"),
+    Layout(
+        "medicai",
+        _medicai,
+        ("medicai",),
+        _ALIKE,
+        v2=True,
+        framework="keras",
+        bare=("instance_norm",),
+    ),
 )
 LAYOUT_NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
@@ -188,7 +227,7 @@ def validate_layout(name: str | None, model: Model) -> list[Problem]:
         kind = "with" if encoder.se else "without"
         return [Problem(f"{name} has no networks {kind} SE", at, f"{encoder.name} is one")]
     if dialect_of(model) in held:
-        return []
+        return _of_other_numbers(model, at) if name == "medicai" else []
     return [
         Problem(
             f"{name} checkpoints are of the dialect {' or '.join(held)}, "
@@ -197,6 +236,21 @@ def validate_layout(name: str | None, model: Model) -> list[Problem]:
             hint=f"--dialect {next(iter(held))}",
         )
     ]
+
+
+def _of_other_numbers(model: Model, at: str) -> list[Problem]:
+    """Decoders of ours that have medicai's weights, shape by shape, and other numbers."""
+    head = model.head
+    if isinstance(head, TransUNet) and model.compat != "medicai":
+        return [
+            Problem("medicai's TransUNet masks its attention elsewhere", at, "--compat medicai")
+        ]
+    problems = []
+    if isinstance(head, UNet) and head.decoder_normalization == "group":
+        problems.append(Problem("medicai's group norms have 32 groups, the model's have fewer", at))
+    if isinstance(head, UNet) and head.decoder_activation == "leaky_relu":
+        problems.append(Problem("medicai's leaky_relu has a slope of 0.3, the model's 0.01", at))
+    return problems
 
 
 def dialect_of(model: Model) -> str:
@@ -227,7 +281,8 @@ def name_there(layout: Layout, model: Model, path: str) -> str | None:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(pattern)))
+    numbered = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(pattern))
+    return re.compile(numbered.replace(r"(?P<word>\d+)", r"(?P<word>\w+)"))
 
 
 def _numbers(model: Model, path: str, found: dict[str, str]) -> dict[str, str | int]:
@@ -238,6 +293,8 @@ def _numbers(model: Model, path: str, found: dict[str, str]) -> dict[str, str | 
         row = int(found["row"])
         numbers["stage"] = model.head.depth - row
         numbers["level"] = model.head.depth - 2 - row
+        numbers["above"] = model.head.depth - 1 - row
+        numbers["next"] = row + 1
         numbers["column"] = int(found.get("node", 0)) + 1
     return numbers
 
@@ -248,4 +305,5 @@ def plain_name(layout: Layout, name: str) -> str:
         return name
     layer, slash, rest = name.partition("/")
     layer = re.sub(r"_[23]D$", "", layer)
-    return re.sub(r"^conv[23]d(_\d+)?$", "conv", layer) + slash + rest
+    layer = re.sub(r"^conv[23]d(_\d+)?$", "conv", layer)
+    return re.sub(r"^(learnable_queries)_\d+$", r"\1", layer) + slash + rest

@@ -63,11 +63,17 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
     extra = {n: t for n, t in names.tensors.items() if n not in names.places}
     left = _left_out(names, found, extra, result)
     missing = [place for place in places if place not in found]
+    bare = [p for p in missing if names.layout and p.kind in names.layout.bare]
+    missing = [place for place in missing if place not in bare]
     initial = _initial(model, missing, found, left)
     problems = _unplaced(names, extra, [p for p in missing if p not in initial], layout)
     problems += _fit(found, names, adapting, result)
     raise_all(problems)
-    result.initial = tuple(initial)
+    result.initial = (*initial, *bare)
+    if bare:
+        kinds = ", ".join(dict.fromkeys(place.kind.replace("_", " ") for place in bare))
+        note = f"{layout} has no weights for {kinds}: 1 and 0 ({_tensors(bare)})"
+        result.notes.append(note)
     if initial:
         groups = ", ".join(dict.fromkeys(p.group for p in initial))
         result.notes.append(f"left at initial values: {groups} ({_tensors(initial)})")
@@ -188,6 +194,7 @@ def _fit(
     stem: list[Place] = []
     other: list[str] = []
     solid = False
+    heads, attention = getattr(names.model.head, "heads", None), set()
     for place, tensor in found.items():
         shape = given = names.shape(place, tensor)
         steps: list[Callable[[Any], Any]] = []
@@ -215,9 +222,15 @@ def _fit(
             sizes = ["x".join(map(str, s)) or "scalar" for s in (given, place.shape)]
             other.append(f"{place.name!r} is {sizes[0]} in the checkpoint, {sizes[1]} in the model")
         result.values[place.name] = _value(names.checkpoint, tensor, steps)
+        there = names.heads(place, tensor)
+        if there not in (None, heads):
+            attention.add(there)
     problems = [Problem(message, at) for message in other[:LISTED]]
     if len(other) > LISTED:
         problems.append(Problem(f"{len(other)} shapes differ", at))
+    for there in attention:  # merged, as PyTorch has them, the shapes would be the same
+        message = f"its attention has {there} heads, the model's has {heads}"
+        problems.append(Problem(message, at, f"--heads {there}"))
     if solid:
         problems.append(Problem("the checkpoint is 3D, the model 2D", at, "--dims 3"))
     if flat and not adapting.inflate:

@@ -100,11 +100,20 @@ class Names:
             return None
         return f"{there}/{place.index}" if framework == "keras" else f"{there}.{place.weight}"
 
+    def heads(self, place: Place, tensor: Tensor) -> int | None:
+        """The heads of an attention's kernel, where the file tells them apart: in Keras."""
+        if self.checkpoint.framework != "keras" or len(tensor.shape) != 3:
+            return None
+        axis = {"attention_in": 1, "attention_out": 0}.get(place.kind)
+        return None if axis is None else tensor.shape[axis]
+
     def shape(self, place: Place, tensor: Tensor) -> Shape:
         """A tensor's shape with PyTorch's order of axes."""
         if self.checkpoint.framework == "torch":
             return tensor.shape
         shape = tensor.shape
+        if place.kind == "table" and len(shape) == len(place.shape) - 1:  # of a whole batch
+            return (1, *shape)
         if place.kind == "attention_in" and len(shape) > 1:  # Keras tells the heads apart
             shape = (*shape[:-2], shape[-2] * shape[-1])
         if (place.kind, place.weight) == ("attention_out", "weight") and len(shape) == 3:
