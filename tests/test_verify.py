@@ -439,9 +439,10 @@ def test_wrong_arguments_end_with_2(words, capsys):
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("backend", "dims", "size"), [("torch", "2", "33,32"), ("tensorflow", "3", "33,32,20")]
-)
+BACKENDS = [("torch", "2", "33,32"), ("tensorflow", "3", "33,32,20"), ("jax", "2", "33,32")]
+
+
+@pytest.mark.parametrize(("backend", "dims", "size"), BACKENDS)
 def test_in_a_pipe_there_is_the_table_alone(backend, dims, size):
     command = [sys.executable, "-m", "compiler", "verify", "seresnet18", "--dims", dims]
     result = subprocess.run(

@@ -17,6 +17,7 @@ from compiler.passes.trace import Ledger
 from compiler.targets.keras_weights import keras_name, keras_value, torch_name, weight_axes
 
 BACKENDS = ("tensorflow", "torch", "jax")
+_INSTALL = {"jax": "pip install jax"}
 COUNTER = "num_batches_tracked"  # torch's count of training steps: Keras has none
 
 
@@ -52,7 +53,7 @@ def use_backend(backend: str) -> None:
                 Problem(
                     f"{library} cannot be imported: {error}",
                     at=f"--backend {backend}",
-                    hint="verify runs both frameworks: pip install 'plainnet[torch,keras]'",
+                    hint=_INSTALL.get(library, "pip install 'plainnet[torch,keras]'"),
                 )
             ) from None
     import keras
@@ -216,7 +217,7 @@ def copy_to_keras(torch_model: Any, keras_model: Any, ledger: Ledger) -> None:
     for row in ledger.rows:
         for name, _ in row.weights:
             variable = variables[keras_name(row.path, row.kind, name)]
-            value = state[torch_name(row.path, name)].numpy()
+            value = state[torch_name(row.path, name)].numpy().copy()  # JAX may keep the memory
             variable.assign(keras_value(row.kind, name, value, tuple(variable.shape)))
 
 
