@@ -318,6 +318,7 @@ def test_a_killed_process_leaves_the_old_file(terminal):
 def test_a_stopped_process_leaves_nothing(terminal):
     stop_at_sync = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a background job
         "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGINT)\n"
         "from compiler.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"

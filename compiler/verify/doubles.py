@@ -23,7 +23,7 @@ def floating(dtype: str) -> Iterator[None]:
     reduced = getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})
     kept = dict(reduced)
     reduced["float64"] = "float64"
-    restore = _tensorflow_pools() if keras.backend.backend() == "tensorflow" else lambda: None
+    restore = _tensorflow() if keras.backend.backend() == "tensorflow" else lambda: None
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(dtype)
     try:
@@ -42,41 +42,66 @@ def floating(dtype: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before[1])
 
 
-def _tensorflow_pools() -> Callable[[], None]:
-    """TensorFlow pools volumes in float32 only: in float64, planes are pooled and then lines.
+def _tensorflow() -> Callable[[], None]:
+    """What TensorFlow has in float32 only, in float64. Returns what takes it back."""
+    import tensorflow as tf
+    from keras.src.backend import core, nn
+
+    cast, gelu, attention = core.cast, nn.gelu, nn.dot_product_attention
+
+    def cast_numbers(x: Any, dtype: Any) -> Any:
+        """A number of Python's, as attention with dropout scales by, would come by way of 32."""
+        return tf.constant(x, dtype) if isinstance(x, float) else cast(x, dtype)
+
+    def scaled_attention(query: Any, *args: Any, scale: float | None = None, **kwargs: Any) -> Any:
+        """The scale goes by way of 32 too, but that of one does not mind."""
+        exact = query.shape[-1] ** -0.5 if scale is None else scale
+        query = query * tf.constant(exact, query.dtype)
+        return attention(query, *args, scale=1.0, **kwargs)
+
+    def exact_gelu(x: Any, approximate: bool = True) -> Any:
+        """Its square root of two is one of float32."""
+        if approximate or x.dtype != tf.float64:
+            return gelu(x, approximate)
+        return 0.5 * x * (1 + tf.math.erf(x * tf.constant(0.5, x.dtype) ** 0.5))
+
+    changed = [
+        (core, "cast", cast_numbers),
+        (nn, "gelu", exact_gelu),
+        (nn, "dot_product_attention", scaled_attention),
+        (nn, "max_pool", _separable(nn.max_pool, tf.nn.max_pool2d)),
+        (nn, "average_pool", _separable(nn.average_pool, tf.nn.avg_pool2d)),
+    ]
+    kept = [(module, name, getattr(module, name)) for module, name, _ in changed]
+
+    def assign(functions: list[tuple[Any, str, Any]]) -> None:
+        for module, name, function in functions:
+            setattr(module, name, function)
+
+    assign(changed)
+    return lambda: assign(kept)
+
+
+def _separable(pool_any: Callable[..., Any], pool_plane: Callable[..., Any]) -> Callable[..., Any]:
+    """Volumes, which TensorFlow pools in float32 only: planes are pooled, and then lines.
 
     The same numbers: a window's maximum, and its mean (padding not counted), go axis by axis.
-    Returns what takes it back.
     """
     import tensorflow as tf
-    from keras.src.backend import nn
 
-    kept = {"max_pool": nn.max_pool, "average_pool": nn.average_pool}
-    pools = {"max_pool": tf.nn.max_pool2d, "average_pool": tf.nn.avg_pool2d}
+    def pool(x: Any, pool_size: Any, strides: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if len(x.shape) != 5 or x.dtype != tf.float64:
+            return pool_any(x, pool_size, strides, *args, **kwargs)
+        padding = (args[0] if args else kwargs.get("padding", "valid")).upper()
+        kernel, step = (
+            (value,) * 3 if isinstance(value, int) else tuple(value)
+            for value in (pool_size, strides or pool_size)
+        )
+        _, d, h, w, c = x.shape
+        x = pool_plane(tf.reshape(x, (-1, h, w, c)), kernel[1:], step[1:], padding)
+        h, w = x.shape[1:3]
+        x = tf.reshape(x, (-1, d, h * w, c))
+        x = pool_plane(x, (kernel[0], 1), (step[0], 1), padding)
+        return tf.reshape(x, (-1, x.shape[1], h, w, c))
 
-    def separable(name: str) -> Callable[..., Any]:
-        def pool(x: Any, pool_size: Any, strides: Any = None, *args: Any, **kwargs: Any) -> Any:
-            if len(x.shape) != 5 or x.dtype != tf.float64:
-                return kept[name](x, pool_size, strides, *args, **kwargs)
-            padding = (args[0] if args else kwargs.get("padding", "valid")).upper()
-            kernel, step = (
-                (value,) * 3 if isinstance(value, int) else tuple(value)
-                for value in (pool_size, strides or pool_size)
-            )
-            _, d, h, w, c = x.shape
-            x = pools[name](tf.reshape(x, (-1, h, w, c)), kernel[1:], step[1:], padding)
-            h, w = x.shape[1:3]
-            x = tf.reshape(x, (-1, d, h * w, c))
-            x = pools[name](x, (kernel[0], 1), (step[0], 1), padding)
-            return tf.reshape(x, (-1, x.shape[1], h, w, c))
-
-        return pool
-
-    for name in kept:
-        setattr(nn, name, separable(name))
-
-    def restore() -> None:
-        for name, function in kept.items():
-            setattr(nn, name, function)
-
-    return restore
+    return pool
