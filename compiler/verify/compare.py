@@ -210,20 +210,25 @@ def _gradients(report: Report, ledger: Ledger, torch_model: Any, keras_model: An
     torch_model.eval()
     ours = measure.torch_gradients(torch_model, ledger, x, cotangent)
     report.doing = "differentiating in Keras"
-    theirs, _ = measure.keras_gradients(keras_model, ledger, x, cotangent)
+    theirs = measure.keras_gradients(keras_model, ledger, x, cotangent)[0]
     report.doing = "comparing gradients"
     value = difference(theirs.image, ours.image)
     report.quantities.append(Quantity("gradient of the image", float64=value))
     report.gradients = _differences(theirs.weights, ours.weights)
     _worst(report, "gradients of the weights", report.gradients)
     name_last(report, ledger, report.gradients, "its gradient")
+    del ours, theirs  # each copy of the largest networks is a gigabyte
     report.doing = "a training step in torch"
     momenta = {
         row.path: torch_model.get_submodule(row.path).momentum
         for row in ledger.rows
         if row.kind == "batch_norm"
     }
-    before = {name: v.numpy().copy() for name, v in torch_model.state_dict().items()}
+    before = {
+        name: value.numpy().copy()
+        for name, value in torch_model.state_dict().items()
+        if name.endswith("running_var")
+    }
     stepped, rate = measure.train_torch(torch_model, ledger, x, cotangent)
     report.doing = "a training step in Keras"
     keras_steps = measure.train_keras(keras_model, ledger, x, cotangent, rate)

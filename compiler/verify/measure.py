@@ -247,14 +247,13 @@ def places(model: Any, ledger: Ledger) -> Iterator[tuple[Row, str, tuple[int, ..
             yield row, weight, shape, torch_name(row.path, weight), variable
 
 
-def keras_state(model: Any, ledger: Ledger) -> dict[str, Any]:
-    """Every weight of a Keras model as PyTorch has it."""
+def keras_values(model: Any, ledger: Ledger) -> Iterator[tuple[str, Any]]:
+    """Every weight of a Keras model as PyTorch has it, one copied at a time."""
     import keras
 
-    return {
-        name: torch_value(row.kind, weight, keras.ops.convert_to_numpy(variable), shape).copy()
-        for row, weight, shape, name, variable in places(model, ledger)
-    }
+    for row, weight, shape, name, variable in places(model, ledger):
+        value = keras.ops.convert_to_numpy(variable)
+        yield name, torch_value(row.kind, weight, value, shape).copy()
 
 
 def train_torch(model: Any, ledger: Ledger, x: Any, cotangent: Any) -> tuple[dict[str, Any], float]:
@@ -273,9 +272,13 @@ def train_torch(model: Any, ledger: Ledger, x: Any, cotangent: Any) -> tuple[dic
     largest = max(abs(grad).max() for grad in gradients.weights.values() if grad is not None)
     rate = float(1.0 / largest) if largest > 0 else 1.0
     torch.optim.SGD(model.parameters(), lr=rate).step()
-    after = model.state_dict()
     model.eval()
-    return {name: (after[name] - value).numpy() for name, value in before.items()}, rate
+    del gradients
+    model.zero_grad()
+    change = {}
+    for name, value in model.state_dict().items():
+        change[name] = (value - before.pop(name)).numpy()
+    return change, rate
 
 
 def train_keras(model: Any, ledger: Ledger, x: Any, cotangent: Any, rate: float) -> dict[str, Any]:
@@ -285,12 +288,12 @@ def train_keras(model: Any, ledger: Ledger, x: Any, cotangent: Any, rate: float)
     for layer in model._flatten_layers():
         if "Dropout" in type(layer).__name__ and hasattr(layer, "rate"):
             layer.rate = 0.0
-    before = keras_state(model, ledger)
-    _, gradients = keras_gradients(model, ledger, x, cotangent, training=True)
+    before = dict(keras_values(model, ledger))
+    gradients = keras_gradients(model, ledger, x, cotangent, training=True)[1]
     optimizer = keras.optimizers.SGD(learning_rate=rate)
     optimizer.apply(gradients, model.trainable_variables)
-    after = keras_state(model, ledger)
-    return {name: after[name] - value for name, value in before.items()}
+    del gradients
+    return {name: value - before.pop(name) for name, value in keras_values(model, ledger)}
 
 
 def biased(change: Any, before: Any, momentum: float, count: int) -> Any:
