@@ -181,6 +181,7 @@ WRAPPED = {
     "state_dict": lambda s: {"state_dict": s, "epoch": 3, "optimizer": {"lr": 0.1}},
     "model": lambda s: {"model": {f"module.{n}": v for n, v in s.items()}},
     "model_state_dict": lambda s: {"model_state_dict": {f"_orig_mod.{n}": v for n, v in s.items()}},
+    "none": lambda s: {"state_dict": None, "model_state_dict": s},
     "both": lambda s: {f"module._orig_mod.{n}": v for n, v in s.items()},
 }
 
@@ -199,7 +200,8 @@ def test_wrapped(wrapping, tmp_path, capsys):
     assert_same(load_file(tmp_path / "b.safetensors"), state)
     said = capsys.readouterr().out
     for word in ("state_dict", "model", "model_state_dict"):
-        assert (f"took the weights under {word!r}" in said) == (wrapping == word)
+        under = {"none": "model_state_dict"}.get(wrapping, wrapping)
+        assert (f"took the weights under {word!r}" in said) == (under == word)
     assert ("'module.'" in said) == (wrapping in ("model", "both"))
     assert ("'_orig_mod.'" in said) == (wrapping in ("model_state_dict", "both"))
 

@@ -202,7 +202,7 @@ def _fit(
             shape = inflated_shape(shape, place.shape, adapting.axis)
             steps.append(_inflated(adapting, place.kind, depth))
         same_rank = len(shape) == len(place.shape)
-        if place.name == "encoder.conv1.weight" and same_rank and shape[1] != place.shape[1]:
+        if place.name == "encoder.conv1.weight" and same_rank and 0 != shape[1] != place.shape[1]:
             stem.append(place)
             if adapting.channels:
                 channels = f"{shape[1]} to {place.shape[1]} input channels"
