@@ -14,9 +14,9 @@ from compiler.provenance import read as read_provenance
 
 
 def read_source(path: Path) -> str:
-    """Text of a source file, line ends as on Unix. Raises `CompileError`."""
+    """Text of a source file, line ends as on Unix, no byte order mark. Raises `CompileError`."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise CompileError(Problem("it is no UTF-8 text", at=str(path))) from None
     except OSError as error:
