@@ -558,3 +558,30 @@ def test_resume_runs_what_did_not_pass(tmp_path, monkeypatch, capsys):
     assert "verifying" not in capsys.readouterr().err
     state.write_text("not ours\n" + state.read_text())
     assert main(arguments) == 2
+    page.unlink()
+    state.unlink()
+    assert main([*arguments, "--tolerance", "1e-3"]) == 0
+    assert "--size 33 --tolerance 0.001\n" in page.read_text()
+
+
+@pytest.mark.parametrize("text", ["notes", "notes\n", '{"case": "a"}\n', "\n", "REPORT"])
+def test_another_file_is_no_state(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "run", lambda case, settings, state: 1 / 0)
+    entry = {"case": "seresnet18 --dims 2", "settings": sweep.key(Settings(size=(33,)))}
+    text = text.replace("REPORT", json.dumps({**entry, "report": {"passed": True}}) + "\n")
+    state = tmp_path / "state"
+    state.write_text(text)
+    assert main(["verify", "--all", "--size", "33", "--resume", str(state)]) == 2
+    assert "it is no state file of `verify --all`" in capsys.readouterr().err
+    assert state.read_text() == text
+
+
+@pytest.mark.parametrize("flag", ["--resume", "-o"])
+def test_what_cannot_be_written_is_told_first(flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "run", lambda case, settings, state: 1 / 0)
+    for path, words in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "no" / "file", "there is no folder"),
+    ):
+        assert main(["verify", "--all", flag, str(path)]) == 2
+        assert words in capsys.readouterr().err
