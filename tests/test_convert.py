@@ -250,6 +250,30 @@ def test_another_number_of_classes(tmp_path):
     assert found["head.weight"].shape == (3, 64) and found["head.weight"].any()
 
 
+@pytest.mark.parametrize(
+    ("dropped", "initial"),
+    [("head", "head (2 tensors)"), (("head", "post_bn"), "post_bn, head (6 tensors)")],
+)
+def test_an_encoder_without_a_head(dropped, initial, tmp_path):
+    encoder = tiny(pre_activation=True)
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    state = {n: v for n, v in state_of(encoder, **options).items() if not n.startswith(dropped)}
+    save_file(state, tmp_path / "a.safetensors")
+    done = convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", encoder, **options)
+    assert done.notes == (f"left at initial values: {initial}",)
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_what_stands_before_a_head_must_be_there(classes, tmp_path):
+    encoder = tiny(pre_activation=True)
+    options = {"input_shape": SMALL[2], "num_classes": classes}
+    state = state_of(encoder, **{**options, "num_classes": 3})
+    state = {n: v for n, v in state.items() if not n.startswith("post_bn")}
+    save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(CompileError, match="there is no tensor for 'post_bn"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", encoder, **options)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4, 7])
 @pytest.mark.parametrize("dims", SMALL)
 def test_another_number_of_channels(channels, dims, tmp_path):
@@ -400,6 +424,17 @@ def test_the_file_says_its_dialect(tmp_path, monkeypatch):
     monkeypatch.setattr("compiler.weights.matching.dialect_of", lambda model: "cadene")
     with pytest.raises(CompileError, match="it is of the dialect medicai, the model of cadene"):
         convert(tmp_path / "b.weights.h5", tmp_path / "c.safetensors", tiny(), **options)
+
+
+def test_without_gates_dialects_are_one_network(tmp_path):
+    """They differ in initial values alone."""
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    save_file(
+        state_of("resnet18", **options),
+        tmp_path / "a.safetensors",
+        {"plainnet_dialect": "torchvision"},
+    )
+    convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "resnet18", **options)
 
 
 def test_names_of_another_layout_are_recognized(tmp_path):

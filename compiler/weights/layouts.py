@@ -204,6 +204,11 @@ def dialect_of(model: Model) -> str:
     return str(getattr(model.encoder, "dialect", "") or "medicai")
 
 
+def one_network(dialects: set[str], model: Model) -> bool:
+    """Whether a model's weights give the same numbers in these dialects: it is one, or alike."""
+    return len(dialects) == 1 or (not model.encoder.se and dialects <= set(_ALIKE))
+
+
 def _dialects(layout: Layout, model: Model) -> tuple[str, ...]:
     return layout.gated if model.encoder.se else layout.plain
 

@@ -13,7 +13,7 @@ from compiler.model import Model, Segmentor
 from compiler.targets.keras_weights import torch_value
 from compiler.weights.adapt import adapt_channels, inflate, inflated_shape
 from compiler.weights.checkpoints import Checkpoint, Tensor, shown, told
-from compiler.weights.layouts import LAYOUT_NAMES, LAYOUTS, dialect_of, variants
+from compiler.weights.layouts import LAYOUT_NAMES, LAYOUTS, dialect_of, one_network, variants
 from compiler.weights.naming import Names, Place, places_of
 
 LISTED = 10  # names of each kind in a report: another model's checkpoint has hundreds
@@ -50,7 +50,8 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
     place, place without a tensor, and shape that differs.
     """
     places = places_of(model)
-    if checkpoint.dialect not in ("", dialect_of(model)):
+    dialects = {checkpoint.dialect or dialect_of(model), dialect_of(model)}
+    if not one_network(dialects, model):
         message = f"it is of the dialect {checkpoint.dialect}, the model of {dialect_of(model)}"
         hint = f"--dialect {checkpoint.dialect}"
         raise CompileError(Problem(message, str(checkpoint.path), hint))
@@ -120,12 +121,17 @@ def _tensors(items: Iterable[object]) -> str:
 def _initial(
     model: Model, missing: list[Place], found: Mapping[Place, Tensor], left: set[Place]
 ) -> list[Place]:
-    """Places that may stay as they are: of a segmentor all but the encoder, or none of them."""
+    """Places that may stay as they are: of a segmentor all but the encoder, or none of them.
+
+    Of a classifier the head, if there is nothing of it; what stands before it only with it.
+    """
     rest = [place for place in missing if place.group != "encoder"]
     there = {place.group for place in found}
     if isinstance(model.head, Segmentor):
         return rest if not there - {"encoder"} else [p for p in rest if p in left]
-    return [place for place in rest if place in left or place.group not in there]
+    if there | {place.group for place in left} >= {"head"}:
+        return [place for place in rest if place in left]
+    return [place for place in rest if place.group not in there]
 
 
 def _unplaced(
