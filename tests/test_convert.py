@@ -293,6 +293,15 @@ def test_another_number_of_channels(channels, dims, tmp_path):
     )
 
 
+def test_sums_beyond_half_precision(tmp_path):
+    state = state_of(tiny(), "float16", input_shape=SMALL[2], num_classes=3)
+    state["encoder.conv1.weight"][:] = 30_000
+    save_file(state, tmp_path / "a.safetensors")
+    options = {"input_shape": (32, 32, 1), "num_classes": 3}
+    with pytest.raises(CompileError, match="for 1 channels have sums beyond float16"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
+
+
 def test_channels_are_adapted_only_when_asked(tmp_path):
     save_file(
         state_of(tiny(), dims=3, input_shape=SMALL[3], num_classes=3), tmp_path / "a.safetensors"
