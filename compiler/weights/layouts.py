@@ -213,6 +213,12 @@ def _dialects(layout: Layout, model: Model) -> tuple[str, ...]:
     return layout.gated if model.encoder.se else layout.plain
 
 
+def dialect_in(layout: Layout | None, model: Model) -> str:
+    """The dialect that a model must have to be in a layout; "" where it is in it as it is."""
+    dialects = _dialects(layout, model) if layout else ()
+    return "" if dialect_of(model) in dialects else next(iter(dialects), "")
+
+
 def variants(name: str, model: Model) -> list[Layout]:
     """The tables of a layout that can hold this model."""
     return [

@@ -13,7 +13,14 @@ from compiler.model import Model, Segmentor
 from compiler.targets.keras_weights import torch_value
 from compiler.weights.adapt import adapt_channels, inflate, inflated_shape
 from compiler.weights.checkpoints import Checkpoint, Tensor, shown, told
-from compiler.weights.layouts import LAYOUT_NAMES, LAYOUTS, dialect_of, one_network, variants
+from compiler.weights.layouts import (
+    LAYOUT_NAMES,
+    LAYOUTS,
+    dialect_in,
+    dialect_of,
+    one_network,
+    variants,
+)
 from compiler.weights.naming import Names, Place, places_of
 
 LISTED = 10  # names of each kind in a report: another model's checkpoint has hundreds
@@ -162,15 +169,18 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _hint(names: Names, layout: str | None) -> str:
-    """The layout whose names these are, if they are another's."""
+    """The layout whose names these are, or the dialect, if they are another's."""
     for other in (None, *LAYOUT_NAMES):
-        if other == layout:
-            continue
         for table in _tables(other, names):
-            if table.places and table.places.keys() <= table.tensors.keys():
-                if other is None:
-                    return "the names are ours: leave out --layout"
-                return f"the names are those of {other}: --layout {other}"
+            encoder = {name for name, place in table.places.items() if place.group == "encoder"}
+            if not encoder or not encoder <= table.tensors.keys():
+                continue
+            if other != layout:
+                says = f"those of {other}: --layout {other}"
+                return f"the names are {says if other else 'ours: leave out --layout'}"
+            dialect = dialect_in(table.layout, names.model)
+            if dialect:
+                return f"the names are those of the dialect {dialect}: --dialect {dialect}"
     return "is it this model's checkpoint? `show MODEL --json` lists the weights of a model"
 
 
