@@ -14,9 +14,9 @@ from compiler.provenance import read as read_provenance
 
 
 def read_source(path: Path) -> str:
-    """Text of a source file, line ends as on Unix. Raises `CompileError`."""
+    """Text of a source file, line ends as on Unix, no byte order mark. Raises `CompileError`."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise CompileError(Problem("it is no UTF-8 text", at=str(path))) from None
     except OSError as error:
@@ -96,7 +96,7 @@ def _replace(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path`, whose file takes its place once the block is left without an error."""
     mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")  # a name has 255 bytes
     try:
         yield temporary
         with open(temporary, "rb+") as file:

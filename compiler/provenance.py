@@ -34,7 +34,7 @@ _FIRST = "# Written by plainnet "
 _BLOCK = re.compile(
     rf"\n\n{_FIRST}(?P<version>\S+), for you to own\. To write it again:\n"
     r"(?P<command>(?:#     .*\n)+)"
-    r"# sha256: spec (?P<spec>[0-9a-f]{32}), body (?P<body>[0-9a-f]{32})\n\Z"
+    r"# sha256: spec (?P<spec>[0-9a-f]{32}), body (?P<body>[0-9a-f]{32})(?P<end>\s*)\Z"
 )
 _COMMAND = "python -m compiler emit"
 
@@ -72,13 +72,13 @@ def read(text: str) -> Provenance | None:
     match = _BLOCK.search(text)
     if match:
         lines = match["command"].replace("#     ", "").splitlines()
-        return Provenance(
-            match["version"], "\n".join(lines), match["spec"], match["body"], text[: match.start()]
-        )
+        above = text[: match.start()]
+        if match["end"] != "\n":  # an editor's doing: a change, but no harm
+            above += match["end"] + "\n"
+        return Provenance(match["version"], "\n".join(lines), match["spec"], match["body"], above)
     if _FIRST in text:
-        raise CompileError(
-            Problem("its provenance is garbled", hint="take the last lines from version control")
-        )
+        hint = "take the last lines from version control; nothing may stand below them"
+        raise CompileError(Problem("its provenance is garbled", hint=hint))
     return None
 
 

@@ -772,6 +772,14 @@ def test_check_of_what_is_no_text(terminal):
     )
 
 
+@pytest.mark.parametrize("end", ["", "\n\n", " \n"], ids=repr)
+def test_check_of_another_end(terminal, emitted, end):
+    terminal.write("a.py", emitted.rstrip("\n") + end)
+    done = terminal("check a.py")
+    line = "differs   a.py: edited since plainnet 0.1.0 wrote it\n"
+    assert (done.returncode, done.stdout) == (1, line)
+
+
 @pytest.mark.parametrize("name", [":smile:.py", "[red]a.py", "a b;c.py", "größe.py"])
 def test_check_spells_a_path_as_it_is(terminal, emitted, name):
     terminal.write(name, emitted)

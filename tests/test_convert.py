@@ -181,6 +181,7 @@ WRAPPED = {
     "state_dict": lambda s: {"state_dict": s, "epoch": 3, "optimizer": {"lr": 0.1}},
     "model": lambda s: {"model": {f"module.{n}": v for n, v in s.items()}},
     "model_state_dict": lambda s: {"model_state_dict": {f"_orig_mod.{n}": v for n, v in s.items()}},
+    "none": lambda s: {"state_dict": None, "model_state_dict": s},
     "both": lambda s: {f"module._orig_mod.{n}": v for n, v in s.items()},
 }
 
@@ -199,7 +200,8 @@ def test_wrapped(wrapping, tmp_path, capsys):
     assert_same(load_file(tmp_path / "b.safetensors"), state)
     said = capsys.readouterr().out
     for word in ("state_dict", "model", "model_state_dict"):
-        assert (f"took the weights under {word!r}" in said) == (wrapping == word)
+        under = {"none": "model_state_dict"}.get(wrapping, wrapping)
+        assert (f"took the weights under {word!r}" in said) == (under == word)
     assert ("'module.'" in said) == (wrapping in ("model", "both"))
     assert ("'_orig_mod.'" in said) == (wrapping in ("model_state_dict", "both"))
 
@@ -248,6 +250,30 @@ def test_another_number_of_classes(tmp_path):
     assert found["head.weight"].shape == (3, 64) and found["head.weight"].any()
 
 
+@pytest.mark.parametrize(
+    ("dropped", "initial"),
+    [("head", "head (2 tensors)"), (("head", "post_bn"), "post_bn, head (6 tensors)")],
+)
+def test_an_encoder_without_a_head(dropped, initial, tmp_path):
+    encoder = tiny(pre_activation=True)
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    state = {n: v for n, v in state_of(encoder, **options).items() if not n.startswith(dropped)}
+    save_file(state, tmp_path / "a.safetensors")
+    done = convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", encoder, **options)
+    assert done.notes == (f"left at initial values: {initial}",)
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_what_stands_before_a_head_must_be_there(classes, tmp_path):
+    encoder = tiny(pre_activation=True)
+    options = {"input_shape": SMALL[2], "num_classes": classes}
+    state = state_of(encoder, **{**options, "num_classes": 3})
+    state = {n: v for n, v in state.items() if not n.startswith("post_bn")}
+    save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(CompileError, match="there is no tensor for 'post_bn"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", encoder, **options)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4, 7])
 @pytest.mark.parametrize("dims", SMALL)
 def test_another_number_of_channels(channels, dims, tmp_path):
@@ -265,6 +291,15 @@ def test_another_number_of_channels(channels, dims, tmp_path):
     assert (
         difference(run(in_torch(tmp_path / "b.safetensors", tiny(), **options), y), wanted) < 1e-4
     )
+
+
+def test_sums_beyond_half_precision(tmp_path):
+    state = state_of(tiny(), "float16", input_shape=SMALL[2], num_classes=3)
+    state["encoder.conv1.weight"][:] = 30_000
+    save_file(state, tmp_path / "a.safetensors")
+    options = {"input_shape": (32, 32, 1), "num_classes": 3}
+    with pytest.raises(CompileError, match="for 1 channels have sums beyond float16"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
 
 
 def test_channels_are_adapted_only_when_asked(tmp_path):
@@ -398,6 +433,17 @@ def test_the_file_says_its_dialect(tmp_path, monkeypatch):
     monkeypatch.setattr("compiler.weights.matching.dialect_of", lambda model: "cadene")
     with pytest.raises(CompileError, match="it is of the dialect medicai, the model of cadene"):
         convert(tmp_path / "b.weights.h5", tmp_path / "c.safetensors", tiny(), **options)
+
+
+def test_without_gates_dialects_are_one_network(tmp_path):
+    """They differ in initial values alone."""
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    save_file(
+        state_of("resnet18", **options),
+        tmp_path / "a.safetensors",
+        {"plainnet_dialect": "torchvision"},
+    )
+    convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "resnet18", **options)
 
 
 def test_names_of_another_layout_are_recognized(tmp_path):

@@ -8,6 +8,8 @@ import pickle
 import resource
 import struct
 import zipfile
+import zlib
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -130,6 +132,55 @@ def links_elsewhere(good, path):
     rewritten(change)(good, path)
 
 
+def unpacks_in_h5(good, path):
+    """A chunk of 1 GB in a tensor that claims no more than it should."""
+
+    def change(file):
+        group = file["layers/conv2d/vars"]
+        shape = group["0"].shape
+        del group["0"]
+        chunk = group.create_dataset("0", shape, "float32", chunks=shape, compression="gzip")
+        packed = zlib.compressobj()
+        content = [packed.compress(bytes(1 << 20)) for _ in range(1 << 10)]
+        chunk.id.write_direct_chunk((0,) * len(shape), b"".join([*content, packed.flush()]))
+
+    rewritten(change)(good, path)
+
+
+def branches_in_h5(good, path):
+    """Each group is there twice in the one above it: 2 ** 40 ways to the last."""
+
+    def change(file):
+        group = file["layers"].create_group("first")
+        for i in range(40):
+            below = file.create_group(f"group{i}")
+            group["a"], group["b"], group = below, below, below
+
+    rewritten(change)(good, path)
+
+
+def whole_numbers_in_h5(good, path):
+    def change(file):
+        group = file["layers/conv2d/vars"]
+        shape = group["0"].shape
+        del group["0"]
+        group.create_dataset("0", shape, "int32").attrs["dtype"] = "float32"
+
+    rewritten(change)(good, path)
+
+
+FILLS_MEMORY = b"\x80\x02cbuiltins\nbytearray\nJ" + struct.pack("<i", 1 << 30) + b"\x85R."
+
+
+def fills_memory(good, path):
+    buffer = io.BytesIO()
+    torch.save({}, buffer)
+    with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            pickled = entry.filename.endswith("data.pkl")
+            new.writestr(entry.filename, FILLS_MEMORY if pickled else old.read(entry))
+
+
 def claims_in_pickle(good, path):
     """A stored tensor of 3 GB by its pickle, of 12 bytes by the archive."""
     buffer = io.BytesIO()
@@ -152,6 +203,8 @@ HOSTILE = {  # name: file name, how to write it, what is said
     "empty": ("x.safetensors", holding(b""), "the file is empty"),
     "empty pickle": ("x.pt", holding(b""), "the file is empty"),
     "empty h5": ("x.weights.h5", holding(b""), "the file is empty"),
+    "pipe": ("x.pt", lambda good, path: os.mkfifo(path), "it is a device or a pipe, no file"),
+    "nothing but an ending": (".safetensors", cut("good.safetensors", 1), "no checkpoint's name"),
     "folder": ("x.safetensors", lambda good, path: path.mkdir(), "it is a folder"),
     "missing": ("x.safetensors", lambda good, path: None, "cannot read it: No such file"),
     "other name": ("x.bin", holding(b"abc"), "'x.bin' is no checkpoint's name"),
@@ -167,6 +220,15 @@ HOSTILE = {  # name: file name, how to write it, what is said
     "3 GB header": ("x.safetensors", holding(header(3 << 30)), "no readable .safetensors file"),
     "3 GB tensor": ("x.safetensors", holding(header(len(BIG), BIG)), "no readable"),
     "3 GB h5": ("x.weights.h5", claims_in_h5, "'encoder.conv1.weight' is 805306368 in the"),
+    "unpacks in h5": ("x.weights.h5", unpacks_in_h5, "'encoder_conv1/0' is compressed"),
+    "branches in h5": ("x.weights.h5", branches_in_h5, "is there under two names"),
+    "whole numbers in h5": (
+        "x.weights.h5",
+        whole_numbers_in_h5,
+        "'encoder_conv1/0' is of type int",
+    ),
+    "fills memory": ("x.pt", fills_memory, "it calls 'bytearray', which no state dict needs"),
+    "fills memory, old": ("x.pt", holding(FILLS_MEMORY), "it calls 'bytearray', which no state"),
     "3 GB pickle": ("x.pt", claims_in_pickle, "no readable .pt file"),
     "3 GB expanded": (
         "x.pt",
@@ -243,3 +305,38 @@ def test_hostile(case, there, tmp_path, capsys):
     assert sorted(os.listdir(tmp_path)) in ([name], [])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
     assert not os.path.exists(RAN)
+
+
+def test_no_channels_are_not_adapted(there, tmp_path, capsys):
+    path = tmp_path / "x.safetensors"
+    put("encoder.conv1.weight", np.zeros((8, 0, 7, 7), np.float32))(there, path)
+    arguments = ["convert", str(path), "--model", str(there / "net.py"), "--in-channels", "3"]
+    assert main([*arguments, "-o", str(tmp_path / "out.safetensors")]) == 2
+    assert "'encoder.conv1.weight' is 8x0x7x7 in the checkpoint" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["x.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["out.safetensors", "out.pt", "out.weights.h5", "out.keras"])
+def test_a_full_disk(name, there, tmp_path, capsys, monkeypatch):
+    """Known before where the system tells; else as the libraries tell it while they write."""
+    good = "good.keras" if name.endswith(("h5", "keras")) else "good.safetensors"
+    arguments = ["convert", str(there / good), "--model", str(there / "net.py")]
+    arguments += ["-o", str(tmp_path / name)]
+    if name.endswith(("safetensors", "pt")):
+        kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, kept[1]))
+        try:
+            assert main(arguments) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        assert "error: cannot write: " in capsys.readouterr().err
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=60_000))
+    assert main(arguments) == 2
+    assert "error: the disk is full: " in capsys.readouterr().err
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a" * 240 + ".safetensors", "\u00e9" * 122 + ".keras"])
+def test_a_name_as_long_as_a_disk_takes(name, there, tmp_path):
+    convert(there / "good.safetensors", tmp_path / name, str(there / "net.py"))
+    assert os.listdir(tmp_path) == [name]

@@ -164,6 +164,26 @@ def test_another_dialect_is_refused_by_name(layout, tmp_path):
     assert f"--dialect {hint}" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "options", "hint"),
+    [
+        (
+            "encoder.model.",
+            {"layout": "smp", "dialect": "cadene"},
+            "those of the dialect timm: --dialect timm",
+        ),
+        ("encoder.model.", {"dialect": "timm"}, "those of smp: --layout smp"),
+        ("", {"layout": "smp", "dialect": "timm"}, "those of timm: --layout timm"),
+    ],
+)
+def test_names_say_the_layout_without_a_head(prefix, options, hint, tmp_path):
+    state = {f"{prefix}{n}": v for n, v in published("seresnet50").items() if not head_of(n)}
+    save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(CompileError) as raised:
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "seresnet50", **options)
+    assert f"hint the names are {hint}" in str(raised.value)
+
+
 @pytest.mark.parametrize("target", ["torch", "keras"])
 def test_into_a_3d_segmentor_with_one_channel(target, tmp_path):
     """ImageNet's weights where they are wanted: a 3D UNet on images of one channel."""

@@ -347,6 +347,58 @@ def test_files_are_read_in_any_order(tmp_path):
     assert report.passed, report.error
 
 
+DATACLASS = """
+from dataclasses import dataclass
+
+
+@dataclass
+class Settings:
+    rate: float = 0.1
+    name: "str" = "net"
+
+"""
+EDITS = {  # of the torch file; whether it is still the same network
+    "byte order mark": (lambda text: "\ufeff" + text, True),
+    "no newline at the end": (lambda text: text[:-1], True),
+    "blank lines at the end": (lambda text: f"{text}\n\n", True),
+    "a dataclass": (
+        lambda text: text.replace("\nimport torch\n", DATACLASS + "import torch\n"),
+        True,
+    ),
+    "a name that is none": (lambda text: text.replace("x: Tensor", "x: Tensr"), False),
+    "an exception that is none": (
+        lambda text: f"class Stop(BaseException): pass\nraise Stop\n{text}",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_files_are_run_as_python_runs_them(edit, tmp_path, capsys):
+    change, same = EDITS[edit]
+    names = _write(tmp_path, _model())
+    path = tmp_path / "torch_file.py"
+    path.write_text(change(path.read_text()), encoding="utf-8")
+    assert main(["verify", *names, "--json"]) == (0 if same else 1)
+    told = json.loads(capsys.readouterr().out)
+    assert told["passed"] == same and bool(told["error"]) != same
+
+
+def test_each_file_has_its_own_neighbours(tmp_path):
+    """What both have moved into a `common.py` beside them is not the other's."""
+    names = []
+    for target, source in zip(("torch", "keras"), compile_pair(_model())):
+        folder = tmp_path / target
+        folder.mkdir()
+        (folder / "common.py").write_text(f"import {target}\n\nSE_RATIO = 4\n")
+        moved = source.text.replace("SE_RATIO = 4\n", f"from common import SE_RATIO, {target}\n")
+        assert moved != source.text
+        (folder / "net.py").write_text(moved)
+        names.append(str(folder / "net.py"))
+    assert main(["verify", *names]) == 0
+    assert "common" not in sys.modules
+
+
 def test_dropout_of_files_is_inert(tmp_path):
     names = _write(tmp_path, _trans_unet(dropout=0.5))
     model, files = read_pair(names)
@@ -381,7 +433,7 @@ def test_two_networks_are_told(tmp_path):
     names = _write(tmp_path, _model())
     other = compile_pair(_model(se_ratio=8))[0].text
     (tmp_path / "torch_file.py").write_text(other)
-    with pytest.raises(CompileError, match="of two networks"):
+    with pytest.raises(CompileError, match="of two networks: tiny se_ratio=8, and tiny se_ratio=4"):
         read_pair(names)
     (tmp_path / "torch_file.py").write_text("import torch\n")
     with pytest.raises(CompileError, match="no provenance"):
@@ -416,6 +468,7 @@ def test_the_command_passes_and_fails(tmp_path, capsys):
 
 WRONG = {
     "which model?": [],
+    "or one model is named": ["seresnet18", "seresnet34"],
     "unknown encoder": ["seresnet5"],
     "--size is": ["seresnet18", "--size", "33,a"],
     "takes 2": ["seresnet18", "--size", "33,32,31"],
@@ -506,3 +559,30 @@ def test_resume_runs_what_did_not_pass(tmp_path, monkeypatch, capsys):
     assert "verifying" not in capsys.readouterr().err
     state.write_text("not ours\n" + state.read_text())
     assert main(arguments) == 2
+    page.unlink()
+    state.unlink()
+    assert main([*arguments, "--tolerance", "1e-3"]) == 0
+    assert "--size 33 --tolerance 0.001\n" in page.read_text()
+
+
+@pytest.mark.parametrize("text", ["notes", "notes\n", '{"case": "a"}\n', "\n", "REPORT"])
+def test_another_file_is_no_state(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "run", lambda case, settings, state: 1 / 0)
+    entry = {"case": "seresnet18 --dims 2", "settings": sweep.key(Settings(size=(33,)))}
+    text = text.replace("REPORT", json.dumps({**entry, "report": {"passed": True}}) + "\n")
+    state = tmp_path / "state"
+    state.write_text(text)
+    assert main(["verify", "--all", "--size", "33", "--resume", str(state)]) == 2
+    assert "it is no state file of `verify --all`" in capsys.readouterr().err
+    assert state.read_text() == text
+
+
+@pytest.mark.parametrize("flag", ["--resume", "-o"])
+def test_what_cannot_be_written_is_told_first(flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "run", lambda case, settings, state: 1 / 0)
+    for path, words in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "no" / "file", "there is no folder"),
+    ):
+        assert main(["verify", "--all", flag, str(path)]) == 2
+        assert words in capsys.readouterr().err

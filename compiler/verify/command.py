@@ -133,7 +133,9 @@ def _all(
     from compiler.files import write
     from compiler.tables import print_table, progress
     from compiler.verify import sweep
+    from compiler.verify.report import TOLERANCE
 
+    raise_all(_unwritable("--resume", resume) + _unwritable("-o", output))
     cases = sweep.shard(sweep.catalog(), part)
     state = Path(resume) if resume else None
     done = sweep.read_state(state, settings)
@@ -151,6 +153,8 @@ def _all(
         words += [f"--size {settings.size[0]}"] if settings.size else []
         words += [f"--shard {shlex.quote(part)}"] if part else []
         words += [f"--seed {settings.seed}"] if settings.seed else []
+        if settings.tolerance != TOLERANCE:
+            words.append(f"--tolerance {settings.tolerance:g}")
         words += [f"--backend {settings.backend}"] if settings.backend != "torch" else []
         missing = len(sweep.catalog()) - len(cases)
         write(Path(output), sweep.markdown(rows, " ".join(words), missing))
@@ -159,6 +163,16 @@ def _all(
     else:
         print_table(f"{len(cases)} networks, {len(failed)} different", sweep.COLUMNS, rows)
     return 1 if failed else 0
+
+
+def _unwritable(flag: str, name: str | None) -> list[Problem]:
+    """Why a file cannot be written once the work is done."""
+    path = Path(name or "here")
+    if path.is_dir():
+        return [Problem(f"{name!r} is a folder", at=flag)]
+    if not path.parent.is_dir():
+        return [Problem(f"there is no folder {str(path.parent)!r}", at=f"{flag} {name}")]
+    return []
 
 
 def _sizes(size: str | None, problems: list[Problem]) -> tuple[int, ...] | None:

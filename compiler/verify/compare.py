@@ -73,9 +73,9 @@ def verify(model: Model, settings: Settings, files: tuple[Source, Source] | None
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a file prints is no part of the report
             _verify(report, files)
-    except CompileError:
+    except (CompileError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # a file may raise whatever it likes
         words = str(error).strip().splitlines()
         told = f": {words[0]}" if words else ""
         report.error = f"{report.doing}: {type(error).__name__}{told}"

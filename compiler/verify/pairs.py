@@ -10,7 +10,7 @@ from compiler.checker import model_of
 from compiler.errors import CompileError, Problem, raise_all
 from compiler.files import read_source
 from compiler.model import Model
-from compiler.provenance import read, spell_options
+from compiler.provenance import custom_arguments, read, spell_options
 from compiler.verify.parity import Source
 
 
@@ -42,7 +42,8 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
                 )
             model, target = model_of(provenance)
         except CompileError as error:
-            problems += [Problem(p.message, p.at or name, p.hint) for p in error.problems]
+            hint = "" if name.endswith(".py") else "two files are compared, or one model is named"
+            problems += [Problem(p.message, p.at or name, p.hint or hint) for p in error.problems]
             continue
         if target in found:
             problems.append(
@@ -52,7 +53,7 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
     raise_all(problems)
     (model, torch_source), (other, keras_source) = found["torch"], found["keras"]
     if replace(other, input_shape=(*model.input_shape[:-1], other.in_channels)) != model:
-        one, two = _spelled(model), _spelled(other)
+        one, two = _spelled(model, other), _spelled(other, model)
         raise CompileError(
             Problem(
                 f"the files are of two networks: {one}, and {two}",
@@ -62,8 +63,13 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
     return model, (torch_source, keras_source)
 
 
-def _spelled(model: Model) -> str:
-    options = spell_options(model)
-    options.pop("input_shape", None)
-    words = [f"{name}={value}" for name, value in options.items()]
-    return " ".join([model.encoder.name, *words])
+def _spelled(model: Model, other: Model) -> str:
+    """A model's name, and what it has in another way than the other."""
+    there = _options(other).items()
+    words = [f"{name}={value}" for name, value in _options(model).items() - there]
+    return " ".join([model.encoder.name, *sorted(words)])
+
+
+def _options(model: Model) -> dict[str, object]:
+    options = {name: value for name, value in spell_options(model).items() if name != "input_shape"}
+    return options | (custom_arguments(model.encoder) if model.encoder.custom else {})

@@ -73,24 +73,34 @@ def use_backend(backend: str) -> None:
 
 
 def load(text: str, name: str = "emitted", path: Path | None = None) -> types.ModuleType:
-    """The text as a module. It is run; a file finds its neighbours, as when Python starts it."""
+    """The text as a module. It is run; a file finds its neighbours, as when Python starts it.
+
+    They are forgotten again: a file in another folder may have neighbours of the same names.
+    """
     module = types.ModuleType(name)
     folder = str(path.resolve().parent) if path else None
     if path:
         module.__file__ = str(path)
     if folder:
         sys.path.insert(0, folder)
+    before = set(sys.modules)
+    sys.modules[name] = module  # where dataclasses look for it
     try:
-        exec(compile(text, str(path or f"<{name}>"), "exec"), module.__dict__)
+        code = compile(text, str(path or f"<{name}>"), "exec", dont_inherit=True)
+        exec(code, module.__dict__)
     finally:
         if folder in sys.path:
             sys.path.remove(str(folder))
+        for new in set(sys.modules) - before:
+            origin = getattr(sys.modules[new], "__file__", None)
+            if folder and new != name and origin and Path(origin).is_relative_to(folder):
+                del sys.modules[new]
     return module
 
 
-def constructor(source: Source, class_name: str) -> Any:
+def constructor(source: Source, class_name: str, framework: str) -> Any:
     """The file's constructor of that name; else its one public name."""
-    module = load(source.text, path=source.path)
+    module = load(source.text, f"emitted_{framework}", source.path)
     public = getattr(module, "__all__", [])
     if not hasattr(module, class_name) and len(public) == 1:
         class_name = public[0]
@@ -102,12 +112,12 @@ def build_torch(source: Source, model: Model) -> Any:
     arguments: dict[str, Any] = {"in_channels": model.in_channels, **_classes(model)}
     if isinstance(model.head, TransUNet):
         arguments["image_size"] = model.input_shape[:-1]
-    return constructor(source, model.class_name)(**arguments)
+    return constructor(source, model.class_name, "torch")(**arguments)
 
 
 def build_keras(source: Source, model: Model) -> Any:
     """The file's network in Keras, at the model's size and channels."""
-    make = constructor(source, model.class_name)
+    make = constructor(source, model.class_name, "keras")
     return make(input_shape=model.input_shape, **_classes(model))
 
 

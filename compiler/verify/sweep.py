@@ -23,6 +23,9 @@ from compiler.verify.report import Settings, as_dict
 KINDS = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
 
 
+ENTRY = '{"case": "'  # as a line of the state file begins
+
+
 @dataclass(frozen=True)
 class Case:
     """One network of the catalog."""
@@ -95,22 +98,24 @@ def key(settings: Settings) -> dict[str, object]:
 def read_state(path: Path | None, settings: Settings) -> dict[str, dict[str, Any]]:
     """Results by case, the last of each, made with the same settings. Raises `CompileError`.
 
-    The file is JSON lines; a last line that was cut off counts as not there.
+    The file is JSON lines; a last line that was cut off counts as not there. Any other file is none
+    of ours, and is left alone.
     """
     if path is None or not path.exists():
         return {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CompileError(Problem(f"cannot read it: {error}", at=f"--resume {path}")) from None
     done = {}
-    for number, line in enumerate(lines, start=1):
+    for number, entered in enumerate(text.splitlines(keepends=True), start=1):
         try:
-            entry = json.loads(line)
+            entry = json.loads(entered)
+            line(str(entry["case"]), entry["report"])  # it is whole
             if entry["settings"] == key(settings):
                 done[str(entry["case"])] = dict(entry["report"])
         except (ValueError, TypeError, KeyError):
-            if number < len(lines):
+            if entered.endswith("\n") or not entered.startswith(ENTRY[: len(entered)]):
                 raise CompileError(
                     Problem(
                         "it is no state file of `verify --all`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from compiler.errors import CompileError, Problem
 from compiler.ir import Shape
 
 INFLATIONS = ("center", "mean", "repeat")
@@ -48,7 +49,8 @@ def adapt_channels(value: Any, channels: int) -> Any:
 
     To fewer channels, channel c is added to c mod `channels`: for one channel that is the sum. To
     more, they are cycled, each divided by how often it occurs. Either way the kernels add up to
-    what they did, so an image with the same value in every channel keeps its response.
+    what they did, so an image with the same value in every channel keeps its response. Raises
+    `CompileError` where a half-precision type does not hold a sum.
     """
     import numpy as np
 
@@ -60,4 +62,9 @@ def adapt_channels(value: Any, channels: int) -> Any:
         source = [c % there for c in range(channels)]
         times = np.array([source.count(c) for c in source], np.float64)
         result = wide[:, source] / times.reshape(1, -1, *(1,) * (value.ndim - 2))
-    return result.astype(value.dtype)
+    with np.errstate(over="ignore"):
+        narrow = result.astype(value.dtype)
+    if np.isfinite(result).all() and not np.isfinite(narrow).all():
+        message = f"the stem's kernels for {channels} channels have sums beyond {value.dtype}"
+        raise CompileError(Problem(message, hint="take a checkpoint in float32"))
+    return narrow

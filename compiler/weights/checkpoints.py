@@ -51,7 +51,7 @@ class Checkpoint:
 def framework_of(path: Path, at: str) -> str:
     """`torch` or `keras`, by the file's name. Raises `CompileError`."""
     for framework, suffixes in SUFFIXES.items():
-        if path.name.endswith(suffixes):
+        if path.name.endswith(suffixes) and path.name not in suffixes:
             return framework
     known = ", ".join((*SUFFIXES["torch"], *SUFFIXES["keras"]))
     hint = "Keras' own weights end in .weights.h5" if path.suffix == ".h5" else f"one of {known}"

@@ -38,7 +38,10 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
         with told(path):
             if path.is_dir():
                 raise CompileError(Problem("it is a folder, not a checkpoint", str(path)))
-            if path.stat().st_size == 0:
+            size = path.stat().st_size
+            if not path.is_file():
+                raise CompileError(Problem("it is a device or a pipe, no file", str(path)))
+            if size == 0:
                 raise CompileError(Problem("the file is empty", str(path)))
             notes: list[str] = []
             dialect = ""

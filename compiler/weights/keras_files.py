@@ -37,7 +37,7 @@ def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tenso
     for name, dataset in keras_datasets(file):
         if name in tensors:
             raise CompileError(Problem(f"two layers are called {shown(name)}", str(path)))
-        tensors[name] = _from_h5(name, dataset)
+        tensors[name] = _from_h5(name, dataset, str(path))
     if not tensors and "layers" not in file:
         hint = "as `model.save_weights` of Keras 3 writes it"
         raise CompileError(Problem("there are no layers in it", str(path), hint))
@@ -85,13 +85,20 @@ def keras_datasets(file: Any) -> Iterator[tuple[str, Any]]:
 
     Groups are numbered by class in the model's order; each says its layer's name, by which we go.
     """
-    return _layers_below(file, "")
+    return _layers_below(file, "", set())
 
 
-def _layers_below(group: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Of the layer of that name; of what contains layers where there is none."""
+def _layers_below(group: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, Any]]:
+    """Of the layer of that name; of what contains layers where there is none.
+
+    A group that is in the file under two names is an error: links that branch have no end.
+    """
     import h5py
 
+    place = h5py.h5o.get_info(group.id).addr
+    if place in seen:
+        raise ValueError(f"the group {shown(group.name)} is there under two names")
+    seen.add(place)
     variables = _child(group, "vars", h5py.Group)
     if name and variables is not None:
         for index in sorted(variables, key=lambda i: (len(i), i)):
@@ -103,12 +110,13 @@ def _layers_below(group: Any, name: str) -> Iterator[tuple[str, Any]]:
         if child is None or key in ("vars", "optimizer", "seed_generator"):
             continue
         if key == "layers":  # of a model, itself a layer or not
-            yield from _layers_below(child, "")
+            yield from _layers_below(child, "", seen)
         elif name:
-            yield from _layers_below(child, f"{name}/{key}")
+            yield from _layers_below(child, f"{name}/{key}", seen)
         else:
             own = _child(child, "vars", h5py.Group)
-            yield from _layers_below(child, "" if own is None else str(own.attrs.get("name", "")))
+            named = "" if own is None else str(own.attrs.get("name", ""))
+            yield from _layers_below(child, named, seen)
 
 
 def _child(group: Any, name: str, kind: Any) -> Any:
@@ -123,12 +131,21 @@ def _child(group: Any, name: str, kind: Any) -> Any:
     return None if kind is h5py.Dataset and (child.external or child.is_virtual) else child
 
 
-def _from_h5(name: str, dataset: Any) -> Tensor:
-    dtype = str(dataset.attrs.get("dtype", dataset.dtype))
+def _from_h5(name: str, dataset: Any, at: str) -> Tensor:
+    dtype = str(dataset.dtype)
+    if (
+        dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2
+    ):  # so h5 holds what it does not know
+        dtype = str(dataset.attrs.get("dtype", dtype))
     if dataset.chunks and any(c > n for c, n in zip(dataset.chunks, dataset.shape)):
         dtype = "another layout than dense"  # a chunk is read whole, whatever the shape says
 
     def load() -> Any:
+        if (
+            dataset.id.get_create_plist().get_nfilters()
+        ):  # a chunk unpacks to whatever size it likes
+            hint = "Keras writes none: save the weights again"
+            raise CompileError(Problem(f"the tensor {shown(name)} is compressed", at, hint))
         if dtype != "bfloat16":
             return dataset[()]
         need("ml_dtypes", "keras")

@@ -258,8 +258,19 @@ def dialect_of(model: Model) -> str:
     return str(getattr(model.encoder, "dialect", "") or "medicai")
 
 
+def one_network(dialects: set[str], model: Model) -> bool:
+    """Whether a model's weights give the same numbers in these dialects: it is one, or alike."""
+    return len(dialects) == 1 or (not model.encoder.se and dialects <= set(_ALIKE))
+
+
 def _dialects(layout: Layout, model: Model) -> tuple[str, ...]:
     return layout.gated if model.encoder.se else layout.plain
+
+
+def dialect_in(layout: Layout | None, model: Model) -> str:
+    """The dialect that a model must have to be in a layout; "" where it is in it as it is."""
+    dialects = _dialects(layout, model) if layout else ()
+    return "" if dialect_of(model) in dialects else next(iter(dialects), "")
 
 
 def variants(name: str, model: Model) -> list[Layout]:

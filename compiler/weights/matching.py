@@ -13,7 +13,14 @@ from compiler.model import Model, Segmentor
 from compiler.targets.keras_weights import torch_value
 from compiler.weights.adapt import adapt_channels, inflate, inflated_shape
 from compiler.weights.checkpoints import Checkpoint, Tensor, shown, told
-from compiler.weights.layouts import LAYOUT_NAMES, LAYOUTS, dialect_of, variants
+from compiler.weights.layouts import (
+    LAYOUT_NAMES,
+    LAYOUTS,
+    dialect_in,
+    dialect_of,
+    one_network,
+    variants,
+)
 from compiler.weights.naming import Names, Place, places_of
 
 LISTED = 10  # names of each kind in a report: another model's checkpoint has hundreds
@@ -50,7 +57,8 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
     place, place without a tensor, and shape that differs.
     """
     places = places_of(model)
-    if checkpoint.dialect not in ("", dialect_of(model)):
+    dialects = {checkpoint.dialect or dialect_of(model), dialect_of(model)}
+    if not one_network(dialects, model):
         message = f"it is of the dialect {checkpoint.dialect}, the model of {dialect_of(model)}"
         hint = f"--dialect {checkpoint.dialect}"
         raise CompileError(Problem(message, str(checkpoint.path), hint))
@@ -126,12 +134,17 @@ def _tensors(items: Iterable[object]) -> str:
 def _initial(
     model: Model, missing: list[Place], found: Mapping[Place, Tensor], left: set[Place]
 ) -> list[Place]:
-    """Places that may stay as they are: of a segmentor all but the encoder, or none of them."""
+    """Places that may stay as they are: of a segmentor all but the encoder, or none of them.
+
+    Of a classifier the head, if there is nothing of it; what stands before it only with it.
+    """
     rest = [place for place in missing if place.group != "encoder"]
     there = {place.group for place in found}
     if isinstance(model.head, Segmentor):
         return rest if not there - {"encoder"} else [p for p in rest if p in left]
-    return [place for place in rest if place in left or place.group not in there]
+    if there | {place.group for place in left} >= {"head"}:
+        return [place for place in rest if place in left]
+    return [place for place in rest if place.group not in there]
 
 
 def _unplaced(
@@ -162,15 +175,18 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _hint(names: Names, layout: str | None) -> str:
-    """The layout whose names these are, if they are another's."""
+    """The layout whose names these are, or the dialect, if they are another's."""
     for other in (None, *LAYOUT_NAMES):
-        if other == layout:
-            continue
         for table in _tables(other, names):
-            if table.places and table.places.keys() <= table.tensors.keys():
-                if other is None:
-                    return "the names are ours: leave out --layout"
-                return f"the names are those of {other}: --layout {other}"
+            encoder = {name for name, place in table.places.items() if place.group == "encoder"}
+            if not encoder or not encoder <= table.tensors.keys():
+                continue
+            if other != layout:
+                says = f"those of {other}: --layout {other}"
+                return f"the names are {says if other else 'ours: leave out --layout'}"
+            dialect = dialect_in(table.layout, names.model)
+            if dialect:
+                return f"the names are those of the dialect {dialect}: --dialect {dialect}"
     return "is it this model's checkpoint? `show MODEL --json` lists the weights of a model"
 
 
@@ -209,7 +225,7 @@ def _fit(
             shape = inflated_shape(shape, place.shape, adapting.axis)
             steps.append(_inflated(adapting, place.kind, depth))
         same_rank = len(shape) == len(place.shape)
-        if place.name == "encoder.conv1.weight" and same_rank and shape[1] != place.shape[1]:
+        if place.name == "encoder.conv1.weight" and same_rank and 0 != shape[1] != place.shape[1]:
             stem.append(place)
             if adapting.channels:
                 channels = f"{shape[1]} to {place.shape[1]} input channels"

@@ -12,6 +12,8 @@ from compiler.errors import CompileError, Problem
 from compiler.weights.checkpoints import DIALECT, Tensor, need, shown
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+BUILDERS = ("bytearray", "encode")
+LEGACY_PICKLES = 5  # one after the other: magic number, protocol, system, content, names
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # data-parallel, compiled, Lightning
 
 
@@ -43,24 +45,18 @@ def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
 
     import torch
 
+    alone = "save the weights alone: torch.save(model.state_dict(), path)"
     archive = zipfile.is_zipfile(path)
-    if archive:
-        with zipfile.ZipFile(path) as file:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
-                problem = Problem("it is a compressed archive", str(path), "PyTorch writes none")
-                raise CompileError(problem)
+    if builder := _builder(path, archive):
+        message = f"it calls {builder!r}, which no state dict needs: nothing was run"
+        raise CompileError(Problem(message, str(path), alone))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower():
             raise
-        raise CompileError(
-            Problem(
-                "it holds more than tensors, and loading that could run code: nothing was run",
-                str(path),
-                hint="save the weights alone: torch.save(model.state_dict(), path)",
-            )
-        ) from None
+        message = "it holds more than tensors, and loading that could run code: nothing was run"
+        raise CompileError(Problem(message, str(path), alone)) from None
     state = _unwrapped(content, notes)
     if state is None:
         there = ", ".join(map(shown, list(content)[:8])) if isinstance(content, dict) else ""
@@ -71,6 +67,30 @@ def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
         )
         raise CompileError(problem)
     return {str(name): _from_torch(str(name), value) for name, value in state.items()}
+
+
+def _builder(path: Path, archive: bool) -> str:
+    """A function that PyTorch's safe unpickler lets a pickle call, to fill memory from nothing."""
+    import pickletools
+
+    with contextlib.ExitStack() as stack:
+        pickles: list[Any] = [stack.enter_context(open(path, "rb"))]
+        if archive:
+            file = stack.enter_context(zipfile.ZipFile(path))
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
+                problem = Problem("it is a compressed archive", str(path), "PyTorch writes none")
+                raise CompileError(problem)
+            names = [name for name in file.namelist() if name.lower().endswith("data.pkl")]
+            pickles = [stack.enter_context(file.open(name)) for name in names]
+        else:
+            pickles *= LEGACY_PICKLES
+        for stream in pickles:
+            with contextlib.suppress(ValueError):  # no pickle, as the unpickler will tell
+                for operation, argument, _ in pickletools.genops(stream):
+                    word = str(argument).rpartition(" ")[2]
+                    if operation.name == "GLOBAL" and word in BUILDERS:
+                        return word
+    return ""
 
 
 def _unwrapped(content: object, notes: list[str]) -> Mapping[object, Any] | None:
@@ -87,7 +107,7 @@ def _unwrapped(content: object, notes: list[str]) -> Mapping[object, Any] | None
                 rest = [shown(str(name)) for name in content if name != wrapper]
                 left = f", {', '.join(rest[:8])} left out" if rest else ""
                 notes.insert(0, f"took the weights under {wrapper!r}{left}")
-            return state
+                return state
     return None
 
 

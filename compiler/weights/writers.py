@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -31,6 +32,8 @@ from compiler.weights.matching import LISTED, Match
 from compiler.weights.naming import Place
 
 SEED = 0  # of initial values
+ITEMSIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+H5_OVERHEAD = 4096  # a tensor's, in bytes; more than it has
 
 
 class _Values:
@@ -88,7 +91,8 @@ def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
         if place.weight == "running_var":
             state[f"{place.path}.{COUNTER}"] = np.zeros((), np.int64)
     values.check()
-    with _told_of_writing(path), replacing(path) as temporary:
+    _check_room(path, sum(value.nbytes for value in state.values()))
+    with _told_of_writing(path, Exception), replacing(path) as temporary:  # as libraries raise it
         if path.suffix == ".safetensors":
             from safetensors.numpy import save_file
 
@@ -131,6 +135,10 @@ def write_keras(path: Path, model: Model, match: Match, origin: str) -> None:
     import h5py
     import keras
 
+    # A blank file, the filled one, and its archive. HDF5 does not survive a disk that gets full.
+    itemsizes = [4] + [ITEMSIZES[match.dtype]] * (2 if path.suffix == ".keras" else 1)
+    sizes = [math.prod(place.shape) for place in match.places]
+    _check_room(path, sum(H5_OVERHEAD + size * item for size in sizes for item in itemsizes))
     values = _Values(match, origin)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_told_of_writing(path))
@@ -193,19 +201,28 @@ def _copy(template: Any, file: Any, match: Match, values: _Values) -> None:
     template.visititems(visit)
 
 
+def _check_room(path: Path, size: int) -> None:
+    """Raise `CompileError` where the disk has no room for that many bytes."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path.parent).free
+        if free < size:
+            message = f"the disk is full: {size:,} bytes are needed, {free:,} are free"
+            raise CompileError(Problem(message, f"-o {path}"))
+
+
 @contextlib.contextmanager
-def _told_of_writing(path: Path) -> Iterator[None]:
+def _told_of_writing(path: Path, kinds: type[Exception] = OSError) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except kinds as error:
+        reason = getattr(error, "strerror", "") or str(error).split("\n")[0]
         raise CompileError(Problem(f"cannot write: {reason}", f"-o {path}")) from None
 
 
 @contextlib.contextmanager
 def _room_beside(path: Path) -> Iterator[Path]:
     """A folder for files on their way, on the disk that the result goes to."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=path.parent) as folder:
         yield Path(folder)
 
 
