@@ -206,6 +206,24 @@ def test_wrapped(wrapping, tmp_path, capsys):
     assert ("'_orig_mod.'" in said) == (wrapping in ("model_state_dict", "both"))
 
 
+def test_an_average_of_weights(tmp_path, capsys):
+    """And what is said, for machines."""
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    state = state_of(tiny(), **options)
+    save_file(state, tmp_path / "a.safetensors")
+    model = in_torch(tmp_path / "a.safetensors", tiny(), **options)
+    average = torch.optim.swa_utils.AveragedModel(model)
+    average.update_parameters(model)
+    torch.save(average.state_dict(), tmp_path / "a.pt")
+    (tmp_path / "net.py").write_text(source(resolve(tiny(), options), "torch"))
+    arguments = ["--model", str(tmp_path / "net.py"), "-o", str(tmp_path / "b.safetensors")]
+    assert main(["convert", str(tmp_path / "a.pt"), *arguments, "--json"]) == 0
+    assert_same(load_file(tmp_path / "b.safetensors"), state)
+    said = json.loads(capsys.readouterr().out)
+    assert said["path"] == str(tmp_path / "b.safetensors") and said["target"] == "torch"
+    assert "'n_averaged'" in said["notes"][0] and "'module.'" in said["notes"][1]
+
+
 @pytest.mark.parametrize("segmentor", ["unet", "unet_plus_plus", "attention_unet", "trans_unet"])
 @pytest.mark.parametrize("source_of", ["classifier", "features"])
 def test_into_a_segmentor(segmentor, source_of, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -20,8 +22,11 @@ from compiler.options import TARGETS
 @click.option("--inflate", metavar="center|mean|repeat", help="Make 3D kernels of 2D ones.")
 @click.option("--axis", metavar="0|1|2", default="0", help="The axis they get. Default: 0.")
 @click.option("--force", is_flag=True, help="Replace the file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
 @model_options
-def convert_command(checkpoint: str, output: str | None, model: str | None, **options: Any) -> None:
+def convert_command(
+    checkpoint: str, output: str | None, model: str | None, as_json: bool, **options: Any
+) -> None:
     """Write the weights in CHECKPOINT as those of an emitted model, in either framework."""
     from compiler.weights.convert import convert
 
@@ -32,6 +37,9 @@ def convert_command(checkpoint: str, output: str | None, model: str | None, **op
             missing.append(Problem("where to?", hint="-o w.safetensors, or -o w.weights.h5"))
         raise CompileError(*missing)
     done = convert(checkpoint, output, model, **options)
+    if as_json:
+        print(json.dumps({**asdict(done), "path": str(done.path)}, indent=2))
+        return
     for note in done.notes:
         print(note)
     print(f"{done.tensors} tensors for {done.target}: {done.path}")

@@ -133,17 +133,13 @@ def _child(group: Any, name: str, kind: Any) -> Any:
 
 def _from_h5(name: str, dataset: Any, at: str) -> Tensor:
     dtype = str(dataset.dtype)
-    if (
-        dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2
-    ):  # so h5 holds what it does not know
+    if dtype == "|V2":  # as h5 holds what it does not know: Keras says what it is
         dtype = str(dataset.attrs.get("dtype", dtype))
     if dataset.chunks and any(c > n for c, n in zip(dataset.chunks, dataset.shape)):
         dtype = "another layout than dense"  # a chunk is read whole, whatever the shape says
 
     def load() -> Any:
-        if (
-            dataset.id.get_create_plist().get_nfilters()
-        ):  # a chunk unpacks to whatever size it likes
+        if dataset.id.get_create_plist().get_nfilters():  # it unpacks to whatever size it likes
             hint = "Keras writes none: save the weights again"
             raise CompileError(Problem(f"the tensor {shown(name)} is compressed", at, hint))
         if dtype != "bfloat16":

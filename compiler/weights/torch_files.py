@@ -12,6 +12,7 @@ from compiler.errors import CompileError, Problem
 from compiler.weights.checkpoints import DIALECT, Tensor, need, shown
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+AVERAGED = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
 BUILDERS = ("bytearray", "encode")
 LEGACY_PICKLES = 5  # one after the other: magic number, protocol, system, content, names
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # data-parallel, compiled, Lightning
@@ -131,7 +132,10 @@ def _from_torch(name: str, value: Any) -> Tensor:
 
 
 def without_prefix(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Names without what wrappers put before every one of them."""
+    """Names without what wrappers put before every one of them, or beside them."""
+    if AVERAGED in tensors:
+        tensors = {name: tensor for name, tensor in tensors.items() if name != AVERAGED}
+        notes.append(f"left out {AVERAGED!r}: the weights are an average")
     while tensors:
         for prefix in PREFIXES:
             if all(name.startswith(prefix) and name != prefix for name in tensors):
