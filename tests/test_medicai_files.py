@@ -14,6 +14,7 @@ from compiler.catalog import ENCODERS
 from compiler.errors import CompileError
 from compiler.weights.convert import convert
 from tests.harness import channels_first, constructor, difference, image
+from tests.reference import randomize_reference
 
 medicai = pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
 
@@ -40,18 +41,7 @@ SEGMENTORS = {
 def saved(build, path, **arguments):
     """A model of medicai's with random weights, and its file."""
     model = build(classifier_activation=None, num_classes=2, **arguments)
-    rng = np.random.default_rng(0)
-    for variable in model.variables:
-        shape = tuple(variable.shape)
-        if variable.name == "seed_generator_state":
-            continue
-        if variable.name in ("gamma", "moving_variance"):
-            value = rng.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            value = 0.1 * rng.standard_normal(shape)
-        else:
-            value = rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))
-        variable.assign(value)
+    randomize_reference(model)
     model.save(path) if path.suffix == ".keras" else model.save_weights(path)
     return model
 
