@@ -110,8 +110,8 @@ def custom_encoder(
     """An encoder of your own, for `emit` and `describe` wherever they take a name.
 
     `blocks` is the depth of each stage, `filters` its filters (a bottleneck puts out four times as
-    many), `strides` the stride of its first block; one entry each per stage. `block` is `"basic"`,
-    `"bottleneck"` or `"bottleneck_vd"` (ResNet-D's pooled shortcut). `stem_filters` and
+    many), `strides` the stride of its first block; one entry each per stage. `block` is `"basic"`
+    or `"bottleneck"`, with `_vd` for ResNet-D's pooled shortcut. `stem_filters` and
     `stem_kernels` describe the convolutions before the stages, the first of stride 2; kernels are
     odd. `pre_activation` makes it a ResNet v2. `groups` is the cardinality and `width_per_group`
     the width of a group in stage 0 (ResNeXt, Table 1), for bottlenecks. With `se_ratio`, each block

@@ -273,6 +273,8 @@ RESIDUAL_BLOCKS = {  # (block of the encoder, pre-activation) -> block, its proj
     ("basic", True): (PRE_BASIC, None),
     ("bottleneck", False): (BOTTLENECK, PROJECTION),
     ("bottleneck", True): (PRE_BOTTLENECK, None),
+    ("basic_vd", False): (BASIC, POOLED_PROJECTION),
+    ("basic_vd", True): (PRE_BASIC, POOLED_PROJECTION),
     ("bottleneck_vd", False): (BOTTLENECK, POOLED_PROJECTION),
     ("bottleneck_vd", True): (PRE_BOTTLENECK, POOLED_PROJECTION),
 }

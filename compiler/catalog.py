@@ -34,23 +34,24 @@ RESNETS = (
         "resnext101_64x4d", "ResNeXt-101 (64x4d)", "bottleneck", _101, groups=64, width_per_group=4
     ),
 )
-# Rows of which medicai has none, each with the dialects that have it: timm's `d` models, and the
-# 101 layers with groups of four.
+# Rows of which medicai has none: timm's `d` models, and depths that it or Cadene has besides.
 _D, _26 = {"stem": _DEEP_STEM, "dialect": "timm"}, (2, 2, 2, 2)
+_32X4D = {"groups": 32, "width_per_group": 4}
 OTHERS = (
+    _resnet("resnet18d", "ResNet-18-d", "basic_vd", (2, 2, 2, 2), **_D),
+    _resnet("resnet34d", "ResNet-34-d", "basic_vd", _50, **_D),
+    _resnet("resnet26", "ResNet-26", "bottleneck", _26, dialect="timm"),
     _resnet("resnet26d", "ResNet-26-d", "bottleneck_vd", _26, **_D),
     _resnet("resnet50d", "ResNet-50-d", "bottleneck_vd", _50, **_D),
     _resnet("resnet101d", "ResNet-101-d", "bottleneck_vd", _101, **_D),
     _resnet("resnet152d", "ResNet-152-d", "bottleneck_vd", _152, **_D),
     _resnet("resnet200d", "ResNet-200-d", "bottleneck_vd", (3, 24, 36, 3), **_D),
+    _resnet("resnet269d", "ResNet-269-d", "bottleneck_vd", (3, 30, 48, 8), **_D),
+    _resnet("resnext26_32x4d", "ResNeXt-26 (32x4d)", "bottleneck", _26, dialect="timm", **_32X4D),
+    _resnet("resnext26d_32x4d", "ResNeXt-26-d (32x4d)", "bottleneck_vd", _26, **_D, **_32X4D),
+    _resnet("resnext50d_32x4d", "ResNeXt-50-d (32x4d)", "bottleneck_vd", _50, **_D, **_32X4D),
     _resnet(
-        "resnext26d_32x4d",
-        "ResNeXt-26-d (32x4d)",
-        "bottleneck_vd",
-        _26,
-        groups=32,
-        width_per_group=4,
-        **_D,
+        "resnext101_32x4d", "ResNeXt-101 (32x4d)", "bottleneck", _101, dialect="timm", **_32X4D
     ),
     _resnet(
         "resnext101d_32x8d",
@@ -60,15 +61,6 @@ OTHERS = (
         groups=32,
         width_per_group=8,
         **_D,
-    ),
-    _resnet(
-        "resnext101_32x4d",
-        "ResNeXt-101 (32x4d)",
-        "bottleneck",
-        _101,
-        groups=32,
-        width_per_group=4,
-        dialect="timm",
     ),
 )
 SENETS = tuple(
@@ -122,7 +114,7 @@ def dialects_of(encoder: Encoder) -> tuple[str, ...]:
     medicai has all but timm's own rows. timm has no v2 of this form. Cadene published SE encoders
     without deep stems, torchvision those without SE.
     """
-    plain = not encoder.pre_activation and encoder.block != "bottleneck_vd"
+    plain = not encoder.pre_activation and not encoder.pooled_shortcut
     found = []
     if encoder.dialect == "medicai":
         found.append("medicai")

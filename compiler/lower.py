@@ -233,9 +233,9 @@ def _references(encoder: Encoder) -> tuple[str, ...]:
     references = []
     if encoder.groups > 1:
         references.append("ResNeXt: arXiv 1611.05431, Table 1.")
-    elif encoder.block != "bottleneck_vd":
+    elif not encoder.pooled_shortcut:
         references.append("ResNet: arXiv 1512.03385, Table 1.")
-    if encoder.block == "bottleneck_vd":
+    if encoder.pooled_shortcut:
         references.append("ResNet-D: arXiv 1812.01187, Fig. 2.")
     if encoder.pre_activation:
         references.append("ResNet v2: arXiv 1603.05027, Fig. 4e.")

@@ -67,8 +67,9 @@ class Stage:
 class Encoder:
     """A residual encoder as its paper's table gives it.
 
-    `block` is `basic`, `bottleneck` or `bottleneck_vd`. Level P1 is the stem's output, P(i + 2)
-    that of stage i. `custom` encoders are not in the catalog. `dialect` is a name in `DIALECTS`.
+    `block` is `basic` or `bottleneck`, with `_vd` for ResNet-D's pooled shortcut. Level P1 is
+    the stem's output, P(i + 2) that of stage i. `custom` encoders are not in the catalog. `dialect`
+    is a name in `DIALECTS`.
     """
 
     name: str
@@ -90,7 +91,17 @@ class Encoder:
     @property
     def expansion(self) -> int:
         """Output channels of a block over its filters (ResNet, Table 1)."""
-        return 1 if self.block == "basic" else 4
+        return 1 if self.basic else 4
+
+    @property
+    def basic(self) -> bool:
+        """Whether its blocks have two convolutions of one width."""
+        return self.block.startswith("basic")
+
+    @property
+    def pooled_shortcut(self) -> bool:
+        """Whether its shortcuts average before they project (ResNet-D, Fig. 2c)."""
+        return self.block.endswith("_vd")
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -29,6 +29,29 @@ COUNTS = {
 }
 
 
+# The same in millions, as timm's tables of results round it.
+MILLIONS = {
+    ("resnet18d", "timm"): 11.71,
+    ("resnet34d", "timm"): 21.82,
+    ("resnet26", "timm"): 16.00,
+    ("resnet26d", "timm"): 16.01,
+    ("resnet101d", "timm"): 44.57,
+    ("resnet152d", "timm"): 60.21,
+    ("resnet200d", "timm"): 64.69,
+    ("resnext50d_32x4d", "timm"): 25.05,
+    ("seresnet152d", "timm"): 66.84,
+    ("seresnet269d", "timm"): 113.67,
+    ("seresnext26d_32x4d", "timm"): 16.81,
+    ("seresnext26_32x4d", "cadene"): 16.79,
+}
+
+
+@pytest.mark.parametrize(("encoder", "dialect"), MILLIONS)
+def test_counts_in_millions(encoder, dialect):
+    count = compiler.describe(encoder, dialect=dialect)["parameters"]["trainable"]
+    assert round(count / 1e6, 2) == MILLIONS[encoder, dialect]
+
+
 @pytest.mark.parametrize(("encoder", "dialect"), COUNTS)
 def test_counts(encoder, dialect):
     described = compiler.describe(encoder, dialect=dialect)

@@ -278,8 +278,9 @@ CUSTOM = [
      "error: a basic block has no groups: groups=2, width_per_group=64",
      "  hint use block='bottleneck', or leave both out"),
     ({"block": "bottelneck"}, "error: block is 'bottelneck'. Did you mean 'bottleneck' or"
-     " 'bottleneck_vd'?", "  hint one of basic, bottleneck, bottleneck_vd"),
-    ({"block": None}, "error: block is None.", "  hint one of basic, bottleneck, bottleneck_vd"),
+     " 'bottleneck_vd'?", "  hint one of basic, bottleneck, basic_vd, bottleneck_vd"),
+    ({"block": None}, "error: block is None.",
+     "  hint one of basic, bottleneck, basic_vd, bottleneck_vd"),
     ({"filters": (8, 64, 128, 256), "groups": 4, "width_per_group": 4},
      "error: width_per_group=4 leaves no channel in the 8 filters of stage 0",
      "  at   filters[0]", "  hint use 8 or more"),
@@ -302,7 +303,7 @@ CUSTOM = [
     ({"name": "a b", "block": "x", "blocks": (1,), "stem_kernels": (2,), "groups": 0,
       "pre_activation": 1, "se_ratio": 0},
      "error: name 'a b' cannot name a class", NAME_HINT,
-     "error: block is 'x'.", "  hint one of basic, bottleneck, bottleneck_vd",
+     "error: block is 'x'.", "  hint one of basic, bottleneck, basic_vd, bottleneck_vd",
      "error: blocks has 1, filters has 4, strides has 4: one entry each is wanted",
      "error: stem_kernels has 2, which is even: it cannot be padded alike on both sides",
      "  hint use 1 or 3",
@@ -432,9 +433,9 @@ def test_every_problem_is_in_the_exception_too():
 
 
 @pytest.mark.parametrize("target", ["torch", "keras"])
-@pytest.mark.parametrize("block", ["basic", "bottleneck", "bottleneck_vd"])
+@pytest.mark.parametrize("block", ["basic", "basic_vd", "bottleneck", "bottleneck_vd"])
 def test_no_model_takes_a_name_of_its_file(target, block):
-    grouped = {} if block == "basic" else {"groups": 32, "width_per_group": 4}
+    grouped = {} if block.startswith("basic") else {"groups": 32, "width_per_group": 4}
     encoder = compiler.custom_encoder(
         "my_net", blocks=(1, 1, 1, 1), block=block, se_ratio=16, **grouped
     )

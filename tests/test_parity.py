@@ -30,6 +30,8 @@ def test_targets_agree(encoder, shape):
 SMALL = {"blocks": (1, 2), "filters": (8, 16), "strides": (1, 2), "stem_filters": (8,)}
 OWN = {
     "pre-activation basic": {**SMALL, "block": "basic", "pre_activation": True, "se_ratio": 4},
+    "basic vd": {**SMALL, "block": "basic_vd", "se_ratio": 4},
+    "pre-activation basic vd": {**SMALL, "block": "basic_vd", "pre_activation": True},
     "pre-activation vd": {**SMALL, "block": "bottleneck_vd", "pre_activation": True},
     "grouped vd": {**SMALL, "block": "bottleneck_vd", "groups": 4, "width_per_group": 16},
     "one channel squeezed": {**SMALL, "se_ratio": 1000},

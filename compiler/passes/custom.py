@@ -10,7 +10,7 @@ from compiler.errors import Problem
 from compiler.model import Encoder
 from compiler.passes.validate import count_problems, not_one_of
 
-BLOCK_KINDS = ("basic", "bottleneck", "bottleneck_vd")
+BLOCK_KINDS = ("basic", "bottleneck", "basic_vd", "bottleneck_vd")
 DEEPEST = 1000
 # What a file defines or imports beside the model, and a model can therefore not be called.
 TAKEN = {"Encoder", "F", "GROUPS", "STAGES", "Tensor", PROJECTION.name, SQUEEZE_EXCITE.name} | {
@@ -86,7 +86,7 @@ def _same_length(fields: Mapping[str, tuple[int, ...]]) -> list[Problem]:
 
 
 def _validate_widths(encoder: Encoder) -> list[Problem]:
-    if encoder.block == "basic" and (encoder.groups, encoder.width_per_group) != (1, 64):
+    if encoder.basic and (encoder.groups, encoder.width_per_group) != (1, 64):
         return [
             Problem(
                 f"a basic block has no groups: groups={encoder.groups},"

@@ -132,7 +132,7 @@ def _torchvision(model: Model) -> Table:
     """torchvision's names; timm's too, where its networks have more parts."""
     encoder = model.encoder
     stem = _DEEP_STEM if len(encoder.stem.filters) == 3 else _STEM
-    shortcut = _POOLED_SHORTCUT if encoder.block.endswith("_vd") else _SHORTCUT
+    shortcut = _POOLED_SHORTCUT if encoder.pooled_shortcut else _SHORTCUT
     return (*stem, *_STAGES, *shortcut, *_FC)
 
 
