@@ -46,7 +46,6 @@ OTHERS = (
     _resnet("resnet101d", "ResNet-101-d", "bottleneck_vd", _101, **_D),
     _resnet("resnet152d", "ResNet-152-d", "bottleneck_vd", _152, **_D),
     _resnet("resnet200d", "ResNet-200-d", "bottleneck_vd", (3, 24, 36, 3), **_D),
-    _resnet("resnet269d", "ResNet-269-d", "bottleneck_vd", (3, 30, 48, 8), **_D),
     _resnet("resnext26_32x4d", "ResNeXt-26 (32x4d)", "bottleneck", _26, dialect="timm", **_32X4D),
     _resnet("resnext26d_32x4d", "ResNeXt-26-d (32x4d)", "bottleneck_vd", _26, **_D, **_32X4D),
     _resnet("resnext50d_32x4d", "ResNeXt-50-d (32x4d)", "bottleneck_vd", _50, **_D, **_32X4D),

@@ -40,7 +40,6 @@ MILLIONS = {
     ("resnet200d", "timm"): 64.69,
     ("resnext50d_32x4d", "timm"): 25.05,
     ("seresnet152d", "timm"): 66.84,
-    ("seresnet269d", "timm"): 113.67,
     ("seresnext26d_32x4d", "timm"): 16.81,
     ("seresnext26_32x4d", "cadene"): 16.79,
 }
