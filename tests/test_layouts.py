@@ -13,10 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 import compiler
 from compiler.errors import CompileError
-from compiler.options import BY_NAME
-from compiler.weights import layouts
 from compiler.weights.convert import convert
-from tests.harness import constructor, difference, ledger_of, ledger_shapes
+from tests.harness import constructor, ledger_of, ledger_shapes
 
 ORACLE = json.loads((Path(__file__).parent / "oracle" / "timm_layouts.json").read_text())["models"]
 MODELS = {  # timm's name -> ours, layout, dialect
@@ -28,8 +26,6 @@ MODELS = {  # timm's name -> ours, layout, dialect
     "legacy_seresnet50": ("seresnet50", "cadene", "cadene"),
     "legacy_seresnext50_32x4d": ("seresnext50", "cadene", "cadene"),
 }
-PLAIN = tuple(name for name, (encoder, _, _) in MODELS.items() if not encoder.startswith("se"))
-DIALECTS = "dialect" in BY_NAME
 
 
 def weight(name, shape):
@@ -51,14 +47,6 @@ def published(name):
     return {key: weight(key, shape) for key, shape in ORACLE[name]["keys"]}
 
 
-def in_dialect(monkeypatch, dialect):
-    """Options for a dialect; until there are any, it is only pretended to the layouts."""
-    if DIALECTS:
-        return {"dialect": dialect}
-    monkeypatch.setattr(layouts, "dialect_of", lambda model: dialect)
-    return {}
-
-
 def logits(path, encoder, target, x, **options):
     """The emitted model's, with the weights in a file, for an image with channels first."""
     model = constructor(compiler.emit(encoder, target=target, **options))
@@ -67,15 +55,15 @@ def logits(path, encoder, target, x, **options):
         model.load_state_dict({n: torch.from_numpy(v) for n, v in load_file(path).items()})
         with torch.no_grad():
             return model(torch.from_numpy(x)).numpy()
-    model = model(input_shape=(None, None, 3))
+    model = model(input_shape=(*(None,) * (x.ndim - 2), x.shape[1]))
     model.load_weights(path)
     return keras.ops.convert_to_numpy(model(np.moveaxis(x, 1, -1), training=False))
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_name_has_its_place(name, tmp_path, monkeypatch):
+def test_every_name_has_its_place(name, tmp_path):
     encoder, layout, dialect = MODELS[name]
-    options = in_dialect(monkeypatch, dialect)
+    options = {"dialect": dialect}
     state = published(name)
     save_file(state, tmp_path / "in.safetensors")
     out = tmp_path / "out.safetensors"
@@ -92,10 +80,10 @@ def test_every_name_has_its_place(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("target", ["torch", "keras"])
-@pytest.mark.parametrize("name", MODELS if DIALECTS else PLAIN)
+@pytest.mark.parametrize("name", MODELS)
 def test_recorded_logits(name, target, tmp_path):
     encoder, layout, dialect = MODELS[name]
-    options = {"dialect": dialect} if DIALECTS else {}
+    options = {"dialect": dialect}
     save_file(published(name), tmp_path / "in.safetensors")
     out = tmp_path / {"torch": "w.safetensors", "keras": "w.weights.h5"}[target]
     convert(tmp_path / "in.safetensors", out, encoder, layout=layout, **options)
@@ -128,11 +116,11 @@ OTHER_NAMES = {  # layout: timm's model, how its tensors are called and shaped t
 
 
 @pytest.mark.parametrize("case", OTHER_NAMES)
-def test_other_names_of_the_same(case, tmp_path, monkeypatch):
+def test_other_names_of_the_same(case, tmp_path):
     """The result is that of timm's names; without a head, it is told that there is none."""
     name, rename = OTHER_NAMES[case]
     encoder, layout, dialect = MODELS[name]
-    options = {"num_classes": 1000, **in_dialect(monkeypatch, dialect)}
+    options = {"num_classes": 1000, "dialect": dialect}
     state = published(name)
     renamed = dict(rename(n, v) for n, v in state.items())
     renamed.pop(None, None)
@@ -211,24 +199,3 @@ def test_into_a_3d_segmentor_with_one_channel(target, tmp_path):
         assert not found["encoder.conv1.weight"][:, :, :3].any()
         found = {n: torch.from_numpy(v) for n, v in found.items()}
         constructor(compiler.emit("resnet50", target=target, **options))().load_state_dict(found)
-
-
-@pytest.mark.skipif(not DIALECTS, reason="there is no dialect cadene yet")
-@pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("name", ["SEResNet50", "SEResNext50"])
-def test_monai_itself(name, dims, tmp_path):
-    """The installed library's state gives its own outputs."""
-    nets = pytest.importorskip("monai.networks.nets", reason="the extra `oracle` is not installed")
-    reference = getattr(nets, name)(spatial_dims=dims, in_channels=2, num_classes=5).eval()
-    state = {n: weight(n, tuple(v.shape)) for n, v in reference.state_dict().items()}
-    reference.load_state_dict({n: torch.from_numpy(np.asarray(v)) for n, v in state.items()})
-    save_file(state, tmp_path / "a.safetensors")
-    shape = (2, *(65, 97, 33)[:dims])
-    options = {"dims": dims, "num_classes": 5, "in_channels": 2, "dialect": "cadene"}
-    out = tmp_path / "b.safetensors"
-    convert(tmp_path / "a.safetensors", out, name.lower(), layout="monai", **options)
-    model = constructor(compiler.emit(name.lower(), target="torch", **options))().eval()
-    model.load_state_dict({n: torch.from_numpy(v) for n, v in load_file(out).items()})
-    x = torch.randn(1, *shape, generator=torch.manual_seed(0))
-    with torch.no_grad():
-        assert difference(model(x).numpy(), reference(x).numpy()) < 1e-4

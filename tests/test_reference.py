@@ -141,7 +141,8 @@ HEADS = {  # the reference's arguments, and ours
         {"features_only": True, "pooling": "max"},
     ),
 }
-IN_2D = [(encoder, 2, head) for encoder in SHOWCASE for head in HEADS]
+IN_2D = [(encoder, 2, head) for encoder in SHOWCASE for head in ("classifier", "features")]
+IN_2D += [(encoder, 2, head) for encoder in FOUR for head in ("average", "maximum")]
 IN_3D = [(e, 3, head) for e in (*FOUR, "seresnet50") for head in ("classifier", "features")]
 IN_3D += [("seresnet18", 3, "average"), ("seresnet18", 3, "maximum")]
 
