@@ -285,7 +285,7 @@ def docstring(first: str, rest: str = "") -> str:
     line = f"{first} {rest}".rstrip()
     if len(line) <= LINE - 10:  # indentation and quotes
         return line
-    return "\n    ".join([first, "", *textwrap.wrap(rest, LINE - 4), ""])
+    return "\n    ".join([f"{first}\n", *textwrap.wrap(rest, LINE - 4), ""])
 
 
 class _Substitute(ast.NodeTransformer):

@@ -83,7 +83,7 @@ class TorchWriter(Writer):
             case Linear():
                 return f"nn.Linear({_args(layer.cin, layer.cout)})"
             case AvgPool():
-                pad = f"nn.ReplicationPad{self.rank}d({(0, 1) * self.rank})"
+                pad = f"nn.ReplicationPad{self.rank}d((0, 1) * {self.rank})"
                 return f"nn.Sequential({pad}, nn.AvgPool{self.rank}d(2, {layer.stride}))"
             case Dropout():
                 return f"nn.Dropout({layer.rate})"

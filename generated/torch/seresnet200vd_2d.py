@@ -50,7 +50,7 @@ class Projection(nn.Module):
         self.pool = nn.Identity()
         if stride != 1:
             # what ceil_mode does, but sizes can be exported
-            self.pool = nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, stride))
+            self.pool = nn.Sequential(nn.ReplicationPad2d((0, 1) * 2), nn.AvgPool2d(2, stride))
         self.conv = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
@@ -132,4 +132,4 @@ class SEResNet200vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 2
-# sha256: spec b6e6f10456eb77c095ded26a824cd7ff, body 8c3abbeb291214af7d398144d4a23e36
+# sha256: spec b6e6f10456eb77c095ded26a824cd7ff, body b2626acbfbc0faca03d5540c3f32ed5b

@@ -50,9 +50,7 @@ class Projection(nn.Module):
         self.pool = nn.Identity()
         if stride != 1:
             # what ceil_mode does, but sizes can be exported
-            self.pool = nn.Sequential(
-                nn.ReplicationPad3d((0, 1, 0, 1, 0, 1)), nn.AvgPool3d(2, stride)
-            )
+            self.pool = nn.Sequential(nn.ReplicationPad3d((0, 1) * 3), nn.AvgPool3d(2, stride))
         self.conv = nn.Conv3d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
@@ -134,4 +132,4 @@ class SEResNet200vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 3
-# sha256: spec c4479c116c880304815d30f7cba3a902, body 2646547fb1c91df87d6bb916e7caa57c
+# sha256: spec c4479c116c880304815d30f7cba3a902, body 401a1f3d1c55485b4ddfda248584d949

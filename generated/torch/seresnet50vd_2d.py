@@ -50,7 +50,7 @@ class Projection(nn.Module):
         self.pool = nn.Identity()
         if stride != 1:
             # what ceil_mode does, but sizes can be exported
-            self.pool = nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, stride))
+            self.pool = nn.Sequential(nn.ReplicationPad2d((0, 1) * 2), nn.AvgPool2d(2, stride))
         self.conv = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
@@ -132,4 +132,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 2
-# sha256: spec c2d0f4d1fa5ae8a2c9763e87811c378c, body 95ceea76df1c072d33615f42e922476c
+# sha256: spec c2d0f4d1fa5ae8a2c9763e87811c378c, body 7d456f5625e1cb08d11e6fb2a9f92947

@@ -50,9 +50,7 @@ class Projection(nn.Module):
         self.pool = nn.Identity()
         if stride != 1:
             # what ceil_mode does, but sizes can be exported
-            self.pool = nn.Sequential(
-                nn.ReplicationPad3d((0, 1, 0, 1, 0, 1)), nn.AvgPool3d(2, stride)
-            )
+            self.pool = nn.Sequential(nn.ReplicationPad3d((0, 1) * 3), nn.AvgPool3d(2, stride))
         self.conv = nn.Conv3d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
@@ -134,4 +132,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 3
-# sha256: spec 84d5c23053335974dee53420fbc6ba50, body bf599da96a4537cb817902a4128196c6
+# sha256: spec 84d5c23053335974dee53420fbc6ba50, body 0bbef879c17e38e6035828cc35137a1e
