@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 
 import pytest
@@ -492,14 +493,18 @@ def test_wrong_arguments_end_with_2(words, capsys):
     assert words in capsys.readouterr().err
 
 
-BACKENDS = [("torch", "2", "33,32"), ("tensorflow", "3", "33,18,17"), ("jax", "2", "33,32")]
+BACKENDS = [
+    ("torch", "seresnet18 --size 33,32"),
+    ("tensorflow", "seresnet18 --dims 3 --size 33,18,17"),
+    ("jax", "seresnet18 --size 33,32"),
+]
 
 
-@pytest.mark.parametrize(("backend", "dims", "size"), BACKENDS)
-def test_in_a_pipe_there_is_the_table_alone(backend, dims, size):
-    command = [sys.executable, "-m", "compiler", "verify", "seresnet18", "--dims", dims]
+@pytest.mark.parametrize(("backend", "words"), BACKENDS)
+def test_in_a_pipe_there_is_the_table_alone(backend, words):
+    command = [sys.executable, "-m", "compiler", "verify", *words.split()]
     result = subprocess.run(
-        [*command, "--size", size, "--num-classes", "5", "--backend", backend],
+        [*command, "--num-classes", "5", "--backend", backend],
         capture_output=True,
         text=True,
         env={name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"},
@@ -508,6 +513,36 @@ def test_in_a_pipe_there_is_the_table_alone(backend, dims, size):
     assert "The same network." in result.stdout and "\x1b" not in result.stdout
     assert f"Keras on {backend}" in result.stdout
     assert backend != "torch" or not result.stderr
+
+
+IN_FLOAT64 = """
+    import sys
+    from compiler.verify.parity import use_backend
+    use_backend(sys.argv[1])
+    import keras, numpy as np
+    from compiler.verify.doubles import floating
+
+    q, k, v = np.random.default_rng(0).standard_normal((3, 2, 5, 4, 8))
+    mask = np.random.default_rng(1).random((2, 1, 5, 5)) > 0.3
+    scores = np.einsum("btnh,bsnh->bnts", q, k) / np.sqrt(8)
+    scores = np.exp(np.where(mask, scores, -np.inf))
+    wanted = np.einsum("bnts,bsnh->btnh", scores / scores.sum(-1, keepdims=True), v)
+    with floating("float64"):
+        attend = keras.ops.dot_product_attention
+        found = attend(*map(keras.ops.convert_to_tensor, (q, k, v)), mask=mask, scale=8**-0.5)
+        print(np.abs(keras.ops.convert_to_numpy(found) - wanted).max() < 1e-14)
+"""
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorflow", "jax"])
+def test_attention_is_in_float64(backend):
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(IN_FLOAT64), backend],
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"},
+    )
+    assert result.stdout == "True\n", result.stderr[-2000:]
 
 
 # The catalog

@@ -23,7 +23,7 @@ def floating(dtype: str) -> Iterator[None]:
     reduced = getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})
     kept = dict(reduced)
     reduced["float64"] = "float64"
-    restore = _tensorflow() if keras.backend.backend() == "tensorflow" else lambda: None
+    restore = {"tensorflow": _tensorflow, "jax": _jax}.get(keras.backend.backend(), _nothing)()
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(dtype)
     try:
@@ -40,6 +40,35 @@ def floating(dtype: str) -> Iterator[None]:
         reduced.update(kept)
         keras.config.set_floatx(before[0])
         keras.config.set_dtype_policy(before[1])
+
+
+def _nothing() -> Callable[[], None]:
+    return lambda: None
+
+
+def _jax() -> Callable[[], None]:
+    """JAX has the softmax of an attention in float32. Returns what takes it back."""
+    import jax.numpy as jnp
+    from jax.nn import softmax
+    from keras.src.backend import nn
+
+    kept = nn.dot_product_attention
+
+    def attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if query.dtype != jnp.float64:
+            return kept(query, key, value, *args, **kwargs)
+        scale = kwargs.get("scale") or query.shape[-1] ** -0.5
+        scores = jnp.einsum("btnh,bsnh->bnts", query * scale, key)
+        if kwargs.get("mask") is not None:
+            scores = jnp.where(kwargs["mask"], scores, jnp.finfo(scores.dtype).min)
+        return jnp.einsum("bnts,bsnh->btnh", softmax(scores, axis=-1), value)
+
+    nn.dot_product_attention = attention
+
+    def restore() -> None:
+        nn.dot_product_attention = kept
+
+    return restore
 
 
 def _tensorflow() -> Callable[[], None]:

@@ -219,7 +219,8 @@ def _with_jax(model: Any, variables: Any, x: Any, cotangent: Any, training: bool
 
     fixed = [variable.value for variable in model.non_trainable_variables]
     values = [variable.value for variable in variables]
-    (image, gradients), state = jax.grad(loss, (0, 1), has_aux=True)(x, values)
+    differentiate = jax.jit(jax.grad(loss, (0, 1), has_aux=True))  # op by op, each is compiled
+    (image, gradients), state = differentiate(x, values)
     for variable, value in zip(model.non_trainable_variables, state, strict=True):
         variable.assign(value)
     return image, gradients
