@@ -4,7 +4,7 @@ import io
 import signal
 import sys
 
-from compiler.cli import main
+from .cli import main
 
 
 def run() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.errors import raise_all
-from compiler.model import Encoder, Model, SqueezeExcite, Stem
-from compiler.passes.count import macs, non_trainable, trainable
-from compiler.passes.custom import validate_encoder
-from compiler.passes.specialize import specialize
-from compiler.passes.trace import Ledger, trace
-from compiler.passes.validate import resolve, validate_target
+from .errors import raise_all
+from .model import Encoder, Model, SqueezeExcite, Stem
+from .passes.count import macs, non_trainable, trainable
+from .passes.custom import validate_encoder
+from .passes.specialize import specialize
+from .passes.trace import Ledger, trace
+from .passes.validate import resolve, validate_target
 
 
 def emit(model: str | Encoder, *, target: str, **options: object) -> str:
@@ -28,7 +28,7 @@ def emit(model: str | Encoder, *, target: str, **options: object) -> str:
     Raises `CompileError` with every problem of the arguments.
     """
     resolved = resolve(model, options, validate_target(target))
-    from compiler.emitter import source
+    from .emitter import source
 
     return source(resolved, target)
 

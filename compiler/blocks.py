@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir import Attention, AvgPool, Block, Call, Conv, ConvTranspose, Dropout, Linear, Norm
+from .ir import Attention, AvgPool, Block, Call, Conv, ConvTranspose, Dropout, Linear, Norm
 
 CHANGES_SHAPE = "stride != 1 or in_channels != channels"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from compiler.errors import CompileError, Problem, suggest
-from compiler.model import Encoder, SqueezeExcite, Stem
+from .errors import CompileError, Problem, suggest
+from .model import Encoder, SqueezeExcite, Stem
 
 _50, _101, _152, _200 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 12, 48, 3)
 _DEEP_STEM = Stem(filters=(32, 32, 64), kernels=(3, 3, 3))

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.api import custom_encoder
-from compiler.errors import CompileError, Problem
-from compiler.files import read_source
-from compiler.model import Model
-from compiler.passes.validate import resolve, validate_target
-from compiler.provenance import Provenance, parse_command, read, version_key
+from .api import custom_encoder
+from .errors import CompileError, Problem
+from .files import read_source
+from .model import Model
+from .passes.validate import resolve, validate_target
+from .provenance import Provenance, parse_command, read, version_key
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ def check_file(path: Path) -> Verdict:
 
 def _emit_again(provenance: Provenance) -> str:
     """What today's compiler writes for the provenance. Raises `CompileError`."""
-    from compiler.emitter import source
+    from .emitter import source
 
     return source(*model_of(provenance))
 
 
 def model_of(provenance: Provenance) -> tuple[Model, str]:
     """The model that a file was emitted from, and its target. Raises `CompileError`."""
-    from compiler import __version__
+    from . import __version__
 
     if version_key(provenance.version) > version_key(__version__):
         raise CompileError(
@@ -112,7 +112,7 @@ def model_of(provenance: Provenance) -> tuple[Model, str]:
 
 def _unversioned(text: str, version: str) -> str:
     """The text as if this version had written it: an older one's is clean where nothing changed."""
-    from compiler import __version__
+    from . import __version__
 
     head, mark, tail = text.rpartition(f"# Written by plainnet {version},")
     return f"{head}# Written by plainnet {__version__},{tail}" if mark else text

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from compiler import __version__
-from compiler.catalog import FAMILIES
-from compiler.cli_options import model_options
-from compiler.errors import CompileError, Problem, raise_all, suggest
-from compiler.options import TARGETS
-from compiler.verify.command import verify_command
-from compiler.weights.command import convert_command
+from . import __version__
+from .catalog import FAMILIES
+from .cli_options import model_options
+from .errors import CompileError, Problem, raise_all, suggest
+from .options import TARGETS
+from .verify.command import verify_command
+from .weights.command import convert_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,8 +88,8 @@ def emit_command(
     **options: Any,
 ) -> None:
     """Write MODEL as one source file."""
-    from compiler.files import destination, may_write, print_source, write
-    from compiler.passes.validate import resolve, validate_target
+    from .files import destination, may_write, print_source, write
+    from .passes.validate import resolve, validate_target
 
     if everything:
         given = [name for name, value in {"target": target, **options}.items() if value]
@@ -101,12 +101,12 @@ def emit_command(
         )
     resolved = resolve(model, options, validate_target(target))
     assert target is not None
-    from compiler.showcase import file_name
+    from .showcase import file_name
 
     path = destination(output, file_name(resolved))
     if output != "-":
         raise_all(may_write(path, force))
-    from compiler.emitter import source
+    from .emitter import source
 
     text = source(resolved, target)
     if output == "-":
@@ -116,8 +116,8 @@ def emit_command(
 
 
 def _summary(model: Any, target: str, path: Path) -> str:
-    from compiler.api import traced
-    from compiler.passes.count import trainable
+    from .api import traced
+    from .passes.count import trainable
 
     _, ledger = traced(model)
     image = "x".join(map(str, model.input_shape))
@@ -127,10 +127,10 @@ def _summary(model: Any, target: str, path: Path) -> str:
 
 
 def _emit_showcase(model: str | None, given: list[str], output: str | None, force: bool) -> None:
-    from compiler.emitter import source
-    from compiler.files import may_write, write
-    from compiler.showcase import showcase
-    from compiler.tables import progress
+    from .emitter import source
+    from .files import may_write, write
+    from .showcase import showcase
+    from .tables import progress
 
     problems = []
     if model is not None or given:
@@ -160,7 +160,7 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_command(family: str | None, as_json: bool) -> None:
     """The catalog, with parameters in 2D and 3D."""
-    from compiler.tables import catalog_rows, print_catalog
+    from .tables import catalog_rows, print_catalog
 
     if family is not None and family not in FAMILIES:
         raise CompileError(
@@ -180,18 +180,18 @@ def list_command(family: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def show_command(model: str, target: str | None, as_json: bool, **options: Any) -> None:
     """Step by step, what happens to the tensor: shape, parameters, MACs."""
-    from compiler.api import description
-    from compiler.lower import lower
-    from compiler.passes.specialize import specialize
-    from compiler.passes.trace import trace
-    from compiler.passes.validate import resolve, validate_target
+    from .api import description
+    from .lower import lower
+    from .passes.specialize import specialize
+    from .passes.trace import trace
+    from .passes.validate import resolve, validate_target
 
     resolved = resolve(model, options, validate_target(target) if target is not None else ())
     network = specialize(resolved)
     ledger = trace(network)
     if as_json:
         return _print_json(description(resolved, ledger))
-    from compiler.tables import print_description
+    from .tables import print_description
 
     print_description(resolved, ledger, lower(network, ledger).table)
 
@@ -201,8 +201,8 @@ def show_command(model: str, target: str | None, as_json: bool, **options: Any) 
 @click.option("--diff", is_flag=True, help="Show how a file differs.")
 def check_command(paths: tuple[str, ...], diff: bool) -> int:
     """Emit files again from the provenance at their ends, and compare. Folders: their *.py."""
-    from compiler.checker import check_file, find_files
-    from compiler.tables import print_verdicts, progress
+    from .checker import check_file, find_files
+    from .tables import print_verdicts, progress
 
     verdicts = [check_file(path) for path in progress(find_files(paths), "checking")]
     print_verdicts(verdicts)

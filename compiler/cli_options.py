@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from compiler.options import OPTIONS
+from .options import OPTIONS
 
 METAVARS = {"count": "N", "counts": "N,N,...", "share": "SHARE", "shape": "SIZES"}
 Command = TypeVar("Command", bound=Callable[..., object])

@@ -8,12 +8,12 @@ from pathlib import Path
 import black
 import jinja2
 
-from compiler.lower import lower
-from compiler.model import Classifier, Features, Head, Model, TransUNet, UNet
-from compiler.passes.specialize import specialize
-from compiler.passes.trace import trace
-from compiler.provenance import sign
-from compiler.targets import target_named
+from .lower import lower
+from .model import Classifier, Features, Head, Model, TransUNet, UNet
+from .passes.specialize import specialize
+from .passes.trace import trace
+from .provenance import sign
+from .targets import target_named
 
 _HERE = Path(__file__).parent
 # Beside the package in the repository, inside of it in a wheel.

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from compiler.errors import CompileError, Problem
-from compiler.provenance import read as read_provenance
+from .errors import CompileError, Problem
+from .provenance import read as read_provenance
 
 
 def read_source(path: Path) -> str:

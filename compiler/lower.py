@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.ir import Block, Conv
-from compiler.lower_trans import TableRow, TransPlan, trans_notes, trans_plan, trans_rows
-from compiler.model import (
+from .ir import Block, Conv
+from .lower_trans import TableRow, TransPlan, trans_notes, trans_plan, trans_rows
+from .model import (
     DIALECTS,
     AttentionUNet,
     Classifier,
@@ -24,8 +24,8 @@ from compiler.model import (
     UNet,
     UNetPlusPlus,
 )
-from compiler.passes.count import trainable
-from compiler.passes.trace import Ledger
+from .passes.count import trainable
+from .passes.trace import Ledger
 
 RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.ir import Shape
-from compiler.model import Model, TransUNet
-from compiler.passes.trace import Ledger
-from compiler.passes.transformer import patch_of
+from .ir import Shape
+from .model import Model, TransUNet
+from .passes.trace import Ledger
+from .passes.transformer import patch_of
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
-from compiler.ir import Axes, Block, Fragment, Shape
+from .ir import Axes, Block, Fragment, Shape
 
 
 @dataclass(frozen=True)

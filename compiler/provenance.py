@@ -15,9 +15,9 @@ import re
 import shlex
 from dataclasses import asdict, dataclass, fields
 
-from compiler.catalog import ENCODERS
-from compiler.errors import CompileError, Problem
-from compiler.model import (
+from .catalog import ENCODERS
+from .errors import CompileError, Problem
+from .model import (
     Classifier,
     Encoder,
     Features,
@@ -27,8 +27,8 @@ from compiler.model import (
     TransUNet,
     UNet,
 )
-from compiler.options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
-from compiler.passes.heads import FIELDS
+from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
+from .passes.heads import FIELDS
 
 _FIRST = "# Written by plainnet "
 _BLOCK = re.compile(
@@ -57,7 +57,7 @@ class Provenance:
 
 def sign(text: str, model: Model, target: str) -> str:
     """The text with its provenance at the end."""
-    from compiler import __version__
+    from . import __version__
 
     command = "".join(f"#     {line}\n" for line in _command(model, target))
     spec = json.dumps([model.name, asdict(model)], sort_keys=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from compiler.catalog import SEGMENTED, SHOWCASE
-from compiler.model import Model
-from compiler.options import RANKS, SEGMENTORS, TARGETS
-from compiler.passes.validate import resolve
+from .catalog import SEGMENTED, SHOWCASE
+from .model import Model
+from .options import RANKS, SEGMENTORS, TARGETS
+from .passes.validate import resolve
 
 
 @dataclass(frozen=True)

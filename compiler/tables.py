@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compiler.api import traced
-from compiler.catalog import ENCODERS, dialects_of
-from compiler.checker import Verdict
-from compiler.lower_trans import TableRow
-from compiler.model import Encoder, Model, Segmentor
-from compiler.options import SEGMENTORS
-from compiler.passes.count import macs, non_trainable, parts, trainable
-from compiler.passes.trace import Ledger
-from compiler.verify.report import TOLERANCE_64, Report
+from .api import traced
+from .catalog import ENCODERS, dialects_of
+from .checker import Verdict
+from .lower_trans import TableRow
+from .model import Encoder, Model, Segmentor
+from .options import SEGMENTORS
+from .passes.count import macs, non_trainable, parts, trainable
+from .passes.trace import Ledger
+from .verify.report import TOLERANCE_64, Report
 
 Item = TypeVar("Item")
 PIPE_WIDTH = 160
@@ -57,7 +57,7 @@ def blocks_of(encoder: Encoder) -> str:
 
 def catalog_rows(family: str | None) -> list[dict[str, object]]:
     """One dict an encoder, as `list --json` prints them."""
-    from compiler.passes.validate import resolve
+    from .passes.validate import resolve
 
     rows: list[dict[str, object]] = []
     for encoder in ENCODERS.values():

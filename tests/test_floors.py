@@ -46,6 +46,13 @@ PACKAGES = {"compiler", "compiler.verify", "compiler.weights"}  # no more than a
 FRAMEWORKS = {"torch", "keras", "tensorflow", "jax", "numpy", "safetensors", "h5py", "ml_dtypes"}
 
 
+def _absolute(path: Path, node: ast.ImportFrom) -> str:
+    """The module that `from ... import` names, dots resolved."""
+    package = path.relative_to(ROOT).parent.parts
+    kept = package[: len(package) - node.level + 1] if node.level else ()
+    return ".".join((*kept, *filter(None, [node.module])))
+
+
 def _imports(path: Path) -> dict[str, bool]:
     """Modules that a file imports, and whether it does so at its top."""
     tree = ast.parse(path.read_text())
@@ -55,8 +62,8 @@ def _imports(path: Path) -> dict[str, bool]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [str(node.module)]
-            names += [f"{node.module}.{a.name}" for a in node.names]
+            base = _absolute(path, node)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         for name in names:
             found[name] = found.get(name, False) or node in tree.body
     return found

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from compiler.ir import Shape
-from compiler.passes.interpret import NOT_TRAINED, Row
-from compiler.passes.trace import Ledger
+from ..ir import Shape
+from .interpret import NOT_TRAINED, Row
+from .trace import Ledger
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import keyword
 from collections.abc import Mapping
 
-from compiler.blocks import ACTIVATIONS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from compiler.errors import Problem
-from compiler.model import Encoder
-from compiler.passes.validate import count_problems, not_one_of
+from ..blocks import ACTIVATIONS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
+from ..errors import Problem
+from ..model import Encoder
+from .validate import count_problems, not_one_of
 
 BLOCK_KINDS = ("basic", "bottleneck", "basic_vd", "bottleneck_vd")
 DEEPEST = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from compiler.blocks import (
+from ..blocks import (
     ATTENTION_GATE,
     DECODER_BLOCK,
     LEAN_DECODER_BLOCK,
@@ -14,8 +14,8 @@ from compiler.blocks import (
     UP,
     VIT_BLOCK,
 )
-from compiler.ir import Block, Conv, Fragment, Layer, Norm
-from compiler.model import AttentionUNet, Dialect, Head, Segmentor, TransUNet, UNet, UNetPlusPlus
+from ..ir import Block, Conv, Fragment, Layer, Norm
+from ..model import AttentionUNet, Dialect, Head, Segmentor, TransUNet, UNet, UNetPlusPlus
 
 
 def decoder_constants(head: Head) -> tuple[tuple[str, float], ...]:

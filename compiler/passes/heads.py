@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compiler.errors import Problem
-from compiler.model import (
+from ..errors import Problem
+from ..model import (
     AttentionUNet,
     Classifier,
     Encoder,
@@ -16,7 +16,7 @@ from compiler.model import (
     UNet,
     UNetPlusPlus,
 )
-from compiler.options import BY_NAME, DEFAULT_CLASSES, OPTIONS
+from ..options import BY_NAME, DEFAULT_CLASSES, OPTIONS
 
 SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {
     head.name: head for head in (UNet, UNetPlusPlus, AttentionUNet, TransUNet)

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.errors import CompileError, Problem
-from compiler.expressions import evaluate, evaluate_int, parse_line, target_of
-from compiler.ir import (
+from ..errors import CompileError, Problem
+from ..expressions import evaluate, evaluate_int, parse_line, target_of
+from ..ir import (
     Attention,
     AvgPool,
     Axes,
@@ -24,7 +24,7 @@ from compiler.ir import (
     Norm,
     Shape,
 )
-from compiler.model import Network
+from ..model import Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import ast
 from collections.abc import Sequence
 from dataclasses import replace
 
-from compiler.blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from compiler.ir import Axes, Block, Call, Conv, Fragment, Linear, Norm
-from compiler.model import (
+from ..blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
+from ..ir import Axes, Block, Call, Conv, Fragment, Linear, Norm
+from ..model import (
     DIALECTS,
     Classifier,
     Dialect,
@@ -22,7 +22,7 @@ from compiler.model import (
     Segmentor,
     SqueezeExcite,
 )
-from compiler.passes.decoders import decoder_blocks, decoder_constants, segmentor_head
+from .decoders import decoder_blocks, decoder_constants, segmentor_head
 
 
 def specialize(model: Model) -> Network:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from compiler.errors import CompileError, Problem
-from compiler.ir import Shape
-from compiler.model import (
+from ..errors import CompileError, Problem
+from ..ir import Shape
+from ..model import (
     AttentionUNet,
     Classifier,
     Features,
@@ -20,8 +20,8 @@ from compiler.model import (
     UNet,
     UNetPlusPlus,
 )
-from compiler.passes.interpret import SHAPES, Row, Tracer, below
-from compiler.passes.transformer import trans_unet
+from .interpret import SHAPES, Row, Tracer, below
+from .transformer import trans_unet
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from compiler.ir import Conv, Fragment, Linear, Shape
-from compiler.model import TransUNet
-from compiler.passes.interpret import Row, Tracer, below, product
+from ..ir import Conv, Fragment, Linear, Shape
+from ..model import TransUNet
+from .interpret import Row, Tracer, below, product
 
 
 def patch_of(image: Sequence[int], deepest: Sequence[int]) -> tuple[int, ...]:

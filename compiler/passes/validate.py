@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from compiler.blocks import ACTIVATIONS
-from compiler.catalog import dialects_of, find_encoder
-from compiler.errors import CompileError, Problem, raise_all, suggest
-from compiler.model import Encoder, Model
-from compiler.options import BY_NAME, DEFAULT_SHAPE, RANKS, TARGETS, Option
-from compiler.passes.heads import resolve_head
+from ..blocks import ACTIVATIONS
+from ..catalog import dialects_of, find_encoder
+from ..errors import CompileError, Problem, raise_all, suggest
+from ..model import Encoder, Model
+from ..options import BY_NAME, DEFAULT_SHAPE, RANKS, TARGETS, Option
+from .heads import resolve_head
 
 LARGEST = 2**31 - 1  # beyond it no framework counts
 

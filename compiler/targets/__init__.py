@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
-from compiler.targets.base import Target
+from .base import Target
 
 
 @cache
 def target_named(name: str) -> Target:
     """The target of that name, one of `compiler.options.TARGETS`."""
     if name == "torch":
-        from compiler.targets.torch import Torch
+        from .torch import Torch
 
         return Torch()
-    from compiler.targets.keras import Keras
+    from .keras import Keras
 
     return Keras()

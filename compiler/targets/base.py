@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.ir import Block, Call, Fragment, Layer, Shape
-from compiler.lower import RANK_NAMES, DecoderPlan, Plan, doc_of
-from compiler.lower_trans import TransPlan
+from ..ir import Block, Call, Fragment, Layer, Shape
+from ..lower import RANK_NAMES, DecoderPlan, Plan, doc_of
+from ..lower_trans import TransPlan
 
 LINE = 100
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from compiler.ir import (
+from ..ir import (
     Conv,
 )
-from compiler.lower import DecoderPlan, Plan
-from compiler.lower_trans import TransPlan
-from compiler.targets.base import Target, docstring, in_lines
-from compiler.targets.keras_writer import KerasWriter
+from ..lower import DecoderPlan, Plan
+from ..lower_trans import TransPlan
+from .base import Target, docstring, in_lines
+from .keras_writer import KerasWriter
 
 
 class Keras(Target):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from compiler.expressions import names_in, parse_line, target_of
-from compiler.ir import (
+from ..expressions import names_in, parse_line, target_of
+from ..ir import (
     Attention,
     AvgPool,
     Block,
@@ -20,8 +20,8 @@ from compiler.ir import (
     Linear,
     Norm,
 )
-from compiler.lower import Plan
-from compiler.targets.base import LINE, Writer, spell, spell_float, substitute
+from ..lower import Plan
+from .base import LINE, Writer, spell, spell_float, substitute
 
 
 class KerasWriter(Writer):

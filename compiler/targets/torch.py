@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from compiler.ir import (
+from ..ir import (
     Norm,
 )
-from compiler.lower import DecoderPlan, Plan
-from compiler.lower_trans import TransPlan
-from compiler.targets.base import Target, docstring, in_lines
-from compiler.targets.torch_writer import TorchWriter
+from ..lower import DecoderPlan, Plan
+from ..lower_trans import TransPlan
+from .base import Target, docstring, in_lines
+from .torch_writer import TorchWriter
 
 
 class Torch(Target):

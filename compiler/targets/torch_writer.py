@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
-from compiler.expressions import parse_line, target_of
-from compiler.ir import (
+from ..expressions import parse_line, target_of
+from ..ir import (
     Attention,
     AvgPool,
     Axes,
@@ -20,8 +20,8 @@ from compiler.ir import (
     Linear,
     Norm,
 )
-from compiler.lower import Plan
-from compiler.targets.base import Writer, spell, spell_float
+from ..lower import Plan
+from .base import Writer, spell, spell_float
 
 
 class TorchWriter(Writer):

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from compiler.cli_options import model_options
-from compiler.errors import CompileError, Problem, raise_all
+from ..cli_options import model_options
+from ..errors import CompileError, Problem, raise_all
 
 
 @click.command("verify")
@@ -57,7 +57,7 @@ def verify_command(
     MODEL is compiled to both; two files, in any order, are run as they stand. Ends with 1 where
     they differ, and names the first row of the ledger that does.
     """
-    from compiler.verify.report import Settings
+    from .report import Settings
 
     problems: list[Problem] = []
     settings = Settings(
@@ -93,10 +93,10 @@ def _one(
 ) -> int:
     from dataclasses import replace
 
-    from compiler.passes.validate import resolve
-    from compiler.verify.compare import sized, verify
-    from compiler.verify.report import as_dict
-    from compiler.verify.sweep import sizes
+    from ..passes.validate import resolve
+    from .compare import sized, verify
+    from .report import as_dict
+    from .sweep import sizes
 
     files = None
     if len(models) == 1 and not models[0].endswith(".py"):
@@ -106,7 +106,7 @@ def _one(
             size = model.input_shape[:-1]
         model = sized(model, size)
     else:
-        from compiler.verify.pairs import read_pair
+        from .pairs import read_pair
 
         if given:
             problems.append(
@@ -121,7 +121,7 @@ def _one(
     if as_json:
         print(json.dumps(as_dict(report), indent=2))
     else:
-        from compiler.tables import print_report
+        from ..tables import print_report
 
         print_report(report)
     return 0 if report.passed else 1
@@ -130,10 +130,10 @@ def _one(
 def _all(
     settings: Any, part: str | None, resume: str | None, output: str | None, as_json: bool
 ) -> int:
-    from compiler.files import write
-    from compiler.tables import print_table, progress
-    from compiler.verify import sweep
-    from compiler.verify.report import TOLERANCE
+    from ..files import write
+    from ..tables import print_table, progress
+    from . import sweep
+    from .report import TOLERANCE
 
     raise_all(_unwritable("--resume", resume) + _unwritable("-o", output))
     cases = sweep.shard(sweep.catalog(), part)
@@ -199,7 +199,7 @@ def _number(
 
 
 def _backend(backend: str, problems: list[Problem]) -> str:
-    from compiler.verify.parity import BACKENDS
+    from .parity import BACKENDS
 
     if backend not in BACKENDS:
         problems.append(Problem(f"--backend is {backend!r}", hint=f"one of {', '.join(BACKENDS)}"))

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from compiler.api import traced
-from compiler.errors import CompileError
-from compiler.model import Model, TransUNet
-from compiler.passes.count import non_trainable, trainable
-from compiler.passes.interpret import NOT_TRAINED
-from compiler.passes.trace import Ledger
-from compiler.passes.transformer import patch_of
-from compiler.verify.divergence import name_first, name_first_weight, name_last, spell
-from compiler.verify.doubles import floating
-from compiler.verify.parity import (
+from ..api import traced
+from ..errors import CompileError
+from ..model import Model, TransUNet
+from ..passes.count import non_trainable, trainable
+from ..passes.interpret import NOT_TRAINED
+from ..passes.trace import Ledger
+from ..passes.transformer import patch_of
+from .divergence import name_first, name_first_weight, name_last, spell
+from .doubles import floating
+from .parity import (
     Source,
     build_keras,
     build_torch,
@@ -30,7 +30,7 @@ from compiler.verify.parity import (
     randomize,
     use_backend,
 )
-from compiler.verify.report import BATCH, FLOOR, Quantity, Report, Settings
+from .report import BATCH, FLOOR, Quantity, Report, Settings
 
 # In each, one axis is even at every stride (there "same" pads one side) and one is odd.
 SIZES = {2: (65, 96), 3: (33, 32, 47)}
@@ -57,7 +57,7 @@ def _patch(model: Model) -> tuple[int, ...]:
 
 def compile_pair(model: Model) -> tuple[Source, Source]:
     """Both targets of a model, as `emit` writes them."""
-    from compiler.emitter import source
+    from ..emitter import source
 
     return Source(source(model, "torch")), Source(source(model, "keras"))
 
@@ -105,7 +105,7 @@ def _in_float64(
     report: Report, ledger: Ledger, torch_model: Any, keras_source: Source, x: Any
 ) -> bool:
     """Weights, outputs row by row, gradients, training. False: the weights did not match."""
-    from compiler.verify.measure import run_keras, run_torch
+    from .measure import run_keras, run_torch
 
     report.doing = "building in Keras"
     keras_model = build_keras(keras_source, report.model)
@@ -202,7 +202,7 @@ def _last(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _gradients(report: Report, ledger: Ledger, torch_model: Any, keras_model: Any, x: Any) -> None:
     """By the image and by each weight, in evaluation mode; then a step of training."""
-    from compiler.verify import measure
+    from . import measure
 
     shape = (BATCH, *ledger.output)
     cotangent = image(shape[1:], BATCH, report.settings.seed + 2)
@@ -284,7 +284,7 @@ def _in_float32(
     report: Report, ledger: Ledger, torch_model: Any, keras_source: Source, x: Any
 ) -> None:
     """The outputs once more, as people run them."""
-    from compiler.verify.measure import run_keras, run_torch
+    from .measure import run_keras, run_torch
 
     report.doing = "building in Keras, in float32"
     with floating("float32"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from compiler.passes.interpret import Row
-from compiler.passes.trace import Ledger
-from compiler.targets.keras_weights import torch_name
-from compiler.verify.parity import difference
-from compiler.verify.report import TOLERANCE_64, Quantity, Report
+from ..passes.interpret import Row
+from ..passes.trace import Ledger
+from ..targets.keras_weights import torch_name
+from .parity import difference
+from .report import TOLERANCE_64, Quantity, Report
 
 
 def name_first(report: Report, ledger: Ledger, ours: Any, theirs: Any) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from compiler.errors import CompileError, Problem
+from ..errors import CompileError, Problem
 
 
 @contextlib.contextmanager

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.passes.interpret import NOT_TRAINED, Row
-from compiler.passes.trace import Ledger
-from compiler.targets.keras_weights import keras_name, layer_name, torch_name, torch_value
-from compiler.verify.parity import by_path, channels_first
+from ..passes.interpret import NOT_TRAINED, Row
+from ..passes.trace import Ledger
+from ..targets.keras_weights import keras_name, layer_name, torch_name, torch_value
+from .parity import by_path, channels_first
 
 
 @dataclass

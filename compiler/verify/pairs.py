@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from compiler.checker import model_of
-from compiler.errors import CompileError, Problem, raise_all
-from compiler.files import read_source
-from compiler.model import Model
-from compiler.provenance import custom_arguments, read, spell_options
-from compiler.verify.parity import Source
+from ..checker import model_of
+from ..errors import CompileError, Problem, raise_all
+from ..files import read_source
+from ..model import Model
+from ..provenance import custom_arguments, read, spell_options
+from .parity import Source
 
 
 def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler.errors import CompileError, Problem
-from compiler.model import Features, Model, TransUNet
-from compiler.passes.interpret import Row
-from compiler.passes.trace import Ledger
-from compiler.targets.keras_weights import keras_name, keras_value, torch_name, weight_axes
+from ..errors import CompileError, Problem
+from ..model import Features, Model, TransUNet
+from ..passes.interpret import Row
+from ..passes.trace import Ledger
+from ..targets.keras_weights import keras_name, keras_value, torch_name, weight_axes
 
 BACKENDS = ("tensorflow", "torch", "jax")
 _INSTALL = {"jax": "pip install jax"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from compiler.model import Model
+from ..model import Model
 
 TOLERANCE = 1e-4  # in float32
 TOLERANCE_64 = 1e-6

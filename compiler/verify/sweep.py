@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler import __version__
-from compiler.catalog import ENCODERS
-from compiler.errors import CompileError, Problem
-from compiler.model import Model
-from compiler.options import DEPTHS, RANKS, SEGMENTORS
-from compiler.passes.validate import resolve
-from compiler.verify.compare import sized, verify
-from compiler.verify.report import Settings, as_dict
+from .. import __version__
+from ..catalog import ENCODERS
+from ..errors import CompileError, Problem
+from ..model import Model
+from ..options import DEPTHS, RANKS, SEGMENTORS
+from ..passes.validate import resolve
+from .compare import sized, verify
+from .report import Settings, as_dict
 
 # One of each kind (basic, bottleneck, pre-activation, pooled shortcut, grouped), SE or not.
 KINDS = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")

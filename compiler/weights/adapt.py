@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from compiler.errors import CompileError, Problem
-from compiler.ir import Shape
+from ..errors import CompileError, Problem
+from ..ir import Shape
 
 INFLATIONS = ("center", "mean", "repeat")
 AXES = (0, 1, 2)

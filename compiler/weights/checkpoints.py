@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from compiler.errors import CompileError, Problem
-from compiler.ir import Shape
+from ..errors import CompileError, Problem
+from ..ir import Shape
 
 SUFFIXES = {
     "torch": (".safetensors", ".pt", ".pth"),

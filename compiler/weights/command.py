@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from compiler.cli_options import model_options
-from compiler.errors import CompileError, Problem
-from compiler.options import TARGETS
+from ..cli_options import model_options
+from ..errors import CompileError, Problem
+from ..options import TARGETS
 
 
 @click.command("convert")
@@ -28,7 +28,7 @@ def convert_command(
     checkpoint: str, output: str | None, model: str | None, as_json: bool, **options: Any
 ) -> None:
     """Write the weights in CHECKPOINT as those of an emitted model, in either framework."""
-    from compiler.weights.convert import convert
+    from .convert import convert
 
     if not model or not output:
         missing = [Problem("which model?", hint="--model seresnext50, or --model FILE.py")]

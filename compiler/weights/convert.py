@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.checker import model_of
-from compiler.errors import CompileError, Problem, raise_all, suggest
-from compiler.files import read_source
-from compiler.model import Encoder, Model
-from compiler.options import TARGETS
-from compiler.passes.validate import resolve
-from compiler.provenance import read as read_provenance
-from compiler.provenance import spell_options
-from compiler.weights.adapt import AXES, INFLATIONS
-from compiler.weights.checkpoints import framework_of
-from compiler.weights.formats import open_checkpoint
-from compiler.weights.layouts import validate_layout
-from compiler.weights.matching import Adapting, match
+from ..checker import model_of
+from ..errors import CompileError, Problem, raise_all, suggest
+from ..files import read_source
+from ..model import Encoder, Model
+from ..options import TARGETS
+from ..passes.validate import resolve
+from ..provenance import read as read_provenance
+from ..provenance import spell_options
+from .adapt import AXES, INFLATIONS
+from .checkpoints import framework_of
+from .formats import open_checkpoint
+from .layouts import validate_layout
+from .matching import Adapting, match
 
 ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # of an emitted file's constructor
 
@@ -73,7 +73,7 @@ def convert(
     )
     with open_checkpoint(source) as opened:
         found = match(opened, resolved, layout, adapting)
-        from compiler.weights.writers import write_keras, write_torch
+        from .writers import write_keras, write_torch
 
         write = write_torch if target == "torch" else write_keras
         write(path, resolved, found, str(source))

@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compiler.errors import CompileError, Problem
-from compiler.weights.checkpoints import (
+from ..errors import CompileError, Problem
+from .checkpoints import (
     COUNTER,
     FLOATS,
     Checkpoint,
@@ -21,8 +21,8 @@ from compiler.weights.checkpoints import (
     shown,
     told,
 )
-from compiler.weights.keras_files import read_keras
-from compiler.weights.torch_files import read_pickle, read_safetensors, without_prefix
+from .keras_files import read_keras
+from .torch_files import read_pickle, read_safetensors, without_prefix
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compiler.errors import CompileError, Problem
-from compiler.weights.checkpoints import DIALECT, Tensor, need, shown
+from ..errors import CompileError, Problem
+from .checkpoints import DIALECT, Tensor, need, shown
 
 KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
 

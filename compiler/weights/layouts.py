@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from compiler.errors import Problem, suggest
-from compiler.model import Model, Segmentor, TransUNet, UNet, UNetPlusPlus
+from ..errors import Problem, suggest
+from ..model import Model, Segmentor, TransUNet, UNet, UNetPlusPlus
 
 Table = tuple[tuple[str, str], ...]
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.errors import CompileError, Problem, raise_all, suggest
-from compiler.ir import Shape
-from compiler.model import Model, Segmentor
-from compiler.targets.keras_weights import torch_value
-from compiler.weights.adapt import adapt_channels, inflate, inflated_shape
-from compiler.weights.checkpoints import Checkpoint, Tensor, shown, told
-from compiler.weights.layouts import (
+from ..errors import CompileError, Problem, raise_all, suggest
+from ..ir import Shape
+from ..model import Model, Segmentor
+from ..targets.keras_weights import torch_value
+from .adapt import adapt_channels, inflate, inflated_shape
+from .checkpoints import Checkpoint, Tensor, shown, told
+from .layouts import (
     LAYOUT_NAMES,
     LAYOUTS,
     dialect_in,
@@ -21,7 +21,7 @@ from compiler.weights.layouts import (
     one_network,
     variants,
 )
-from compiler.weights.naming import Names, Place, places_of
+from .naming import Names, Place, places_of
 
 LISTED = 10  # names of each kind in a report: another model's checkpoint has hundreds
 

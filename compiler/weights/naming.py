@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.api import traced
-from compiler.ir import Shape
-from compiler.model import Classifier, Model
-from compiler.targets.keras_weights import layer_name, torch_name, weight_axes
-from compiler.weights.checkpoints import COUNTER, Checkpoint, Tensor
-from compiler.weights.layouts import Layout, name_there, plain_name
+from ..api import traced
+from ..ir import Shape
+from ..model import Classifier, Model
+from ..targets.keras_weights import layer_name, torch_name, weight_axes
+from .checkpoints import COUNTER, Checkpoint, Tensor
+from .layouts import Layout, name_there, plain_name
 
 ATTRIBUTES = {  # of Keras' attention, by the names of its layers
     "query": "query_dense",

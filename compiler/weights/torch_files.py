@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.errors import CompileError, Problem
-from compiler.weights.checkpoints import DIALECT, Tensor, need, shown
+from ..errors import CompileError, Problem
+from .checkpoints import DIALECT, Tensor, need, shown
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 AVERAGED = "n_averaged"  # of torch.optim.swa_utils.AveragedModel

@@ -20,16 +20,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from compiler.emitter import source
-from compiler.errors import CompileError, Problem
-from compiler.files import replacing
-from compiler.model import Model
-from compiler.targets.keras_weights import keras_value
-from compiler.weights.checkpoints import COUNTER, DIALECT, need
-from compiler.weights.keras_files import KERAS_WEIGHTS, keras_datasets
-from compiler.weights.layouts import dialect_of
-from compiler.weights.matching import LISTED, Match
-from compiler.weights.naming import Place
+from ..emitter import source
+from ..errors import CompileError, Problem
+from ..files import replacing
+from ..model import Model
+from ..targets.keras_weights import keras_value
+from .checkpoints import COUNTER, DIALECT, need
+from .keras_files import KERAS_WEIGHTS, keras_datasets
+from .layouts import dialect_of
+from .matching import LISTED, Match
+from .naming import Place
 
 SEED = 0  # of initial values
 ITEMSIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
