@@ -10,7 +10,7 @@ from compiler.targets import target_named
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    ("errors",),
+    ("errors", "limits"),
     ("ir", "model", "options", "expressions"),
     ("blocks", "catalog"),
     ("passes", "passes.interpret", "passes.transformer", "passes.decoders", "passes.heads"),
