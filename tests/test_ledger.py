@@ -13,9 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 import compiler
 from compiler.catalog import ENCODERS
 from tests.harness import constructor, keras_shapes, ledger_of, ledger_shapes, torch_shapes
+from tests.sampling import by_kind, encoder_kind
 
 SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 4)}
-EVERY = [(name, dims) for name in ENCODERS for dims in SIZES]
+EVERY = by_kind(
+    [(name, dims) for name in ENCODERS for dims in SIZES],
+    lambda encoder, dims: (*encoder_kind(encoder), dims),
+)
 every = pytest.mark.parametrize(("encoder", "dims"), EVERY)
 
 
@@ -66,14 +70,20 @@ def test_files_are_tidy(encoder, dims, target, tmp_path):
     assert len(text.splitlines()) <= 150
 
 
-def test_no_unused_name(tmp_path):
+KINDS = list({encoder_kind(name): name for name in reversed(ENCODERS)}.values())
+
+
+@pytest.mark.parametrize(
+    "encoders", [KINDS, pytest.param(list(ENCODERS), marks=pytest.mark.full)], ids=["kinds", "all"]
+)
+def test_no_unused_name(encoders, tmp_path):
     options = (
         {},
         {"features_only": True},
         {"features_only": True, "pooling": "max", "include_rescaling": True},
         {"classifier_activation": "softmax", "se_ratio": 1000, "se_activation": "gelu"},
     )
-    for encoder in ENCODERS:
+    for encoder in encoders:
         for target in ("torch", "keras"):
             for i, chosen in enumerate(options):
                 kept = chosen if encoder.startswith("se") else _without_se(chosen)

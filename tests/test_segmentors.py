@@ -25,14 +25,18 @@ from tests.harness import (
     ledger_shapes,
     torch_shapes,
 )
+from tests.sampling import block_kind, by_kind
 
 ORACLE = json.loads((Path(__file__).parent / "oracle/medicai_0.0.4.json").read_text())
 SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 2)}
 FIVE = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
 OWN = [name for name, encoder in ENCODERS.items() if encoder.dialect == "medicai"]
 EVERY = [(encoder, dims, 5) for encoder in OWN for dims in SIZES]
-EVERY += [(encoder, dims, depth) for encoder in FIVE for dims in SIZES for depth in (3, 4)]
-every = pytest.mark.parametrize(("encoder", "dims", "depth"), EVERY)
+EVERY += [(encoder, dims, depth) for depth in (3, 4) for encoder in FIVE for dims in SIZES]
+every = pytest.mark.parametrize(
+    ("encoder", "dims", "depth"),
+    by_kind(EVERY, lambda encoder, dims, depth: (depth, dims, depth == 5 and block_kind(encoder))),
+)
 segmentors = pytest.mark.parametrize("segmentor", UNETS)
 all_segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
 
@@ -62,7 +66,7 @@ def test_torch_holds_the_ledger(encoder, segmentor, dims, depth):
     assert tuple(output.shape[1:]) == ledger.output == (2, *SIZES[dims][:-1])
 
 
-@pytest.mark.parametrize("encoder", OWN)
+@pytest.mark.parametrize("encoder", by_kind(OWN, block_kind))
 @all_segmentors
 def test_every_file_is_tidy(encoder, segmentor, tmp_path):
     """All depths, ranks and targets: one public name, its framework alone, under 300 lines."""
