@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +55,7 @@ def may_write(path: Path, force: bool) -> list[Problem]:
         return [Problem(f"{str(path)!r} is a folder", at, hint="end it with a /")]
     if stat.S_ISREG(mode):
         return [] if force or _ours(path) else [_foreign(path)]
-    return []
+    return [Problem(f"{str(path)!r} is not a regular file", at, hint="-o - prints to stdout")]
 
 
 def _ours(path: Path) -> bool:
@@ -73,45 +76,126 @@ def _foreign(path: Path) -> Problem:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old text or the new.
-
-    Raises `CompileError`.
-    """
+    """Replace a file's text in one step. Raises `CompileError`."""
     try:
-        path = path.resolve()  # a link stays a link
-        if path.exists() and not path.is_file():  # a device or a pipe is not ours to replace
-            path.write_text(text, encoding="utf-8")
-        else:
-            _replace(path, text)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise CompileError(Problem(f"cannot write: {error.strerror}", at=str(path))) from None
 
 
-def _replace(path: Path, text: str) -> None:
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path`, whose file takes its place once the block is left without an error."""
-    mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask()
-    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")  # a name has 255 bytes
-    try:
+    """Yield the path of an empty file that replaces `path` once the block ends without an error.
+
+    A reader of `path` sees the old content or the new, never a mixture; several processes may
+    write the same path, and the last one wins. If `path` is a symbolic link, the link stays and
+    the file that it points to is replaced. The empty file is alone in a private folder beside it
+    (mode 0700, random name, created exclusively): the block may create other files there, which
+    are deleted at the end, and nobody else can put a link in their place. Raises `OSError`.
+    """
+    path = resolved(path)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    _remove_leftovers(path.parent)
+    with _private_folder(path.parent) as folder:
+        temporary = folder / "new"
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        mode = (path if path.exists() else temporary).stat().st_mode & 0o7777
+        os.close(descriptor)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def resolved(path: Path) -> Path:
+    """The path with every symbolic link followed. Raises `OSError` where links form a loop."""
+    try:
+        return path.resolve()
+    except RuntimeError:  # how Python before 3.13 reports a loop
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+
+
+_TEMPORARY = re.compile(r"\.plainnet-[a-z0-9_]{8}\.tmp")
+_ABANDONED = 24 * 3600  # seconds after which a folder is a leftover where a disk has no locks
+_ATTEMPTS = 100
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a folder of this name is one in which `replacing` prepares a file."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+@contextlib.contextmanager
+def _private_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, locked while in use, so that others can tell it from a leftover.
+
+    The lock belongs to the process and ends with it, however it ends. Raises `OSError`.
+    """
+    import shutil
+    import tempfile
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(_ATTEMPTS):
+            folder = Path(tempfile.mkdtemp(prefix=".plainnet-", suffix=".tmp", dir=parent))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            _lock(stack.enter_context(_opened(folder)))
+            if folder.exists():  # not taken for a leftover just before it was locked
+                break
+        yield folder
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove the private folders of processes that were killed. Those in use stay."""
+    import shutil
+
+    with os.scandir(parent) as entries:
+        found = [Path(entry.path) for entry in entries if is_temporary(entry.name)]
+    for folder in found:
+        with _opened(folder) as descriptor:
+            if descriptor is not None and _is_leftover(descriptor):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_leftover(descriptor: int) -> bool:
+    """Whether the folder is a private one of this user that no process has locked."""
+    information = os.fstat(descriptor)
+    if stat.S_IMODE(information.st_mode) & 0o777 != 0o700 or information.st_uid != os.geteuid():
+        return False
+    locked = _lock(descriptor, wait=False)
+    return time.time() - information.st_mtime > _ABANDONED if locked is None else locked
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """A descriptor of the folder; None if it has gone, is a link, or cannot be opened."""
+    try:
+        descriptor = os.open(folder, _FOLDER)
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int | None, wait: bool = True) -> bool | None:
+    """Whether the folder could be locked; None where the system or the disk has no locks."""
+    if descriptor is None:
+        return None
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
 
 
 def print_source(text: str) -> None:
