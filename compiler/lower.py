@@ -103,31 +103,29 @@ def _title(model: Model) -> str:
         case TransUNet():
             return f"TransUNet on {model.encoder.title}, {model.dims}D segmentation"
         case UNet():
-            return f"{model.encoder.title} {HEAD_WORDS[model.head.name].title}, {model.dims}D"
+            return f"{model.encoder.title} {model.head.title}, {model.dims}D"
 
 
 @dataclass(frozen=True)
 class HeadWords:
-    """How people and papers call a segmentor."""
+    """What a file says about its segmentor: the paper, and how the decoder works."""
 
-    title: str
     reference: str
     doc: str
 
 
 HEAD_WORDS = {
     "unet": HeadWords(
-        "UNet",
         "UNet: arXiv 1505.04597, Fig. 1.",
-        "Up, join the skip, convolve (UNet, Fig. 1).",
+        "Upsample, concatenate the skip, convolve (UNet, Fig. 1).",
     ),
     "attention_unet": HeadWords(
-        "AttentionUNet",
         "Attention U-Net: arXiv 1804.03999, Fig. 2.",
-        "Up, join the gated skip, convolve (Attention U-Net, Fig. 1).",
+        "Upsample, concatenate the gated skip, convolve (Attention U-Net, Fig. 1).",
     ),
     "unet_plus_plus": HeadWords(
-        "UNet++", "UNet++: arXiv 1807.10165, Fig. 1.", "Nested skips (UNet++, Fig. 1a)."
+        "UNet++: arXiv 1807.10165, Fig. 1.",
+        "Nested skips (UNet++, Fig. 1a).",
     ),
 }
 
@@ -136,13 +134,13 @@ def _notes(model: Model, parameters: int) -> tuple[str, ...]:
     """Size, peculiarities and papers, in paragraphs."""
     references = " ".join(_references(model.trunk))
     if model.encoder.dialect != "medicai":
-        references += f" As {model.encoder.dialect} has it."
+        references += f" Matches {model.encoder.dialect} checkpoints."
     if not isinstance(model.head, Segmentor):
         return (f"{parameters:,} parameters. {references}",)
     if isinstance(model.head, TransUNet):
         return (*trans_notes(model, parameters), references)
-    size = f"{parameters:,} parameters; images of any size."
-    widths = () if model.head.by_level else ("Widths as in medicai: the top row has the most.",)
+    size = f"{parameters:,} parameters; works on images of any size."
+    widths = () if model.head.by_level else ("As in medicai, the top row is the widest.",)
     return (f"{size} {HEAD_WORDS[model.head.name].reference}", *widths, references)
 
 
@@ -165,12 +163,12 @@ def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
         case Features():
             rows.append(TableRow("pooled", ledger.output))
         case TransUNet(activation=activation):
-            text = "up, {1} convolution"
+            text = "upsample, {1} convolution"
             rows.append(TableRow(_output_label(activation), ledger.output, "", text))
         case UNet(activation=activation):
             text = "{1} convolution"
             if isinstance(model.head, UNetPlusPlus) and model.head.decoder_block == "upsampling":
-                text += ", up"
+                text += ", upsample"
             rows.append(TableRow(_output_label(activation), ledger.output, "", text))
     return tuple(rows)
 
@@ -188,21 +186,20 @@ def decoder_rows(model: Model, ledger: Ledger) -> list[TableRow]:
         return []
     skips = [*reversed(model.trunk.levels[:-1])]
     learned = head.decoder_block == "transpose"
-    block = "a {3} convolution" if learned else "two {3} convolutions"
-    up = "up (transposed)" if learned else "up"
+    block = "{3} convolution" if learned else "two {3} convolutions"
+    up = "transposed conv" if learned else "upsample"
+    of = " of " if learned else " "
     rows = []
     for i, (label, shape) in enumerate(ledger.decoder):
         if isinstance(head, UNetPlusPlus):
             nodes = "1 node" if i == 0 else f"{i + 1} nodes"
-            text = f"{skips[i]}, {nodes}" + (f" of {block}" if i == 0 else "")
+            text = f"{skips[i]} and {nodes}" + (f" ({block})" if i == 0 else "")
             label = f"row {i}"
         else:
             gated = "gated " if isinstance(head, AttentionUNet) else ""
-            text = f"{up}, {gated}{skips[i]}" if i < len(skips) else up
-            if i == 0:
-                text = f"{model.trunk.levels[-1]} {text}; {block}"
-            elif i == 1:
-                text += "; the same"
+            source = f"{up}{of}{model.trunk.levels[-1]}" if i == 0 else up
+            joined = f", concat {gated}{skips[i]}" if i < len(skips) else ""
+            text = f"{source}{joined}, {block}"
         rows.append(TableRow(label, shape, "", text))
     if isinstance(head, UNetPlusPlus) and learned:
         rows.append(TableRow("last up", (ledger.decoder[-1][1][0], *model.image[1:]), "", up))
@@ -214,7 +211,9 @@ def _stem_text(network: Network) -> str:
     words = [_times(kernel, network.model.dims) for kernel in kernels]
     if len(words) == 1:
         return f"{words[0]} convolution, stride 2"
-    return f"{', '.join(words)} convolutions, stride 2 in the first"
+    if len(set(words)) == 1:
+        return f"{len(words)} x {words[0]} convolution, the first with stride 2"
+    return f"{', '.join(words)} convolutions, the first with stride 2"
 
 
 def _times(kernel: object, dims: int) -> str:
@@ -283,14 +282,14 @@ def _model_doc(network: Network, ledger: Ledger) -> str:
             channels = ledger.output[0]
             what = model.trunk.levels[-1]
             if model.trunk.pre_activation:
-                what += " after a last BN and ReLU"
+                what += " after a final BN and ReLU"
             if pooling == "none":
                 return f"{image} -> [{channels} /{_downsampling(model.trunk)}], {what}."
             reduced = {"avg": "mean", "max": "maximum"}[pooling]
-            return f"{image} -> (N, {channels}), the {reduced} over space of {what}."
+            return f"{image} -> (N, {channels}), the spatial {reduced} of {what}."
         case TransUNet(num_classes=classes, activation=activation):
             after = "logits" if activation == "none" else f"after a {activation}"
-            return f"{image} -> [{classes}] {after}. Learned positions fix its size."
+            return f"{image} -> [{classes}] {after}. The position table fixes the image size."
         case UNet(num_classes=classes, activation="none"):
             return f"{image} -> [{classes}] logits."
         case UNet(num_classes=classes, activation=activation):

@@ -9,6 +9,8 @@ from .model import Model, TransUNet
 from .passes.trace import Ledger
 from .passes.transformer import patch_of
 
+UNITS = {2: "pixel", 3: "voxel"}  # what an image of so many dimensions is made of
+
 
 @dataclass(frozen=True)
 class TableRow:
@@ -58,9 +60,10 @@ def trans_plan(model: Model, head: TransUNet) -> TransPlan:
 
 def trans_notes(model: Model, parameters: int) -> tuple[str, ...]:
     """The size, what is the reference's behaviour, and the papers."""
-    compat = "Masks and a single class as in medicai: attention is outside of a mask."
+    compat = "As in medicai, queries attend outside their masks, and one class gets a softmax."
+    size = f"{parameters:,} parameters; works on images of one size."
     return (
-        f"{parameters:,} parameters; images of one size. 3D TransUNet: arXiv 2310.07781.",
+        f"{size} 3D TransUNet: arXiv 2310.07781, Fig. 1.",
         *([compat] if model.compat == "medicai" else []),
         "ViT: arXiv 2010.11929, Fig. 1. Masked attention: Mask2Former, arXiv 2112.01527, Eq. 2.",
     )
@@ -71,14 +74,15 @@ def trans_rows(model: Model, head: TransUNet, ledger: Ledger) -> list[TableRow]:
     plan = trans_plan(model, head)
     shapes = dict(ledger.decoder)
     width, count = shapes["tokens"]
-    covered = "x".join(map(str, plan.patch)) + " voxels" if plan.patched else "a voxel"
+    unit = UNITS[model.dims]
+    covered = "x".join(map(str, plan.patch)) + f" {unit}s" if plan.patched else unit
     levels = ", ".join(plan.skips)
     rows = [
         TableRow(
             "tokens",
             f"(N, {count}, {width})",
             "",
-            f"{head.vit_layers} x {{VitBlock}} on {plan.deepest_level}, one token {covered}",
+            f"{head.vit_layers} x {{VitBlock}}, one token per {covered} of {plan.deepest_level}",
         ),
         TableRow(
             "queries",
@@ -90,5 +94,7 @@ def trans_rows(model: Model, head: TransUNet, ledger: Ledger) -> list[TableRow]:
     ]
     for i, skip in enumerate(plan.skips):
         label = "decoder" if i == 0 else ""
-        rows.append(TableRow(label, shapes[f"block {i}"], "", f"up, concat {skip}"))
+        rows.append(
+            TableRow(label, shapes[f"block {i}"], "", f"upsample, concat {skip}, {{3}} convolution")
+        )
     return rows

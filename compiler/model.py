@@ -178,7 +178,7 @@ class UNetPlusPlus(UNet):
     """Nested skips: a triangle of nodes, row by row (UNet++, Fig. 1a)."""
 
     name: ClassVar[str] = "unet_plus_plus"
-    title: ClassVar[str] = "UNetPlusPlus"
+    title: ClassVar[str] = "UNet++"
 
     @property
     def stage_filters(self) -> tuple[int, ...]:
@@ -271,7 +271,8 @@ class Model:
     def class_name(self) -> str:
         """`SEResNeXt50`, `SEResNeXt50UNet`."""
         name = self.encoder.class_name
-        return name + self.head.title if isinstance(self.head, Segmentor) else name
+        # A title such as UNet++ is not an identifier; the name of its class is.
+        return name + type(self.head).__name__ if isinstance(self.head, Segmentor) else name
 
 
 @dataclass(frozen=True)

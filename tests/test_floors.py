@@ -17,6 +17,7 @@ FLOORS = (
     ("passes.trace", "passes.specialize", "passes.validate"),
     ("passes.count", "passes.custom"),
     ("lower_trans", "lower"),
+    ("targets.prose",),
     ("targets.base", "targets.keras_weights"),
     ("targets.torch_writer", "targets.keras_writer"),
     ("targets.torch", "targets.keras"),

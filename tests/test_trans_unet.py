@@ -114,7 +114,7 @@ def test_another_size_is_an_error():
     options = {"segmentor": "trans_unet", "num_classes": 2, "input_shape": (64, 64, 1), **VIT}
     torch_text, keras_text = emit_pair(_encoder(), **options)
     model = constructor(torch_text)()
-    with pytest.raises(ValueError, match=r"built for images of \[64, 64\], got \[64, 96\]"):
+    with pytest.raises(ValueError, match=r"expected images of size \[64, 64\], got \[64, 96\]"):
         model(torch.zeros(1, 1, 64, 96))
     assert constructor(torch_text)(image_size=(64, 96))(torch.zeros(2, 1, 64, 96)).shape[3] == 96
     with pytest.raises(ValueError, match="fixed image size"):

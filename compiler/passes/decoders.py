@@ -55,7 +55,7 @@ def decoder_blocks(head: Head, dialect: Dialect) -> tuple[Block, ...]:
 
 
 def _with_sizes(block: Block, head: TransUNet) -> Block:
-    """The block with its widths in the docstring, and groups that divide them."""
+    """The block with groups that divide its width."""
     layers = tuple(
         (
             replace(layer, groups=math.gcd(32, head.embed_dim))
@@ -64,9 +64,7 @@ def _with_sizes(block: Block, head: TransUNet) -> Block:
         )
         for layer in block.layers
     )
-    width, hidden = str(head.embed_dim), str(head.mlp_dim)
-    shapes = block.shapes.replace("EMBED", width).replace("MLP", hidden)
-    return replace(block, layers=layers, shapes=shapes)
+    return replace(block, layers=layers)
 
 
 def gate_of(dialect: Dialect) -> Block:
@@ -116,5 +114,5 @@ def segmentor_head(head: Segmentor) -> Fragment:
     layer = Conv("head", head.stage_filters[-1], "num_classes", 1, bias=True)
     body = ["x = head(x)" if head.activation == "none" else f"x = {head.activation}(head(x))"]
     if isinstance(head, UNetPlusPlus) and head.decoder_block == "upsampling":
-        body.append("x = upsample(x, image)  # as good as the head after it, for less work")
+        body.append("x = upsample(x, image)  # equivalent to upsampling first, but cheaper")
     return Fragment((layer,), tuple(body))

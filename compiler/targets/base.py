@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,8 +15,7 @@ from typing import ClassVar
 from ..ir import Block, Call, Fragment, Layer, Shape
 from ..lower import RANK_NAMES, DecoderPlan, Plan, doc_of
 from ..lower_trans import TransPlan
-
-LINE = 100
+from .prose import docstring, grid, heading, wrap_sentences
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Target:
     name: ClassVar[str]
     title: ClassVar[str]
     load: ClassVar[str]  # how weights get into a model
+    mask_shape: ClassVar[str]  # what its attention takes
     ops: ClassVar[Mapping[str, str]]  # `x`, `y` are the operands; {rank}, {axes} the dimensions
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # operations of several lines
 
@@ -47,13 +46,12 @@ class Target:
         model = network.model
         writer = self.writer(plan)
         return {
-            "title": plan.title,
-            "target": self.title,
+            "heading": heading(f"{plan.title}, {self.title}."),
             "table": self.table(plan),
             "notes": [
                 line
                 for note in (*plan.notes, f"Load weights: {self.load}")
-                for line in textwrap.wrap(note, LINE)
+                for line in wrap_sentences(note)
             ],
             "class_name": model.class_name,
             "model_name": model.name,
@@ -103,21 +101,19 @@ class Target:
         writer = self.writer(plan)
         blocks = [writer.block(block) for block in plan.network.decoder_blocks]
         axes = ("d", "h", "w")[-rank:]
+        output = self.spell_doc(f"[{head.stage_filters[-1]}]", plan)
+        levels = f"{trans.skips[0]}..{trans.skips[-1]}"
         return {
             "mlp": blocks[0],
             "vit_block": blocks[1],
             "cross_attention": blocks[2],
-            "embed": head.embed_dim,
             "deepest_channels": trans.deepest_channels,
-            "deepest_map": self.spell_doc(f"[{trans.deepest_channels}]", plan),
             "coarse_map": self.shape("K", axes),
             "query_map": self.shape("Q", axes),
             "map_shape": self.spell_doc("[C]", plan),
             "half_shape": self.spell_doc("[C /2]", plan),
-            "last_map": self.spell_doc(f"[{head.stage_filters[-1]}]", plan),
             "voxels": "*".join(axes).upper(),
             "skips": ", ".join(f'pyramid["{level}"]' for level in trans.skips),
-            "levels": f"{trans.skips[0]}..{trans.skips[-1]}",
             "axes": ", ".join(axes),
             "rank_axes": tuple(range(2, 2 + rank)),
             "scales": trans.scales,
@@ -127,13 +123,16 @@ class Target:
             "one_class": [self._class_check(trans)] * (not trans.compat),
             "class_error": self._class_error(trans),
             "mask_decoder_doc": docstring(
-                f"Coarse class maps from queries refined on {trans.skips[0]}..{trans.skips[-1]}.",
-                f"tokens (N, T, {head.embed_dim}) -> {self.shape('K', axes)}.",
+                f"Coarse class maps from queries refined on {levels}.",
+                f"tokens (N, T, EMBED) -> {self.shape('K', axes)}.",
+            ),
+            "trans_decoder_doc": docstring(
+                f"Class maps upsampled with the skips {levels}.",
+                f"{self.shape('K', axes)} -> {output}.",
             ),
             "attention_doc": docstring(
-                "Multi-head attention.",
-                f"(N, Q, {head.embed_dim}), context (N, T, {head.embed_dim}), mask ->"
-                f" (N, Q, {head.embed_dim}).",
+                f"Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask {self.mask_shape}"
+                " -> (N, Q, EMBED)."
             ),
         }
 
@@ -145,8 +144,8 @@ class Target:
 
     def _class_error(self, trans: TransPlan) -> str:
         if trans.head.num_classes == 1:
-            return "this file is for one class: more would need a softmax"
-        return "this file is for two classes or more: one would need a sigmoid"
+            return "num_classes must be 1 in this file: several classes need a softmax"
+        return "num_classes must be at least 2 in this file: a single class needs a sigmoid"
 
     def imports(self, body: str) -> list[str]:
         """The import lines that a file with this body needs."""
@@ -259,33 +258,6 @@ class Writer:
 
     def callee(self, layer: Call) -> Block:
         return self.blocks[layer.block]
-
-
-def grid(skips: Sequence[str], deepest: str) -> list[str]:
-    """UNet++'s triangle of nodes, as its paper draws it but the deepest row last."""
-    lines = []
-    for row in reversed(range(len(skips))):
-        nodes = " - ".join(f"{row}.{i}" for i in range(row + 1))
-        lines.append(f"{skips[row]} - {nodes}")
-        lines.append("    " + "     ".join("/" * (row + 1)))
-    return [*lines, deepest]
-
-
-def in_lines(constants: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
-    """Named numbers, some to a line: `EMBED, HEADS` and `512, 8`."""
-    lines = []
-    for i in range(0, len(constants), 6):
-        names, values = zip(*constants[i : i + 6])
-        lines.append((", ".join(names), ", ".join(map(str, values))))
-    return lines
-
-
-def docstring(first: str, rest: str = "") -> str:
-    """A docstring's text: in one line where it fits, else the rest below the first."""
-    line = f"{first} {rest}".rstrip()
-    if len(line) <= LINE - 10:  # indentation and quotes
-        return line
-    return "\n    ".join([f"{first}\n", *textwrap.wrap(rest, LINE - 4), ""])
 
 
 class _Substitute(ast.NodeTransformer):

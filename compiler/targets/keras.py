@@ -10,14 +10,16 @@ from ..ir import (
     Conv,
 )
 from ..lower import DecoderPlan, Plan
-from ..lower_trans import TransPlan
-from .base import Target, docstring, in_lines
+from ..lower_trans import UNITS, TransPlan
+from .base import Target
 from .keras_writer import KerasWriter
+from .prose import ATTEND, docstring, in_lines
 
 
 class Keras(Target):
     name = "keras"
     title = "Keras 3"
+    mask_shape = "(N, Q, T)"
     load = 'model.load_weights("w.weights.h5")'
     ops: ClassVar[Mapping[str, str]] = {
         "add": "layers.Add()([x, y])",
@@ -42,15 +44,15 @@ class Keras(Target):
     }
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "max_pool": (
-            "x = layers.ZeroPadding{rank}D(1)(x)  # zeros are safe under max: x is past a ReLU",
+            "x = layers.ZeroPadding{rank}D(1)(x)  # zeros cannot win: x comes from a ReLU",
             "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
         ),
         "ceil_max_pool": (
-            "x = ops.pad(x, {pad_end})  # zeros are safe under max: x is past a ReLU",
+            "x = ops.pad(x, {pad_end})  # zeros cannot win: x comes from a ReLU",
             "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
         ),
         "signed_max_pool": (
-            "# x has a sign here: padded with zeros, its maxima would change",
+            "# x may be negative here, where padding with zeros would change the maxima",
             'x = ops.pad(x, {pad}, constant_values=float("-inf"))',
             "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
         ),
@@ -62,7 +64,7 @@ class Keras(Target):
         return [*lines, "import keras", f"from keras import {names}"]
 
     def model_note(self, plan: Plan) -> str:
-        return f"`pyramid_outputs` of the model holds P1..{plan.last_level}."
+        return f"The model's `pyramid_outputs` hold P1..{plan.last_level}."
 
     def writer(self, plan: Plan) -> KerasWriter:
         return KerasWriter(self, plan)
@@ -101,7 +103,11 @@ class Keras(Target):
                 if decoder.learned
                 else "below[-1]"
             ),
-            "crop_more": ["count = ops.minimum(count, ops.shape(x)[axis])  # the pool rounded down"]
+            "crop_more": [
+                "count = ops.minimum(count, ops.shape(x)[axis])  # the pool rounds odd sizes down"
+            ]
+            * decoder.extends,
+            "crop_doc": f", or extend it by its last {UNITS[plan.network.model.dims]}"
             * decoder.extends,
             "crop_where": "size != x.shape[axis]" if decoder.extends else "size % 2",
             "axis_lines": ", ".join(axis_lines(plan.network.model.dims)),
@@ -132,7 +138,11 @@ class Keras(Target):
             ),
             "mask_decoder": self._mask_decoder(trans),
             "upsample": {
-                "times": "`scale` times" if scaled else "x2",
+                "doc": docstring(
+                    f"Linear {'upsampling by `scale`' if scaled else 'x2 upsampling'}"
+                    " (half-pixel centers), cropped to `size`.",
+                    f"{names['half_shape']} -> {names['map_shape']}.",
+                ),
                 "parameter": f"scale={(2.0,) * rank}, " * scaled,
                 "declarations": ["self.scale = tuple(scale)"] * scaled,
                 "scale": "self.scale" if scaled else (2.0,) * rank,
@@ -148,10 +158,10 @@ class Keras(Target):
         if trans.compat:
             return {
                 "inputs": "logits, level",
-                "doc": "Where each query may look on a level: outside of its mask, as in medicai.",
+                "doc": "Where each query may attend on a level: outside its mask, as in medicai.",
                 "logits": "(N, Q, T)",
                 "lines": [
-                    "# The mask is resized along the flattened tokens, not over space.",
+                    "# medicai resizes the mask along the flattened tokens, not over space.",
                     f"{axes} = level.shape[1:-1]",
                     f"size = (QUERIES, {axes.replace(', ', ' * ')})",
                     'mask = layers.Activation("sigmoid")(logits)[..., None]',
@@ -160,16 +170,15 @@ class Keras(Target):
                 ],
             }
         crops = ", ".join(f":{axis}" for axis in axes.split(", "))
+        unit = UNITS[rank]
         resize = [
-            "# A token's logit goes to all its voxels: seen above 0 (sigmoid 0.5), or if none is.",
+            f"# Spread each token's logit over its {unit}s.",
             f"_, {axes}, _ = level.shape",
             f"logits = layers.UpSampling{rank}D(scale)(logits)[:, {crops}]",
         ]
         if trans.patched:
             resize = [
-                "# A token's logit goes to all its voxels, the last one's to the rest too: seen"
-                " above 0",
-                "# (sigmoid 0.5), or if none is.",
+                f"# Spread each token's logit over its {unit}s, the last one's over the rest.",
                 "for axis, patch in enumerate(PATCH, start=1):",
                 "    last = logits.shape[axis] - 1",
                 "    token = [min(i // (patch * scale), last) for i in range(level.shape[axis])]",
@@ -177,10 +186,11 @@ class Keras(Target):
             ]
         return {
             "inputs": "logits, scale, level",
-            "doc": "Where each query may look on a level.",
+            "doc": "Where each query may attend on a level.",
             "logits": None,
             "lines": [
                 *resize,
+                ATTEND,
                 "inside = layers.Permute((2, 1))(layers.Reshape((-1, QUERIES))(logits)) > 0",
                 "return inside | ~ops.any(inside, axis=2, keepdims=True)",
             ],

@@ -21,7 +21,8 @@ from ..ir import (
     Norm,
 )
 from ..lower import Plan
-from .base import LINE, Writer, spell, spell_float, substitute
+from .base import Writer, spell, spell_float, substitute
+from .prose import LINE
 
 
 class KerasWriter(Writer):

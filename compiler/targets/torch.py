@@ -10,14 +10,16 @@ from ..ir import (
     Norm,
 )
 from ..lower import DecoderPlan, Plan
-from ..lower_trans import TransPlan
-from .base import Target, docstring, in_lines
+from ..lower_trans import UNITS, TransPlan
+from .base import Target
+from .prose import ATTEND, docstring, in_lines
 from .torch_writer import TorchWriter
 
 
 class Torch(Target):
     name = "torch"
     title = "PyTorch"
+    mask_shape = "(N, 1, Q, T)"
     load = 'model.load_state_dict(safetensors.torch.load_file("w.safetensors"))'
     ops: ClassVar[Mapping[str, str]] = {
         "add": "x + y",
@@ -128,22 +130,21 @@ class Torch(Target):
 
     def _crop(self, decoder: DecoderPlan, rank: int) -> dict[str, object]:
         """The names of the functions that bring a tensor to a skip's size."""
+        unit = UNITS[rank]
         pads = ", ".join(f"0, missing[{i}]" for i in range(rank))
-        repeat = f"x = F.pad(x, {(0, 1) * rank}, mode='replicate')  # the pool rounded down"
+        repeat = f"x = F.pad(x, {(0, 1) * rank}, mode='replicate')  # the pool may round down"
         size = 'F.interpolate(x, size=like.shape[2:], mode="nearest")'
         twice = 'crop(F.interpolate(x, scale_factor=2.0, mode="nearest"), like)'
         return {
             "crop_doc": (
-                "cut, or its last voxel repeated"
+                f", or extend it by its last {unit}"
                 if decoder.extends
-                else "one voxel less than that of x where it is odd"
+                else f", which is one {unit} smaller along odd axes"
             ),
             "crop_axes": tuple(range(1 + rank, 1, -1)),
             "crop_pads": f"({pads})",
             "crop_more": [repeat] * decoder.extends,
-            "upsample_doc": (
-                "one voxel more or less" if decoder.extends else "one voxel less where it is odd"
-            ),
+            "upsample_doc": ("plus or minus one" if decoder.extends else "or one less if odd"),
             "upsampled": twice if decoder.extends else size,
         }
 
@@ -198,23 +199,23 @@ class Torch(Target):
         if trans.compat:
             return {
                 "inputs": "logits: Tensor, level: Tensor",
-                "doc": "Where each query may look on a level: outside of its mask, as in medicai.",
+                "doc": "Where each query may attend on a level: outside its mask, as in medicai.",
                 "logits": "(N, Q, T)",
                 "lines": [
-                    "# The mask is resized along the flattened tokens, not over space.",
+                    "# medicai resizes the mask along the flattened tokens, not over space.",
                     "mask = torch.sigmoid(logits)",
                     'mask = F.interpolate(mask, size=level[0, 0].numel(), mode="nearest-exact")',
                     "return mask.unsqueeze(1) <= 0.5",
                 ],
             }
+        unit = UNITS[len(trans.patch)]
         resize = [
-            "# A token's logit goes to all its voxels: seen above 0 (sigmoid 0.5), or if none is.",
+            f"# Spread each token's logit over its {unit}s.",
             'logits = resize(logits, scale, "nearest", level)',
         ]
         if trans.patched:
             resize = [
-                "# A token's logit goes to all its voxels, the last's to the rest: seen above 0, or"
-                " if none is.",
+                f"# Spread each token's logit over its {unit}s, the last one's over the rest.",
                 "for axis, patch in enumerate(PATCH, start=2):",
                 "    token = torch.arange(level.shape[axis], device=level.device)",
                 "    token = (token // (patch * scale)).clamp(max=logits.shape[axis] - 1)",
@@ -223,10 +224,11 @@ class Torch(Target):
         number = "int" if trans.patched else "float"
         return {
             "inputs": f"logits: Tensor, scale: {number}, level: Tensor",
-            "doc": "Where each query may look on a level.",
+            "doc": "Where each query may attend on a level.",
             "logits": None,
             "lines": [
                 *resize,
+                ATTEND,
                 "inside = logits.flatten(2).unsqueeze(1) > 0",
                 "return inside | ~inside.any(3, keepdim=True)",
             ],

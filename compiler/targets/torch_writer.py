@@ -42,7 +42,7 @@ class TorchWriter(Writer):
                 lines.append(f"self.{layer.name} = {absent}")
                 lines.append(f"if {layer.when}:")
                 if isinstance(layer, AvgPool):
-                    lines.append("    # what ceil_mode does, but sizes can be exported")
+                    lines.append("    # as ceil_mode does, but this exports with dynamic sizes")
                 lines.append(f"    {declared}")
             else:
                 lines.append(declared)

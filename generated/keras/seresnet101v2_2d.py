@@ -8,8 +8,8 @@
     stage 3  (N,   7,   7, 2048)  P5  3 x bottleneck
     logits   (N, 1000)
 
-49,319,192 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
-arXiv 1709.01507, Fig. 3.
+49,319,192 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e.
+SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_weights("w.weights.h5")
 """
 
@@ -42,7 +42,7 @@ def norm(x, *, name):
 
 
 def squeeze_excite(x, channels, *, name):
-    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
+    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
@@ -72,7 +72,7 @@ def encoder(x, *, name="encoder"):
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     pyramid = {"P1": x}
-    # x has a sign here: padded with zeros, its maxima would change
+    # x may be negative here, where padding with zeros would change the maxima
     x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=float("-inf"))
     x = layers.MaxPooling2D(3, strides=2)(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
@@ -84,7 +84,7 @@ def encoder(x, *, name="encoder"):
 
 
 def SEResNet101v2(input_shape=(224, 224, 3), num_classes=1000):
-    """(N, H, W, 3) -> (N, 1000) logits. `pyramid_outputs` of the model holds P1..P5."""
+    """(N, H, W, 3) -> (N, 1000) logits. The model's `pyramid_outputs` hold P1..P5."""
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = pyramid["P5"]
@@ -98,4 +98,4 @@ def SEResNet101v2(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target keras --dims 2
-# sha256: spec bf9f237276391a02b6bd93f2ba9a9518, body 5f665b19a7c99e023d11291a06b3c042
+# sha256: spec bf9f237276391a02b6bd93f2ba9a9518, body 6259576e5d814c8dcb61efdf591add2f

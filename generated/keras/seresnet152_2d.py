@@ -41,7 +41,7 @@ def norm(x, *, name):
 
 
 def squeeze_excite(x, channels, *, name):
-    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
+    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
@@ -50,7 +50,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
+    """Projection shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
@@ -75,7 +75,7 @@ def encoder(x, *, name="encoder"):
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     pyramid = {"P1": x}
-    x = layers.ZeroPadding2D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.ZeroPadding2D(1)(x)  # zeros cannot win: x comes from a ReLU
     x = layers.MaxPooling2D(3, strides=2)(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
@@ -86,7 +86,7 @@ def encoder(x, *, name="encoder"):
 
 
 def SEResNet152(input_shape=(224, 224, 3), num_classes=1000):
-    """(N, H, W, 3) -> (N, 1000) logits. `pyramid_outputs` of the model holds P1..P5."""
+    """(N, H, W, 3) -> (N, 1000) logits. The model's `pyramid_outputs` hold P1..P5."""
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = pyramid["P5"]
@@ -99,4 +99,4 @@ def SEResNet152(input_shape=(224, 224, 3), num_classes=1000):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target keras --dims 2
-# sha256: spec 268060ce63d88602e99fc402f0efb598, body a504164d1f4bba12764f68cec61cdb8b
+# sha256: spec 268060ce63d88602e99fc402f0efb598, body 39901c818e4e9f050a11469e34cc2558

@@ -1,7 +1,7 @@
 """SE-ResNet-200-vd, 3D classifier, Keras 3.
 
     image    (N, 96, 96, 96,    4)
-    stem     (N, 48, 48, 48,   64)  P1  3x3x3, 3x3x3, 3x3x3 convolutions, stride 2 in the first
+    stem     (N, 48, 48, 48,   64)  P1  3 x 3x3x3 convolution, the first with stride 2
     stage 0  (N, 24, 24, 24,  256)  P2  3 x bottleneck
     stage 1  (N, 12, 12, 12,  512)  P3  12 x bottleneck
     stage 2  (N,  6,  6,  6, 1024)  P4  48 x bottleneck
@@ -41,7 +41,7 @@ def norm(x, *, name):
 
 
 def squeeze_excite(x, channels, *, name):
-    """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
+    """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
@@ -50,7 +50,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Averaging shortcut (ResNet-D, Fig. 2c). (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
+    """Average-pooling shortcut (ResNet-D, Fig. 2c). (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     if stride != 1:
         x = layers.AveragePooling3D(2, strides=stride, padding="same")(x)
     x = conv(x, channels, 1, name=f"{name}_conv")
@@ -81,7 +81,7 @@ def encoder(x, *, name="encoder"):
     x = conv(x, 64, 3, name=f"{name}_conv3")
     x = layers.ReLU()(norm(x, name=f"{name}_bn3"))
     pyramid = {"P1": x}
-    x = layers.ZeroPadding3D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.ZeroPadding3D(1)(x)  # zeros cannot win: x comes from a ReLU
     x = layers.MaxPooling3D(3, strides=2)(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
@@ -92,7 +92,7 @@ def encoder(x, *, name="encoder"):
 
 
 def SEResNet200vd(input_shape=(96, 96, 96, 4), num_classes=3):
-    """(N, D, H, W, 4) -> (N, 3) logits. `pyramid_outputs` of the model holds P1..P5."""
+    """(N, D, H, W, 4) -> (N, 3) logits. The model's `pyramid_outputs` hold P1..P5."""
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = pyramid["P5"]
@@ -105,4 +105,4 @@ def SEResNet200vd(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target keras --dims 3
-# sha256: spec c4479c116c880304815d30f7cba3a902, body d751484875a864ac243436d23740bf5c
+# sha256: spec c4479c116c880304815d30f7cba3a902, body 067fb682b08ba9303be266fa3c3c30a0

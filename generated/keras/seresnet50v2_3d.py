@@ -8,8 +8,8 @@
     stage 3  (N,  3,  3,  3, 2048)  P5  3 x bottleneck
     logits   (N, 3)
 
-48,750,387 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
-arXiv 1709.01507, Fig. 3.
+48,750,387 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e.
+SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_weights("w.weights.h5")
 """
 
@@ -42,7 +42,7 @@ def norm(x, *, name):
 
 
 def squeeze_excite(x, channels, *, name):
-    """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
+    """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
@@ -72,7 +72,7 @@ def encoder(x, *, name="encoder"):
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     pyramid = {"P1": x}
-    # x has a sign here: padded with zeros, its maxima would change
+    # x may be negative here, where padding with zeros would change the maxima
     x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (1, 1), (0, 0)), constant_values=float("-inf"))
     x = layers.MaxPooling3D(3, strides=2)(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
@@ -84,7 +84,7 @@ def encoder(x, *, name="encoder"):
 
 
 def SEResNet50v2(input_shape=(96, 96, 96, 4), num_classes=3):
-    """(N, D, H, W, 4) -> (N, 3) logits. `pyramid_outputs` of the model holds P1..P5."""
+    """(N, D, H, W, 4) -> (N, 3) logits. The model's `pyramid_outputs` hold P1..P5."""
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = pyramid["P5"]
@@ -98,4 +98,4 @@ def SEResNet50v2(input_shape=(96, 96, 96, 4), num_classes=3):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target keras --dims 3
-# sha256: spec 9784c904c3ee3d3e17345e6bd2ef8362, body 016c1e3110992b3385114e4057a2f1fb
+# sha256: spec 9784c904c3ee3d3e17345e6bd2ef8362, body b1a2138c35670c1942c030a9f7c86ef4

@@ -6,16 +6,16 @@
     stage 1  (N,  28,  28,  512)  P3  4 x bottleneck, 32 groups of 8
     stage 2  (N,  14,  14, 1024)  P4  6 x bottleneck, 32 groups of 16
     stage 3  (N,   7,   7, 2048)  P5  3 x bottleneck, 32 groups of 32
-    tokens   (N, 49, 512)         12 x vit_block on P5, one token a voxel
+    tokens   (N, 49, 512)         12 x vit_block, one token per pixel of P5
     queries  (N, 100, 512)        masked cross-attention to P4, P3, P2, P1
     maps     (N,   7,   7,    1)  each query's mask times its class probabilities
-    decoder  (N,  14,  14,  128)  up, concat P4
-             (N,  28,  28,   64)  up, concat P3
-             (N,  56,  56,   32)  up, concat P2
-             (N, 112, 112,   16)  up, concat P1
-    logits   (N, 224, 224,    1)  up, 1x1 convolution
+    decoder  (N,  14,  14,  128)  upsample, concat P4, 3x3 convolution
+             (N,  28,  28,   64)  upsample, concat P3, 3x3 convolution
+             (N,  56,  56,   32)  upsample, concat P2, 3x3 convolution
+             (N, 112, 112,   16)  upsample, concat P1, 3x3 convolution
+    logits   (N, 224, 224,    1)  upsample, 1x1 convolution
 
-63,189,746 parameters; images of one size. 3D TransUNet: arXiv 2310.07781.
+63,189,746 parameters; works on images of one size. 3D TransUNet: arXiv 2310.07781, Fig. 1.
 ViT: arXiv 2010.11929, Fig. 1. Masked attention: Mask2Former, arXiv 2112.01527, Eq. 2.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_weights("w.weights.h5")
@@ -53,7 +53,7 @@ def norm(x, *, name):
 
 
 def squeeze_excite(x, channels, *, name):
-    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
+    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
@@ -62,7 +62,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
+    """Projection shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
@@ -87,7 +87,7 @@ def encoder(x, *, name="encoder"):
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     pyramid = {"P1": x}
-    x = layers.ZeroPadding2D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.ZeroPadding2D(1)(x)  # zeros cannot win: x comes from a ReLU
     x = layers.MaxPooling2D(3, strides=2)(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
@@ -99,7 +99,7 @@ def encoder(x, *, name="encoder"):
 
 @keras.saving.register_keras_serializable("SEResNeXt50TransUNet2D")
 class Table(layers.Layer):
-    """Learned rows, the same for each item of the batch. (N, ...) -> (N, rows, 512)."""
+    """Learned table, repeated for each item of the batch. (N, ...) -> (N, rows, EMBED)."""
 
     def __init__(self, rows, **kwargs):
         super().__init__(**kwargs)
@@ -117,20 +117,20 @@ class Table(layers.Layer):
 
 
 def attention(x, context, mask=None, *, dropout, name):
-    """Multi-head attention. (N, Q, 512), context (N, T, 512), mask -> (N, Q, 512)."""
+    """Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask (N, Q, T) -> (N, Q, EMBED)."""
     attend = layers.MultiHeadAttention(HEADS, EMBED // HEADS, dropout=dropout, name=name)
     return attend(x, context, attention_mask=mask)
 
 
 def mlp(x, *, name):
-    """Two layers with dropout. (N, T, 512) -> same, through 1024."""
+    """Two dense layers with dropout, MLP wide in between. (N, T, EMBED) -> same shape."""
     x = layers.Dense(MLP, name=f"{name}_fc1")(x)
     x = layers.Dropout(DROPOUT)(layers.Activation("gelu")(x))
     return layers.Dropout(DROPOUT)(layers.Dense(EMBED, name=f"{name}_fc2")(x))
 
 
 def vit_block(x, *, name):
-    """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, 512) -> same."""
+    """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, EMBED) -> same shape."""
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
     y = layers.Dropout(DROPOUT)(attention(y, y, dropout=0.0, name=f"{name}_attention"))
     x = layers.Add()([x, y])
@@ -140,7 +140,7 @@ def vit_block(x, *, name):
 
 
 def vit(x, *, name="vit"):
-    """P5 as tokens with learned positions. (N, H, W, 2048) -> (N, T, 512)."""
+    """ViT on P5, with learned positions. (N, H, W, C) -> (N, T, EMBED)."""
     x = conv(x, EMBED, 1, bias=True, name=f"{name}_patch")
     x = layers.Reshape((-1, EMBED))(x)
     x = layers.Add()([x, Table(x.shape[1], name=f"{name}_positions")(x)])
@@ -151,7 +151,10 @@ def vit(x, *, name="vit"):
 
 @keras.saving.register_keras_serializable("SEResNeXt50TransUNet2D")
 class Upsample(layers.Layer):
-    """Linear x2 (half-pixel), cropped to `size`. (N, H/2, W/2, C) -> (N, H, W, C)."""
+    """Linear x2 upsampling (half-pixel centers), cropped to `size`.
+
+    (N, H/2, W/2, C) -> (N, H, W, C).
+    """
 
     def __init__(self, size, **kwargs):
         super().__init__(**kwargs)
@@ -173,18 +176,19 @@ class Upsample(layers.Layer):
 
 
 def attention_mask(logits, scale, level):
-    """Where each query may look on a level. (N, h, w, Q) -> booleans (N, Q, H*W)."""
-    # A token's logit goes to all its voxels: seen above 0 (sigmoid 0.5), or if none is.
+    """Where each query may attend on a level. (N, h, w, Q) -> booleans (N, Q, H*W)."""
+    # Spread each token's logit over its pixels.
     _, h, w, _ = level.shape
     logits = layers.UpSampling2D(scale)(logits)[:, :h, :w]
+    # Attend where it is positive (sigmoid above 0.5), or everywhere if none is.
     inside = layers.Permute((2, 1))(layers.Reshape((-1, QUERIES))(logits)) > 0
     return inside | ~ops.any(inside, axis=2, keepdims=True)
 
 
 def masked_cross_attention(queries, level, mask, *, name):
-    """Queries look at one level, each inside its mask, then an MLP (Mask2Former, Eq. 2).
+    """Masked attention of the queries to one level, then an MLP (Mask2Former, Eq. 2).
 
-    queries (N, Q, 512), level (N, H, W, C), mask -> (N, Q, 512).
+    queries (N, Q, EMBED), level (N, H, W, C), mask -> (N, Q, EMBED).
     """
     context = conv(level, EMBED, 1, bias=True, name=f"{name}_project")
     context = layers.GroupNormalization(32, epsilon=1e-3, name=f"{name}_project_norm")(context)
@@ -198,7 +202,7 @@ def masked_cross_attention(queries, level, mask, *, name):
 
 
 def mask_decoder(tokens, pyramid, num_classes, *, name="mask_decoder"):
-    """Coarse class maps from queries refined on P4..P1. tokens (N, T, 512) -> (N, h, w, K)."""
+    """Coarse class maps from queries refined on P4..P1. tokens (N, T, EMBED) -> (N, h, w, K)."""
     grid = pyramid["P5"].shape[1:-1]
     queries = Table(QUERIES, name=f"{name}_queries")(tokens)
     levels = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
@@ -213,7 +217,7 @@ def mask_decoder(tokens, pyramid, num_classes, *, name="mask_decoder"):
 
 
 def decoder(x, pyramid, image, *, name="decoder"):
-    """Class maps up to the image, over P4..P1. (N, h, w, K) -> (N, H, W, 16)."""
+    """Class maps upsampled with the skips P4..P1. (N, h, w, K) -> (N, H, W, 16)."""
     x = conv(x, DECODER_FILTERS[0], 3, bias=True, name=f"{name}_conv")
     skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
     for i, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS[1:])):
@@ -224,14 +228,14 @@ def decoder(x, pyramid, image, *, name="decoder"):
 
 
 def SEResNeXt50TransUNet(input_shape=(224, 224, 3), num_classes=1):
-    """(N, H, W, 3) -> (N, H, W, 1) logits. Learned positions fix its size.
+    """(N, H, W, 3) -> (N, H, W, 1) logits. The position table fixes the image size.
 
-    `pyramid_outputs` of the model holds P1..P5.
+    The model's `pyramid_outputs` hold P1..P5.
     """
     if None in input_shape:
-        raise ValueError(f"the learned positions need a fixed image size, got {input_shape}")
+        raise ValueError(f"the position table needs a fixed image size, got {input_shape}")
     if num_classes > 1:
-        raise ValueError("this file is for one class: more would need a softmax")
+        raise ValueError("num_classes must be 1 in this file: several classes need a softmax")
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = mask_decoder(vit(pyramid["P5"]), pyramid, num_classes)
@@ -244,4 +248,4 @@ def SEResNeXt50TransUNet(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor trans_unet
-# sha256: spec a4f60490606dffd70a36169106c2b98a, body 51212e50e350a00cb08685120f5d1d09
+# sha256: spec a4f60490606dffd70a36169106c2b98a, body bb8a273a88235b36de710ebe42601913

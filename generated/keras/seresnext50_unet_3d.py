@@ -6,14 +6,14 @@
     stage 1  (N, 12, 12, 12,  512)  P3  4 x bottleneck, 32 groups of 8
     stage 2  (N,  6,  6,  6, 1024)  P4  6 x bottleneck, 32 groups of 16
     stage 3  (N,  3,  3,  3, 2048)  P5  3 x bottleneck, 32 groups of 32
-    block 0  (N,  6,  6,  6,  256)      P5 up, P4; two 3x3x3 convolutions
-    block 1  (N, 12, 12, 12,  128)      up, P3; the same
-    block 2  (N, 24, 24, 24,   64)      up, P2
-    block 3  (N, 48, 48, 48,   32)      up, P1
-    block 4  (N, 96, 96, 96,   16)      up
+    block 0  (N,  6,  6,  6,  256)      upsample P5, concat P4, two 3x3x3 convolutions
+    block 1  (N, 12, 12, 12,  128)      upsample, concat P3, two 3x3x3 convolutions
+    block 2  (N, 24, 24, 24,   64)      upsample, concat P2, two 3x3x3 convolutions
+    block 3  (N, 48, 48, 48,   32)      upsample, concat P1, two 3x3x3 convolutions
+    block 4  (N, 96, 96, 96,   16)      upsample, two 3x3x3 convolutions
     logits   (N, 96, 96, 96,    1)      1x1x1 convolution
 
-55,453,441 parameters; images of any size. UNet: arXiv 1505.04597, Fig. 1.
+55,453,441 parameters; works on images of any size. UNet: arXiv 1505.04597, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_weights("w.weights.h5")
 """
@@ -49,7 +49,7 @@ def norm(x, *, name):
 
 
 def squeeze_excite(x, channels, *, name):
-    """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same."""
+    """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
@@ -58,7 +58,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Shortcut where the shape changes. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
+    """Projection shortcut where the shape changes. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
@@ -83,7 +83,7 @@ def encoder(x, *, name="encoder"):
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     pyramid = {"P1": x}
-    x = layers.ZeroPadding3D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.ZeroPadding3D(1)(x)  # zeros cannot win: x comes from a ReLU
     x = layers.MaxPooling3D(3, strides=2)(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
@@ -94,7 +94,7 @@ def encoder(x, *, name="encoder"):
 
 
 def crop(x, like):
-    """To the size of `like`, where that is odd or yet unknown."""
+    """Crop x to the size of `like`."""
     lines = like[0, :, 0, 0, 0], like[0, 0, :, 0, 0], like[0, 0, 0, :, 0]
     for axis, line in enumerate(lines, start=1):
         size = line.shape[0]
@@ -105,7 +105,7 @@ def crop(x, like):
 
 
 def upsample(x, like):
-    """Nearest, twice as large, then cut to the size of `like`."""
+    """Nearest-neighbor x2 upsampling, cropped to the size of `like`."""
     return crop(layers.UpSampling3D(2)(x), like)
 
 
@@ -120,7 +120,7 @@ def decoder_block(x, filters, *, name):
 
 
 def decoder(pyramid, image, *, name="decoder"):
-    """Up, join the skip, convolve (UNet, Fig. 1).
+    """Upsample, concatenate the skip, convolve (UNet, Fig. 1).
 
     P1..P5, image (N, D, H, W, C) -> (N, D, H, W, 16).
     """
@@ -134,7 +134,7 @@ def decoder(pyramid, image, *, name="decoder"):
 
 
 def SEResNeXt50UNet(input_shape=(96, 96, 96, 4), num_classes=1):
-    """(N, D, H, W, 4) -> (N, D, H, W, 1) logits. `pyramid_outputs` of the model holds P1..P5."""
+    """(N, D, H, W, 4) -> (N, D, H, W, 1) logits. The model's `pyramid_outputs` hold P1..P5."""
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = decoder(pyramid, image)
@@ -146,4 +146,4 @@ def SEResNeXt50UNet(input_shape=(96, 96, 96, 4), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor unet
-# sha256: spec beed16d88857b4c298ecc5f9d391abe7, body c07a55ce9cd0d716fbcd10a1644ba0e0
+# sha256: spec beed16d88857b4c298ecc5f9d391abe7, body 6a74eba62c4d6d6529ab375702678507

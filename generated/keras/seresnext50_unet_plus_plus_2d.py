@@ -6,13 +6,13 @@
     stage 1  (N,  28,  28,  512)  P3  4 x bottleneck, 32 groups of 8
     stage 2  (N,  14,  14, 1024)  P4  6 x bottleneck, 32 groups of 16
     stage 3  (N,   7,   7, 2048)  P5  3 x bottleneck, 32 groups of 32
-    row 0    (N,  14,  14,  256)      P4, 1 node of two 3x3 convolutions
-    row 1    (N,  28,  28,  128)      P3, 2 nodes
-    row 2    (N,  56,  56,   64)      P2, 3 nodes
-    row 3    (N, 112, 112,   32)      P1, 4 nodes
-    logits   (N, 224, 224,    1)      1x1 convolution, up
+    row 0    (N,  14,  14,  256)      P4 and 1 node (two 3x3 convolutions)
+    row 1    (N,  28,  28,  128)      P3 and 2 nodes
+    row 2    (N,  56,  56,   64)      P2 and 3 nodes
+    row 3    (N, 112, 112,   32)      P1 and 4 nodes
+    logits   (N, 224, 224,    1)      1x1 convolution, upsample
 
-37,679,377 parameters; images of any size. UNet++: arXiv 1807.10165, Fig. 1.
+37,679,377 parameters; works on images of any size. UNet++: arXiv 1807.10165, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_weights("w.weights.h5")
 """
@@ -48,7 +48,7 @@ def norm(x, *, name):
 
 
 def squeeze_excite(x, channels, *, name):
-    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same."""
+    """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
@@ -57,7 +57,7 @@ def squeeze_excite(x, channels, *, name):
 
 
 def projection(x, channels, stride, *, name):
-    """Shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
+    """Projection shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
@@ -82,7 +82,7 @@ def encoder(x, *, name="encoder"):
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     pyramid = {"P1": x}
-    x = layers.ZeroPadding2D(1)(x)  # zeros are safe under max: x is past a ReLU
+    x = layers.ZeroPadding2D(1)(x)  # zeros cannot win: x comes from a ReLU
     x = layers.MaxPooling2D(3, strides=2)(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
@@ -93,7 +93,7 @@ def encoder(x, *, name="encoder"):
 
 
 def crop(x, like):
-    """To the size of `like`, where that is odd or yet unknown."""
+    """Crop x to the size of `like`."""
     lines = like[0, :, 0, 0], like[0, 0, :, 0]
     for axis, line in enumerate(lines, start=1):
         size = line.shape[0]
@@ -104,7 +104,7 @@ def crop(x, like):
 
 
 def upsample(x, like):
-    """Nearest, twice as large, then cut to the size of `like`."""
+    """Nearest-neighbor x2 upsampling, cropped to the size of `like`."""
     return crop(layers.UpSampling2D(2)(x), like)
 
 
@@ -121,8 +121,8 @@ def decoder_block(x, filters, *, name):
 def decoder(pyramid, *, name="decoder"):
     """Nested skips (UNet++, Fig. 1a). P1..P5 -> (N, H/2, W/2, 32).
 
-    A node joins the one below it, upsampled, and all to its left. Rows are made from the deepest
-    up: each needs only the row below.
+    Each node concatenates the upsampled node below it and all nodes to its left. Rows are built
+    from the deepest upwards, since each needs only the row below it.
 
         P1 - 3.0 - 3.1 - 3.2 - 3.3
             /     /     /     /
@@ -146,12 +146,12 @@ def decoder(pyramid, *, name="decoder"):
 
 
 def SEResNeXt50UNetPlusPlus(input_shape=(224, 224, 3), num_classes=1):
-    """(N, H, W, 3) -> (N, H, W, 1) logits. `pyramid_outputs` of the model holds P1..P5."""
+    """(N, H, W, 3) -> (N, H, W, 1) logits. The model's `pyramid_outputs` hold P1..P5."""
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = decoder(pyramid)
     x = conv(x, num_classes, 1, bias=True, name="head")
-    x = upsample(x, image)  # as good as the head after it, for less work
+    x = upsample(x, image)  # equivalent to upsampling first, but cheaper
     model = keras.Model(image, x, name="seresnext50_unet_plus_plus")
     model.pyramid_outputs = pyramid
     return model
@@ -159,4 +159,4 @@ def SEResNeXt50UNetPlusPlus(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: spec 627bb8b29944f609576c42c155779f76, body 79766b4891b7cb9e09236ad6fa770d0e
+# sha256: spec 627bb8b29944f609576c42c155779f76, body 22f95f484767d73199d07766cdb49237

@@ -28,7 +28,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,7 +43,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -122,4 +122,4 @@ class SEResNet101(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101 --target torch --dims 3
-# sha256: spec 5392f8bba1c4080e04a6d68418f6ce94, body 9143b20ba28210292627412033ba6564
+# sha256: spec 5392f8bba1c4080e04a6d68418f6ce94, body 4bf38b4a0ffa2a172d467636378fd3a3

@@ -8,8 +8,8 @@
     stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck
     logits   (N, 3)
 
-90,043,251 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
-arXiv 1709.01507, Fig. 3.
+90,043,251 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e.
+SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
@@ -29,7 +29,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -116,4 +116,4 @@ class SEResNet101v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet101v2 --target torch --dims 3
-# sha256: spec 6b099e35430367374d1d889bb994912d, body 357b7994c9f1bb722a43d8c971370e18
+# sha256: spec 6b099e35430367374d1d889bb994912d, body ccb33fccb7d14807f75f18f2ca04515e

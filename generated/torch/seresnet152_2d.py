@@ -28,7 +28,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,7 +43,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -122,4 +122,4 @@ class SEResNet152(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152 --target torch --dims 2
-# sha256: spec 268060ce63d88602e99fc402f0efb598, body c54442c0eb00838157497a0d23b09291
+# sha256: spec 268060ce63d88602e99fc402f0efb598, body 50420bcfc6c75b602d8e7f20ea510393

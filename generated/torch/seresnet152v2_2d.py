@@ -8,8 +8,8 @@
     stage 3  (N, 2048,   7,   7)  P5  3 x Bottleneck
     logits   (N, 1000)
 
-66,814,168 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
-arXiv 1709.01507, Fig. 3.
+66,814,168 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e.
+SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
@@ -29,7 +29,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -116,4 +116,4 @@ class SEResNet152v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target torch --dims 2
-# sha256: spec 2e6d541fca02a659709000c0dcc22a54, body b124c7388703fdbe5a036f252e73cc47
+# sha256: spec 2e6d541fca02a659709000c0dcc22a54, body 05a2b01edb5c6d6310437091589fd7d5

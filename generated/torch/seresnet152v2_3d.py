@@ -8,8 +8,8 @@
     stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck
     logits   (N, 3)
 
-124,053,299 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
-arXiv 1709.01507, Fig. 3.
+124,053,299 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e.
+SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
@@ -29,7 +29,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -116,4 +116,4 @@ class SEResNet152v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target torch --dims 3
-# sha256: spec 4e1160c323e525611f45fdc9b4b68440, body 74ac02a6097007e9d86877562c5fbd0f
+# sha256: spec 4e1160c323e525611f45fdc9b4b68440, body 49e8dc1cd5188b0d679f375bdd3aa693

@@ -28,7 +28,7 @@ STAGES = (  # depth, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,7 +43,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -119,4 +119,4 @@ class SEResNet18(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet18 --target torch --dims 2
-# sha256: spec e164766097d790156f036091c52af5dd, body c4068298d49188eb58de9bff9bd7a8ef
+# sha256: spec e164766097d790156f036091c52af5dd, body 56bfce3fcda384a7f3f7e4d390a82633

@@ -1,7 +1,7 @@
 """SE-ResNet-200-vd, 3D classifier, PyTorch.
 
     image    (N,    4, 96, 96, 96)
-    stem     (N,   64, 48, 48, 48)  P1  3x3x3, 3x3x3, 3x3x3 convolutions, stride 2 in the first
+    stem     (N,   64, 48, 48, 48)  P1  3 x 3x3x3 convolution, the first with stride 2
     stage 0  (N,  256, 24, 24, 24)  P2  3 x Bottleneck
     stage 1  (N,  512, 12, 12, 12)  P3  12 x Bottleneck
     stage 2  (N, 1024,  6,  6,  6)  P4  48 x Bottleneck
@@ -28,7 +28,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,13 +43,13 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Averaging shortcut (ResNet-D, Fig. 2c). (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+    """Average-pooling shortcut (ResNet-D, Fig. 2c). (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
         self.pool = nn.Identity()
         if stride != 1:
-            # what ceil_mode does, but sizes can be exported
+            # as ceil_mode does, but this exports with dynamic sizes
             self.pool = nn.Sequential(nn.ReplicationPad3d((0, 1) * 3), nn.AvgPool3d(2, stride))
         self.conv = nn.Conv3d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
@@ -132,4 +132,4 @@ class SEResNet200vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet200vd --target torch --dims 3
-# sha256: spec c4479c116c880304815d30f7cba3a902, body 401a1f3d1c55485b4ddfda248584d949
+# sha256: spec c4479c116c880304815d30f7cba3a902, body f0efa9c0ab2585f16c6a4978546795ab

@@ -28,7 +28,7 @@ STAGES = (  # depth, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,7 +43,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -119,4 +119,4 @@ class SEResNet34(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target torch --dims 2
-# sha256: spec 75d2a4a228a7235d13d06e55c82e24b4, body 11bec7cca974891ce17df485bb0ca7ef
+# sha256: spec 75d2a4a228a7235d13d06e55c82e24b4, body b095387a806f9ee2f2990ac8e1c259d4

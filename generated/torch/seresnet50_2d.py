@@ -28,7 +28,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,7 +43,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -122,4 +122,4 @@ class SEResNet50(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target torch --dims 2
-# sha256: spec 074d6d66cd44142785ac67898d7f95ba, body a8861a0733bd8fd0e454248aac02b12e
+# sha256: spec 074d6d66cd44142785ac67898d7f95ba, body ce3a1cb8cb907dc20e4fe429a72b1510

@@ -28,7 +28,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,7 +43,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -122,4 +122,4 @@ class SEResNet50(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50 --target torch --dims 3
-# sha256: spec 66c3cf10177a6c2e271a5aea3fea4eaa, body bd72527371963554155a1b4eae466703
+# sha256: spec 66c3cf10177a6c2e271a5aea3fea4eaa, body 617554a472d96b216157d10372109415

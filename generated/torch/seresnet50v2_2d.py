@@ -8,8 +8,8 @@
     stage 3  (N, 2048,   7,   7)  P5  3 x Bottleneck
     logits   (N, 1000)
 
-28,080,344 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
-arXiv 1709.01507, Fig. 3.
+28,080,344 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e.
+SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
@@ -29,7 +29,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -116,4 +116,4 @@ class SEResNet50v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target torch --dims 2
-# sha256: spec d7ced8966c16892b174c116ec1cbd1dc, body 1111e66eed7ae7bbb8b17f15940499ad
+# sha256: spec d7ced8966c16892b174c116ec1cbd1dc, body d3875159078efbce507ea9dc705372b6

@@ -8,8 +8,8 @@
     stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck
     logits   (N, 3)
 
-48,750,387 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e. SE:
-arXiv 1709.01507, Fig. 3.
+48,750,387 parameters. ResNet: arXiv 1512.03385, Table 1. ResNet v2: arXiv 1603.05027, Fig. 4e.
+SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
@@ -29,7 +29,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -116,4 +116,4 @@ class SEResNet50v2(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50v2 --target torch --dims 3
-# sha256: spec 9784c904c3ee3d3e17345e6bd2ef8362, body d665bd5d5c5c167522dad7cb1f134cc1
+# sha256: spec 9784c904c3ee3d3e17345e6bd2ef8362, body 68b457311e364cca76e2f7a41506c9d3

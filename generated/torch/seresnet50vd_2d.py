@@ -1,7 +1,7 @@
 """SE-ResNet-50-vd, 2D classifier, PyTorch.
 
     image    (N,    3, 224, 224)
-    stem     (N,   64, 112, 112)  P1  3x3, 3x3, 3x3 convolutions, stride 2 in the first
+    stem     (N,   64, 112, 112)  P1  3 x 3x3 convolution, the first with stride 2
     stage 0  (N,  256,  56,  56)  P2  3 x Bottleneck
     stage 1  (N,  512,  28,  28)  P3  4 x Bottleneck
     stage 2  (N, 1024,  14,  14)  P4  6 x Bottleneck
@@ -28,7 +28,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,13 +43,13 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Averaging shortcut (ResNet-D, Fig. 2c). (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+    """Average-pooling shortcut (ResNet-D, Fig. 2c). (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
         self.pool = nn.Identity()
         if stride != 1:
-            # what ceil_mode does, but sizes can be exported
+            # as ceil_mode does, but this exports with dynamic sizes
             self.pool = nn.Sequential(nn.ReplicationPad2d((0, 1) * 2), nn.AvgPool2d(2, stride))
         self.conv = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
@@ -132,4 +132,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 2
-# sha256: spec c2d0f4d1fa5ae8a2c9763e87811c378c, body 7d456f5625e1cb08d11e6fb2a9f92947
+# sha256: spec c2d0f4d1fa5ae8a2c9763e87811c378c, body 1ab0d815298ec4628aa5ed5519587a68

@@ -1,7 +1,7 @@
 """SE-ResNet-50-vd, 3D classifier, PyTorch.
 
     image    (N,    4, 96, 96, 96)
-    stem     (N,   64, 48, 48, 48)  P1  3x3x3, 3x3x3, 3x3x3 convolutions, stride 2 in the first
+    stem     (N,   64, 48, 48, 48)  P1  3 x 3x3x3 convolution, the first with stride 2
     stage 0  (N,  256, 24, 24, 24)  P2  3 x Bottleneck
     stage 1  (N,  512, 12, 12, 12)  P3  4 x Bottleneck
     stage 2  (N, 1024,  6,  6,  6)  P4  6 x Bottleneck
@@ -28,7 +28,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,13 +43,13 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Averaging shortcut (ResNet-D, Fig. 2c). (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+    """Average-pooling shortcut (ResNet-D, Fig. 2c). (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
         self.pool = nn.Identity()
         if stride != 1:
-            # what ceil_mode does, but sizes can be exported
+            # as ceil_mode does, but this exports with dynamic sizes
             self.pool = nn.Sequential(nn.ReplicationPad3d((0, 1) * 3), nn.AvgPool3d(2, stride))
         self.conv = nn.Conv3d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
@@ -132,4 +132,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet50vd --target torch --dims 3
-# sha256: spec 84d5c23053335974dee53420fbc6ba50, body 0bbef879c17e38e6035828cc35137a1e
+# sha256: spec 84d5c23053335974dee53420fbc6ba50, body 741b13f4a27aa4aec3a5e59af5071278

@@ -29,7 +29,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -44,7 +44,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -123,4 +123,4 @@ class SEResNeXt101(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext101 --target torch --dims 3
-# sha256: spec 5383b0f726305d9cf0553121ce71579a, body 630e1a3a7cbbc136a711de645ee5c0c7
+# sha256: spec 5383b0f726305d9cf0553121ce71579a, body 307a55caa39dc5d9244c389435118ba2

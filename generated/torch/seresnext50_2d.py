@@ -29,7 +29,7 @@ STAGES = (  # depth, width, channels, stride
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -44,7 +44,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -123,4 +123,4 @@ class SEResNeXt50(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2
-# sha256: spec d193b495855409d71895e43d3c7f0f10, body fd59d2db19aad35a4ee7071e8a4e2301
+# sha256: spec d193b495855409d71895e43d3c7f0f10, body 6df918a0e145ff6e624dbc973b1f0527

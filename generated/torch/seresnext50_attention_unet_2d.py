@@ -6,14 +6,14 @@
     stage 1  (N,  512,  28,  28)  P3  4 x Bottleneck, 32 groups of 8
     stage 2  (N, 1024,  14,  14)  P4  6 x Bottleneck, 32 groups of 16
     stage 3  (N, 2048,   7,   7)  P5  3 x Bottleneck, 32 groups of 32
-    block 0  (N,  256,  14,  14)      P5 up, gated P4; two 3x3 convolutions
-    block 1  (N,  128,  28,  28)      up, gated P3; the same
-    block 2  (N,   64,  56,  56)      up, gated P2
-    block 3  (N,   32, 112, 112)      up, gated P1
-    block 4  (N,   16, 224, 224)      up
+    block 0  (N,  256,  14,  14)      upsample P5, concat gated P4, two 3x3 convolutions
+    block 1  (N,  128,  28,  28)      upsample, concat gated P3, two 3x3 convolutions
+    block 2  (N,   64,  56,  56)      upsample, concat gated P2, two 3x3 convolutions
+    block 3  (N,   32, 112, 112)      upsample, concat gated P1, two 3x3 convolutions
+    block 4  (N,   16, 224, 224)      upsample, two 3x3 convolutions
     logits   (N,    1, 224, 224)      1x1 convolution
 
-35,438,693 parameters; images of any size. Attention U-Net: arXiv 1804.03999, Fig. 2.
+35,438,693 parameters; works on images of any size. Attention U-Net: arXiv 1804.03999, Fig. 2.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
@@ -37,7 +37,7 @@ DECODER_FILTERS = (256, 128, 64, 32, 16)
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -52,7 +52,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -113,12 +113,12 @@ class Encoder(nn.Module):
 
 
 def upsample(x: Tensor, like: Tensor) -> Tensor:
-    """Nearest, to the size of `like`: twice that of x, or one voxel less where it is odd."""
+    """Nearest-neighbor upsampling to the size of `like`: twice that of x, or one less if odd."""
     return F.interpolate(x, size=like.shape[2:], mode="nearest")
 
 
 class AttentionGate(nn.Module):
-    """Weighs the skip, voxel by voxel, by what x sees there (Attention U-Net, Fig. 2).
+    """Gate on the skip, computed from the skip and x (Attention U-Net, Fig. 2).
 
     skip (N, S, H, W), x (N, C, H/2, W/2) -> (N, S, H, W).
     """
@@ -151,7 +151,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Up, join the gated skip, convolve (Attention U-Net, Fig. 1).
+    """Upsample, concatenate the gated skip, convolve (Attention U-Net, Fig. 1).
 
     P1..P5, image (N, C, H, W) -> (N, 16, H, W).
     """
@@ -194,4 +194,4 @@ class SEResNeXt50AttentionUNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor attention_unet
-# sha256: spec 47566ca20a0daa0a8bc09be2de1a45be, body 1698718eb98c6a0393ee0f6fa638c108
+# sha256: spec 47566ca20a0daa0a8bc09be2de1a45be, body 649284308a9bf265b941be78cc241eaf

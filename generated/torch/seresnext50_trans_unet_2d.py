@@ -6,16 +6,16 @@
     stage 1  (N,  512,  28,  28)  P3  4 x Bottleneck, 32 groups of 8
     stage 2  (N, 1024,  14,  14)  P4  6 x Bottleneck, 32 groups of 16
     stage 3  (N, 2048,   7,   7)  P5  3 x Bottleneck, 32 groups of 32
-    tokens   (N, 49, 512)         12 x VitBlock on P5, one token a voxel
+    tokens   (N, 49, 512)         12 x VitBlock, one token per pixel of P5
     queries  (N, 100, 512)        masked cross-attention to P4, P3, P2, P1
     maps     (N,    1,   7,   7)  each query's mask times its class probabilities
-    decoder  (N,  128,  14,  14)  up, concat P4
-             (N,   64,  28,  28)  up, concat P3
-             (N,   32,  56,  56)  up, concat P2
-             (N,   16, 112, 112)  up, concat P1
-    logits   (N,    1, 224, 224)  up, 1x1 convolution
+    decoder  (N,  128,  14,  14)  upsample, concat P4, 3x3 convolution
+             (N,   64,  28,  28)  upsample, concat P3, 3x3 convolution
+             (N,   32,  56,  56)  upsample, concat P2, 3x3 convolution
+             (N,   16, 112, 112)  upsample, concat P1, 3x3 convolution
+    logits   (N,    1, 224, 224)  upsample, 1x1 convolution
 
-63,189,746 parameters; images of one size. 3D TransUNet: arXiv 2310.07781.
+63,189,746 parameters; works on images of one size. 3D TransUNet: arXiv 2310.07781, Fig. 1.
 ViT: arXiv 2010.11929, Fig. 1. Masked attention: Mask2Former, arXiv 2112.01527, Eq. 2.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
@@ -41,7 +41,7 @@ DECODER_FILTERS = (256, 128, 64, 32, 16)
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -56,7 +56,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -117,7 +117,7 @@ class Encoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention. (N, Q, 512), context (N, T, 512), mask -> (N, Q, 512)."""
+    """Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask (N, 1, Q, T) -> (N, Q, EMBED)."""
 
     def __init__(self, dropout: float):
         super().__init__()
@@ -128,15 +128,16 @@ class Attention(nn.Module):
         self.attention_output = nn.Linear(EMBED, EMBED)
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
-        q, k, v = self.query(x), self.key(context), self.value(context)
-        q, k, v = [t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in [q, k, v]]
+        projected = [self.query(x), self.key(context), self.value(context)]  # (N, Q or T, EMBED)
+        q, k, v = [t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in projected]
         dropout = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        return self.attention_output(x.transpose(1, 2).flatten(2))
+        # (N, HEADS, Q, EMBED // HEADS)
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return self.attention_output(heads.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
 
 
 class Mlp(nn.Module):
-    """Two layers with dropout. (N, T, 512) -> same, through 1024."""
+    """Two dense layers with dropout, MLP wide in between. (N, T, EMBED) -> same shape."""
 
     def __init__(self):
         super().__init__()
@@ -150,7 +151,7 @@ class Mlp(nn.Module):
 
 
 class VitBlock(nn.Module):
-    """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, 512) -> same."""
+    """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, EMBED) -> same shape."""
 
     def __init__(self):
         super().__init__()
@@ -167,7 +168,7 @@ class VitBlock(nn.Module):
 
 
 class Vit(nn.Module):
-    """P5 as tokens with learned positions. (N, 2048, H, W) -> (N, T, 512)."""
+    """ViT on P5, with learned positions. (N, C, H, W) -> (N, T, EMBED)."""
 
     def __init__(self, num_tokens: int):
         super().__init__()
@@ -180,23 +181,24 @@ class Vit(nn.Module):
 
 
 def resize(x: Tensor, scale: float, mode: str, like: Tensor) -> Tensor:
-    """`scale` times as large (half-pixel), cropped to `like`: halving may have rounded up."""
+    """Upsample `scale` times (half-pixel centers), then crop to `like`: halving may round up."""
     x = F.interpolate(x, scale_factor=scale, mode=mode)
     return x[:, :, : like.shape[2], : like.shape[3]]
 
 
 def attention_mask(logits: Tensor, scale: float, level: Tensor) -> Tensor:
-    """Where each query may look on a level. (N, Q, h, w) -> booleans (N, 1, Q, H*W)."""
-    # A token's logit goes to all its voxels: seen above 0 (sigmoid 0.5), or if none is.
+    """Where each query may attend on a level. (N, Q, h, w) -> booleans (N, 1, Q, H*W)."""
+    # Spread each token's logit over its pixels.
     logits = resize(logits, scale, "nearest", level)
+    # Attend where it is positive (sigmoid above 0.5), or everywhere if none is.
     inside = logits.flatten(2).unsqueeze(1) > 0
     return inside | ~inside.any(3, keepdim=True)
 
 
 class MaskedCrossAttention(nn.Module):
-    """Queries look at one level, each inside its mask, then an MLP (Mask2Former, Eq. 2).
+    """Masked attention of the queries to one level, then an MLP (Mask2Former, Eq. 2).
 
-    queries (N, Q, 512), level (N, C, H, W), mask -> (N, Q, 512).
+    queries (N, Q, EMBED), level (N, C, H, W), mask -> (N, Q, EMBED).
     """
 
     def __init__(self, channels: int):
@@ -215,7 +217,7 @@ class MaskedCrossAttention(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Coarse class maps from queries refined on P4..P1. tokens (N, T, 512) -> (N, K, h, w)."""
+    """Coarse class maps from queries refined on P4..P1. tokens (N, T, EMBED) -> (N, K, h, w)."""
 
     def __init__(self, num_classes: int):
         super().__init__()
@@ -235,7 +237,7 @@ class MaskDecoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Class maps up to the image, over P4..P1. (N, K, h, w) -> (N, 16, H, W)."""
+    """Class maps upsampled with the skips P4..P1. (N, K, h, w) -> (N, 16, H, W)."""
 
     def __init__(self, num_classes: int):
         super().__init__()
@@ -254,14 +256,14 @@ class Decoder(nn.Module):
 
 
 class SEResNeXt50TransUNet(nn.Module):
-    """(N, 3, H, W) -> (N, 1, H, W) logits. Learned positions fix its size."""
+    """(N, 3, H, W) -> (N, 1, H, W) logits. The position table fixes the image size."""
 
     def __init__(
         self, in_channels: int = 3, num_classes: int = 1, image_size: tuple[int, ...] = (224, 224)
     ):
         super().__init__()
         if num_classes > 1:
-            raise ValueError("this file is for one class: more would need a softmax")
+            raise ValueError("num_classes must be 1 in this file: several classes need a softmax")
         self.image_size = list(image_size)
         h, w = [-(-s // 32) for s in image_size]  # P5: halved five times, rounded up
         self.encoder = Encoder(in_channels)
@@ -275,7 +277,9 @@ class SEResNeXt50TransUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if list(image.shape[2:]) != self.image_size:
-            raise ValueError(f"built for images of {self.image_size}, got {list(image.shape[2:])}")
+            raise ValueError(
+                f"expected images of size {self.image_size}, got {list(image.shape[2:])}"
+            )
         pyramid = self.encoder(image)
         maps = self.mask_decoder(self.vit(pyramid["P5"]), pyramid)
         x = self.decoder(maps, pyramid, image)
@@ -284,4 +288,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor trans_unet
-# sha256: spec a4f60490606dffd70a36169106c2b98a, body 9e346c7d16481a7700b5f8ab41c0ab51
+# sha256: spec a4f60490606dffd70a36169106c2b98a, body e924c597df6d95d4d98abd456a041181

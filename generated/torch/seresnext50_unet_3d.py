@@ -6,14 +6,14 @@
     stage 1  (N,  512, 12, 12, 12)  P3  4 x Bottleneck, 32 groups of 8
     stage 2  (N, 1024,  6,  6,  6)  P4  6 x Bottleneck, 32 groups of 16
     stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck, 32 groups of 32
-    block 0  (N,  256,  6,  6,  6)      P5 up, P4; two 3x3x3 convolutions
-    block 1  (N,  128, 12, 12, 12)      up, P3; the same
-    block 2  (N,   64, 24, 24, 24)      up, P2
-    block 3  (N,   32, 48, 48, 48)      up, P1
-    block 4  (N,   16, 96, 96, 96)      up
+    block 0  (N,  256,  6,  6,  6)      upsample P5, concat P4, two 3x3x3 convolutions
+    block 1  (N,  128, 12, 12, 12)      upsample, concat P3, two 3x3x3 convolutions
+    block 2  (N,   64, 24, 24, 24)      upsample, concat P2, two 3x3x3 convolutions
+    block 3  (N,   32, 48, 48, 48)      upsample, concat P1, two 3x3x3 convolutions
+    block 4  (N,   16, 96, 96, 96)      upsample, two 3x3x3 convolutions
     logits   (N,    1, 96, 96, 96)      1x1x1 convolution
 
-55,453,441 parameters; images of any size. UNet: arXiv 1505.04597, Fig. 1.
+55,453,441 parameters; works on images of any size. UNet: arXiv 1505.04597, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
@@ -37,7 +37,7 @@ DECODER_FILTERS = (256, 128, 64, 32, 16)
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -52,7 +52,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
 
 
 def upsample(x: Tensor, like: Tensor) -> Tensor:
-    """Nearest, to the size of `like`: twice that of x, or one voxel less where it is odd."""
+    """Nearest-neighbor upsampling to the size of `like`: twice that of x, or one less if odd."""
     return F.interpolate(x, size=like.shape[2:], mode="nearest")
 
 
@@ -133,7 +133,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Up, join the skip, convolve (UNet, Fig. 1).
+    """Upsample, concatenate the skip, convolve (UNet, Fig. 1).
 
     P1..P5, image (N, C, D, H, W) -> (N, 16, D, H, W).
     """
@@ -174,4 +174,4 @@ class SEResNeXt50UNet(nn.Module):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor unet
-# sha256: spec beed16d88857b4c298ecc5f9d391abe7, body 1bf2cc603b19547dcb00b5eebc7af1cf
+# sha256: spec beed16d88857b4c298ecc5f9d391abe7, body 85057be3e45faf536b535c0530f8dbde

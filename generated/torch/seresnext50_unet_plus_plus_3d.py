@@ -6,13 +6,13 @@
     stage 1  (N,  512, 12, 12, 12)  P3  4 x Bottleneck, 32 groups of 8
     stage 2  (N, 1024,  6,  6,  6)  P4  6 x Bottleneck, 32 groups of 16
     stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck, 32 groups of 32
-    row 0    (N,  256,  6,  6,  6)      P4, 1 node of two 3x3x3 convolutions
-    row 1    (N,  128, 12, 12, 12)      P3, 2 nodes
-    row 2    (N,   64, 24, 24, 24)      P2, 3 nodes
-    row 3    (N,   32, 48, 48, 48)      P1, 4 nodes
-    logits   (N,    1, 96, 96, 96)      1x1x1 convolution, up
+    row 0    (N,  256,  6,  6,  6)      P4 and 1 node (two 3x3x3 convolutions)
+    row 1    (N,  128, 12, 12, 12)      P3 and 2 nodes
+    row 2    (N,   64, 24, 24, 24)      P2 and 3 nodes
+    row 3    (N,   32, 48, 48, 48)      P1 and 4 nodes
+    logits   (N,    1, 96, 96, 96)      1x1x1 convolution, upsample
 
-64,917,329 parameters; images of any size. UNet++: arXiv 1807.10165, Fig. 1.
+64,917,329 parameters; works on images of any size. UNet++: arXiv 1807.10165, Fig. 1.
 ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
@@ -36,7 +36,7 @@ DECODER_FILTERS = (256, 128, 64, 32)
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same."""
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -51,7 +51,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Projection(nn.Module):
-    """Shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+    """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -112,7 +112,7 @@ class Encoder(nn.Module):
 
 
 def upsample(x: Tensor, like: Tensor) -> Tensor:
-    """Nearest, to the size of `like`: twice that of x, or one voxel less where it is odd."""
+    """Nearest-neighbor upsampling to the size of `like`: twice that of x, or one less if odd."""
     return F.interpolate(x, size=like.shape[2:], mode="nearest")
 
 
@@ -134,8 +134,8 @@ class DecoderBlock(nn.Module):
 class Decoder(nn.Module):
     """Nested skips (UNet++, Fig. 1a). P1..P5 -> (N, 32, D/2, H/2, W/2).
 
-    A node joins the one below it, upsampled, and all to its left. Rows are made from the deepest
-    up: each needs only the row below.
+    Each node concatenates the upsampled node below it and all nodes to its left. Rows are built
+    from the deepest upwards, since each needs only the row below it.
 
         P1 - 3.0 - 3.1 - 3.2 - 3.3
             /     /     /     /
@@ -187,9 +187,9 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = self.decoder(self.encoder(image))
         x = self.head(x)
-        return upsample(x, image)  # as good as the head after it, for less work
+        return upsample(x, image)  # equivalent to upsampling first, but cheaper
 
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor unet_plus_plus
-# sha256: spec 026c7c2536dd0188176e5992f7a4d5d9, body f3c3f235d7f37d09e192bb66a205cb85
+# sha256: spec 026c7c2536dd0188176e5992f7a4d5d9, body c174cfe393b42b93fe016c5b012597ed

@@ -1,0 +1,110 @@
+"""What every emitted file keeps, of whatever kind: line length, whole references, plain words."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import cache
+
+import pytest
+
+from compiler.api import custom_encoder, emit
+
+SHAPES = {2: (64, 64, 1), 3: (40, 33, 32, 1)}
+KINDS: dict[str, dict[str, object]] = {
+    "classifier": {},
+    "basic_vd": {"encoder": "resnet18d", "dialect": "timm"},
+    "softmax": {"encoder": "resnet50", "classifier_activation": "softmax", "num_classes": 5},
+    "grouped": {"encoder": "seresnext50", "dialect": "cadene"},
+    "timm": {"encoder": "seresnext50d_32x4d", "dialect": "timm", "se_activation": "hard_swish"},
+    "pre_activation": {"encoder": "seresnet50v2", "include_rescaling": True},
+    "features": {"encoder": "resnet50v2", "features_only": True},
+    "pooled": {"features_only": True, "pooling": "max"},
+    "unet": {"segmentor": "unet"},
+    "unet_transposed": {"segmentor": "unet", "decoder_block": "transpose"},
+    "unet_layer": {"segmentor": "unet", "decoder_normalization": "layer"},
+    "unet_group": {"segmentor": "unet", "decoder_normalization": "group", "encoder_depth": 3},
+    "unet_instance": {"segmentor": "unet", "decoder_normalization": "instance"},
+    "unet_none": {"segmentor": "unet", "decoder_normalization": "none"},
+    "unet_sigmoid": {"segmentor": "unet", "classifier_activation": "sigmoid"},
+    "unet_plus_plus": {"segmentor": "unet_plus_plus"},
+    "unet_plus_plus_transposed": {"segmentor": "unet_plus_plus", "decoder_block": "transpose"},
+    "unet_plus_plus_medicai": {"segmentor": "unet_plus_plus", "compat": "medicai"},
+    "attention_unet": {"segmentor": "attention_unet"},
+    "attention_unet_transposed": {"segmentor": "attention_unet", "decoder_block": "transpose"},
+    "attention_unet_cadene": {
+        "encoder": "seresnet50",
+        "segmentor": "attention_unet",
+        "dialect": "cadene",
+    },
+    "trans_unet": {"segmentor": "trans_unet", "num_classes": 3},
+    "trans_unet_one_class": {"segmentor": "trans_unet"},
+    "trans_unet_odd": {"segmentor": "trans_unet", "embed_dim": 100, "heads": 5, "mlp_dim": 33},
+    "trans_unet_patched": {"segmentor": "trans_unet", "encoder_depth": 3, "num_classes": 3},
+    "trans_unet_medicai": {
+        "segmentor": "trans_unet",
+        "compat": "medicai",
+        "encoder_depth": 3,
+        "classifier_activation": "softmax",
+        "num_classes": 1000,
+    },
+}
+CASES = [*itertools.product(KINDS, (2, 3), ("torch", "keras"))]
+
+
+REFERENCE = r" \d{4}\.\d{5}, (Fig\.|Table|Eq\.) \d"
+
+
+@cache
+def text_of(kind: str, dims: int, target: str) -> str:
+    options = {"input_shape": SHAPES[dims], **KINDS[kind]}
+    encoder = str(options.pop("encoder", "seresnet18"))
+    return emit(encoder, target=target, **options)
+
+
+@pytest.mark.parametrize("dims, target", itertools.product((2, 3), ("torch", "keras")))
+def test_lines_fit_and_references_are_whole(dims, target):
+    for kind in KINDS:
+        text = text_of(kind, dims, target)
+        assert [line for line in text.splitlines() if len(line) > 100] == [], kind
+        for reference in text.split("arXiv")[1:]:
+            assert re.match(REFERENCE, reference), (kind, reference[:40])
+        notes = text[: text.index('"""', 3)].splitlines()
+        assert not [line for line in notes if line.endswith((":", ",", "arXiv"))], kind
+        assert len(text.splitlines()) < (300 if "segmentor" in KINDS[kind] else 150), kind
+
+
+@pytest.mark.parametrize("segmentor", [None, "unet", "trans_unet"])
+@pytest.mark.parametrize("target", ["torch", "keras"])
+def test_long_names_fit_too(target, segmentor):
+    encoder = custom_encoder(
+        "a_residual_encoder_with_a_name_that_is_long", blocks=(1, 1, 1, 1), groups=8
+    )
+    shape = (64, 64, 70, 1)
+    text = emit(encoder, target=target, segmentor=segmentor, input_shape=shape, num_classes=12345)
+    assert [line for line in text.splitlines() if len(line) > 100] == []
+
+
+# Clipped or coined phrases that stood in emitted files once (the left of STYLE's table).
+CLIPPED = (
+    "as good as",
+    "goes to all its",
+    "fix its size",
+    "has it.",
+    "cut to the size",
+    "To the size",
+    "may look",
+    "looks at",
+    "look at",
+    "the same\n",
+    "-> same.",
+    "Twice as large",
+    "Weighs",
+)
+
+
+@pytest.mark.parametrize("target", ["torch", "keras"])
+def test_no_file_has_a_clipped_phrase(target):
+    for kind, dims in itertools.product(KINDS, (2, 3)):
+        text = text_of(kind, dims, target)
+        assert [phrase for phrase in CLIPPED if phrase in text] == [], kind
