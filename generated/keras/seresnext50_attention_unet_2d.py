@@ -32,6 +32,7 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32, 16)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
@@ -124,10 +125,10 @@ def attention_gate(skip, x, filters, *, name):
 def decoder_block(x, filters, *, name):
     """Two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -159,4 +160,4 @@ def SEResNeXt50AttentionUNet(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor attention_unet
-# sha256: spec 47566ca20a0daa0a8bc09be2de1a45be, body e56dbbbf133ade3ee350797a2624b77f
+# sha256: spec 47566ca20a0daa0a8bc09be2de1a45be, body 159c3fefc48843f17f88bda7ed716a3f

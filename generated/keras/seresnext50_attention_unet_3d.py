@@ -32,6 +32,7 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32, 16)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
@@ -124,10 +125,10 @@ def attention_gate(skip, x, filters, *, name):
 def decoder_block(x, filters, *, name):
     """Two 3x3x3 convolutions. (N, D, H, W, C) -> (N, D, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -159,4 +160,4 @@ def SEResNeXt50AttentionUNet(input_shape=(96, 96, 96, 4), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor attention_unet
-# sha256: spec 27904b7b3802f9c8e1831b38820462db, body 8b9aeec817280cc02dbb66fb2337d431
+# sha256: spec 27904b7b3802f9c8e1831b38820462db, body fcc1b704d2a1d9770c34bf7d29bc4140

@@ -32,6 +32,7 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32, 16)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
@@ -112,10 +113,10 @@ def upsample(x, like):
 def decoder_block(x, filters, *, name):
     """Two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -146,4 +147,4 @@ def SEResNeXt50UNet(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor unet
-# sha256: spec a041d8a38225203ba7e514d4a75acf97, body 8143488b345a668f878185eeefd1fc20
+# sha256: spec a041d8a38225203ba7e514d4a75acf97, body 388bb3b070f6f1156ab18bfc2922c943

@@ -31,6 +31,7 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
@@ -111,10 +112,10 @@ def upsample(x, like):
 def decoder_block(x, filters, *, name):
     """One node of the grid: two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -159,4 +160,4 @@ def SEResNeXt50UNetPlusPlus(input_shape=(224, 224, 3), num_classes=1):
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: spec 627bb8b29944f609576c42c155779f76, body 22f95f484767d73199d07766cdb49237
+# sha256: spec 627bb8b29944f609576c42c155779f76, body 8855d16e57cf4ee32a745082f5d99eaf
