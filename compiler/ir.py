@@ -18,7 +18,10 @@ Shape: TypeAlias = tuple[int, ...]  # channels, then the spatial sizes: no batch
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution, padded by kernel // 2 on both sides. Without `when`, it is always there."""
+    """Convolution, padded by kernel // 2 on both sides. Without `when`, it is always there.
+
+    `output` marks the network's head, which is computed in float32 under mixed precision.
+    """
 
     name: str
     cin: Dim
@@ -28,6 +31,7 @@ class Conv:
     groups: Dim = 1
     bias: bool = False
     when: str = ""
+    output: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,13 @@ class Norm:
 
 @dataclass(frozen=True)
 class Linear:
-    """Dense layer over the channels, with bias."""
+    """Dense layer over the channels, with bias; `output` as in `Conv`."""
 
     name: str
     cin: Dim
     cout: Dim
     when: str = ""
+    output: bool = False
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,10 @@ def segmentor_head(head: Segmentor) -> Fragment:
     UNet++ ends at half the image's size. Nearest upsampling and a 1x1 convolution commute, so the
     head comes first where nothing learned stands between the two.
     """
-    layer = Conv("head", head.stage_filters[-1], "num_classes", 1, bias=True)
-    body = ["x = head(x)" if head.activation == "none" else f"x = {head.activation}(head(x))"]
+    layer = Conv("head", head.stage_filters[-1], "num_classes", 1, bias=True, output=True)
+    body = [
+        "x = head(x)" if head.activation == "none" else f"x = output_{head.activation}(head(x))"
+    ]
     if isinstance(head, UNetPlusPlus) and head.decoder_block == "upsampling":
         body.append("x = upsample(x, image)  # equivalent to upsampling first, but cheaper")
     return Fragment((layer,), tuple(body))

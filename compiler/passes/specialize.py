@@ -179,9 +179,10 @@ def head(model: Model) -> Fragment:
         body.append("x = relu(post_bn(x))")
     match model.head:
         case Classifier(activation=activation):
-            layers.append(Linear("head", channels, "num_classes"))
+            layers.append(Linear("head", channels, "num_classes", output=True))
             body.append("x = global_average(x)")
-            body.append("x = head(x)" if activation == "none" else f"x = {activation}(head(x))")
+            output = "head(x)" if activation == "none" else f"output_{activation}(head(x))"
+            body.append(f"x = {output}")
         case Features(pooling="avg"):
             body.append("x = global_average(x)")
         case Features(pooling="max"):

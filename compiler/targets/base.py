@@ -72,7 +72,7 @@ class Target:
             "next_block": writer.construct(network.residual, plan, first=False),
             "last_level": plan.last_level,
             "encoder_doc": self.spell_doc(plan.encoder_doc, plan),
-            "model_doc": docstring(self.spell_doc(plan.model_doc, plan), self.model_note(plan)),
+            "model_doc": self.model_doc(plan),
             "in_channels": model.in_channels,
             "input_shape": model.input_shape,
             "num_classes": getattr(model.head, "num_classes", None),
@@ -155,9 +155,9 @@ class Target:
         """The import lines that a file with this body needs."""
         raise NotImplementedError
 
-    def model_note(self, plan: Plan) -> str:
-        """What the model's docstring says besides."""
-        return ""
+    def model_doc(self, plan: Plan) -> str:
+        """The docstring of the model's class or function."""
+        return docstring(self.spell_doc(plan.model_doc, plan))
 
     def writer(self, plan: Plan) -> Writer:
         raise NotImplementedError

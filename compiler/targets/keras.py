@@ -11,9 +11,10 @@ from ..ir import (
 )
 from ..lower import DecoderPlan, Plan
 from ..lower_trans import UNITS, TransPlan
+from ..model import Features
 from .base import Target
 from .keras_writer import KerasWriter
-from .prose import ATTEND, docstring, in_lines
+from .prose import ATTEND, LINE, docstring, in_lines, wrap_sentences
 
 
 class Keras(Target):
@@ -25,10 +26,11 @@ class Keras(Target):
         "add": "layers.Add()([x, y])",
         "multiply": "layers.Multiply()([x, y])",
         "rescale": "layers.Rescaling(1 / 255)(x)",
-        "mean": "layers.GlobalAveragePooling{rank}D(keepdims=True)(x)",
-        "global_average": "layers.GlobalAveragePooling{rank}D()(x)",
-        "global_max": "layers.GlobalMaxPooling{rank}D()(x)",
-        "softmax": "layers.Activation('softmax')(x)",
+        "mean": "layers.GlobalAveragePooling{rank}D(data_format='channels_last', keepdims=True)(x)",
+        "global_average": "layers.GlobalAveragePooling{rank}D(data_format='channels_last')(x)",
+        "global_max": "layers.GlobalMaxPooling{rank}D(data_format='channels_last')(x)",
+        "output_softmax": "layers.Activation('softmax', dtype=keras.config.floatx())(x)",
+        "output_sigmoid": "layers.Activation('sigmoid', dtype=keras.config.floatx())(x)",
         "upsample": "upsample(x, y)",
         "crop": "crop(x, y)",
         "tokens": "layers.Reshape((-1, EMBED))(x)",
@@ -44,27 +46,42 @@ class Keras(Target):
     }
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "max_pool": (
-            "x = layers.ZeroPadding{rank}D(1)(x)  # zeros cannot win: x comes from a ReLU",
-            "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
+            "# Zeros cannot be the maximum: x comes from a ReLU.",
+            'x = layers.ZeroPadding{rank}D(1, data_format="channels_last")(x)',
+            'x = layers.MaxPooling{rank}D(3, strides=2, data_format="channels_last")(x)',
         ),
         "ceil_max_pool": (
-            "x = ops.pad(x, {pad_end})  # zeros cannot win: x comes from a ReLU",
-            "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
+            "x = ops.pad(x, {pad_end})  # zeros cannot win: x >= 0",
+            'x = layers.MaxPooling{rank}D(3, strides=2, data_format="channels_last")(x)',
         ),
         "signed_max_pool": (
-            "# x may be negative here, where padding with zeros would change the maxima",
+            "# x may be negative here, where padding with zeros would change the maximum.",
             'x = ops.pad(x, {pad}, constant_values=float("-inf"))',
-            "x = layers.MaxPooling{rank}D(3, strides=2)(x)",
+            'x = layers.MaxPooling{rank}D(3, strides=2, data_format="channels_last")(x)',
         ),
     }
 
     def imports(self, body: str) -> list[str]:
-        names = "layers, ops" if re.search(r"\bops\.", body) else "layers"
-        lines = ["import math", ""] if re.search(r"\bmath\.", body) else []
+        names = "KerasTensor, layers" + ", ops" * bool(re.search(r"\bops\.", body))
+        lines = ["import math"] if re.search(r"\bmath\.", body) else []
+        lines += ["from typing import Any"] if re.search(r"\bAny\b", body) else []
+        lines += [""] if lines else []
         return [*lines, "import keras", f"from keras import {names}"]
 
-    def model_note(self, plan: Plan) -> str:
-        return f"The model's `pyramid_outputs` hold P1..{plan.last_level}."
+    def model_doc(self, plan: Plan) -> str:
+        model = plan.network.model
+        doc = self.spell_doc(plan.model_doc, plan)
+        if not isinstance(model.head, Features):
+            doc += " The output is float32 under mixed precision too."
+        doc += (
+            f" `model.pyramid_outputs` holds P1..{plan.last_level}."
+            " In a loaded or cloned model m, this finds them:"
+        )
+        first, *rest = wrap_sentences(doc, LINE - 7)
+        outputs = (
+            '{f"P{i}": m.get_layer(f"encoder_P{i}").output for i in range(1, LAST)}'
+        ).replace("LAST", str(len(model.trunk.levels) + 1))
+        return "\n    ".join([f"{first}\n", *rest, f"keras.Model(m.input, {outputs})", ""])
 
     def writer(self, plan: Plan) -> KerasWriter:
         return KerasWriter(self, plan)
@@ -74,9 +91,9 @@ class Keras(Target):
         return {
             **super().context(plan),
             "conv_parameters": ", ".join(
-                ["stride=1"]
-                + ["groups=1"] * any(conv.groups != 1 for conv in convs)
-                + ["bias=False"] * any(conv.bias for conv in convs)
+                ["stride: int | tuple[int, ...] = 1"]
+                + ["groups: int = 1"] * any(conv.groups != 1 for conv in convs)
+                + ["bias: bool = False"] * any(conv.bias for conv in convs)
             ),
             "conv_groups": "groups=groups, " * any(conv.groups != 1 for conv in convs),
             "conv_bias": "bias" if any(conv.bias for conv in convs) else "False",
@@ -103,15 +120,20 @@ class Keras(Target):
                 if decoder.learned
                 else "below[-1]"
             ),
-            "crop_more": [
-                "count = ops.minimum(count, ops.shape(x)[axis])  # the pool rounds odd sizes down"
+            "crop_gather": ["count = ops.minimum(count, ops.shape(x)[axis])"] * decoder.extends,
+            "crop_extend": [
+                "elif size > x.shape[axis]:  # the pool rounds odd sizes down",
+                "    last = x[(*whole, slice(-1, None))]",
+                "    x = ops.concatenate([x, last], axis=axis)",
             ]
             * decoder.extends,
             "crop_doc": f", or extend it by its last {UNITS[plan.network.model.dims]}"
             * decoder.extends,
-            "crop_where": "size != x.shape[axis]" if decoder.extends else "size % 2",
             "axis_lines": ", ".join(axis_lines(plan.network.model.dims)),
             "decoder_inputs": "pyramid" if decoder.ends_at_half else "pyramid, image",
+            "decoder_parameters": "pyramid: dict[str, KerasTensor]"
+            + ", image: KerasTensor" * (not decoder.ends_at_half),
+            "upsample_dtype": ", dtype=x.dtype" * decoder.ends_at_half,
         }
 
     def transformer(self, plan: Plan, trans: TransPlan) -> dict[str, object]:
@@ -120,7 +142,10 @@ class Keras(Target):
         mask = self._mask(trans, str(names["axes"]))
         patch = 'conv(x, EMBED, 1, bias=True, name=f"{name}_patch")'
         if trans.patched:
-            patch = f'layers.Conv{rank}D(EMBED, PATCH, strides=PATCH, name=f"{{name}}_patch")(x)'
+            patch = (
+                f"layers.Conv{rank}D(EMBED, PATCH, strides=PATCH, data_format='channels_last',"
+                ' name=f"{name}_patch")(x)'
+            )
         scaled = trans.patched and not trans.compat
         return {
             **names,
@@ -143,7 +168,7 @@ class Keras(Target):
                     " (half-pixel centers), cropped to `size`.",
                     f"{names['half_shape']} -> {names['map_shape']}.",
                 ),
-                "parameter": f"scale={(2.0,) * rank}, " * scaled,
+                "parameter": f"scale: tuple[float, ...] = {(2.0,) * rank}, " * scaled,
                 "declarations": ["self.scale = tuple(scale)"] * scaled,
                 "scale": "self.scale" if scaled else (2.0,) * rank,
                 "translation": (0.0,) * rank,
@@ -157,7 +182,7 @@ class Keras(Target):
         rank = len(trans.patch)
         if trans.compat:
             return {
-                "inputs": "logits, level",
+                "inputs": "logits: KerasTensor, level: KerasTensor",
                 "doc": "Where each query may attend on a level: outside its mask, as in medicai.",
                 "logits": "(N, Q, T)",
                 "lines": [
@@ -165,7 +190,8 @@ class Keras(Target):
                     f"{axes} = level.shape[1:-1]",
                     f"size = (QUERIES, {axes.replace(', ', ' * ')})",
                     'mask = layers.Activation("sigmoid")(logits)[..., None]',
-                    'mask = ops.image.resize(mask, size, interpolation="nearest")',
+                    "mask = ops.image.resize("
+                    "mask, size, interpolation='nearest', data_format='channels_last')",
                     "return ops.squeeze(mask, axis=-1) <= 0.5",
                 ],
             }
@@ -174,7 +200,8 @@ class Keras(Target):
         resize = [
             f"# Spread each token's logit over its {unit}s.",
             f"_, {axes}, _ = level.shape",
-            f"logits = layers.UpSampling{rank}D(scale)(logits)[:, {crops}]",
+            f"logits = layers.UpSampling{rank}D(scale, data_format='channels_last')(logits)",
+            f"logits = logits[:, {crops}]",
         ]
         if trans.patched:
             resize = [
@@ -185,7 +212,7 @@ class Keras(Target):
                 "    logits = ops.take(logits, token, axis=axis)",
             ]
         return {
-            "inputs": "logits, scale, level",
+            "inputs": "logits: KerasTensor, scale: int, level: KerasTensor",
             "doc": "Where each query may attend on a level.",
             "logits": None,
             "lines": [
@@ -222,7 +249,8 @@ class Keras(Target):
             resize = [
                 f"size = {deepest}",
                 "masks = layers.Reshape((*grid, QUERIES))(masks)",
-                "masks = Upsample(size, [s / g for s, g in zip(size, grid)])(masks)",
+                "scale = tuple(s / g for s, g in zip(size, grid))",
+                "masks = Upsample(size, scale)(masks)",
                 "masks = layers.Reshape((-1, QUERIES))(masks)",
             ]
         call = 'masked_cross_attention(queries, level, mask, name=f"{name}_levels_{i}")'

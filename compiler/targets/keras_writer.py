@@ -24,6 +24,9 @@ from ..lower import Plan
 from .base import Writer, spell, spell_eps, substitute
 from .prose import LINE
 
+LAST = "data_format='channels_last'"  # whatever keras.config says
+FULL = "dtype=keras.config.floatx()"  # float32 under mixed precision too
+
 
 class KerasWriter(Writer):
     def kept(self, block: Block) -> tuple[str, ...]:
@@ -58,8 +61,9 @@ class KerasWriter(Writer):
         return spell(substitute(layer.when, channels))
 
     def parameters(self, block: Block) -> str:
-        tensors = [tensor for tensor, _ in block.inputs]
-        return ", ".join([*tensors, *self.kept(block), "*", "name"])
+        tensors = [f"{tensor}: KerasTensor" for tensor, _ in block.inputs]
+        sizes = [f"{arg}: int" for arg in self.kept(block)]
+        return ", ".join([*tensors, *sizes, "*", "name: str"])
 
     def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
         args = [arg for arg in plan.stage_args if arg in self.kept(block)]
@@ -185,6 +189,9 @@ class KerasWriter(Writer):
         tensors = ", ".join(map(spell, inputs))
         digits: dict[str, ast.expr] = {}  # numbers as people write them
         match layer:
+            case Conv(output=True):
+                options = [str(layer.cout), "1", LAST, FULL, f"name={name}"]
+                source = f"layers.Conv{self.rank}D({', '.join(options)})({tensors})"
             case Conv():
                 options = [tensors, str(layer.cout), str(layer.kernel)]
                 if layer.stride != 1:
@@ -201,12 +208,13 @@ class KerasWriter(Writer):
                 if usual and not layer.zero_init:
                     source = f"norm({tensors}, name={name})"
             case ConvTranspose():
-                options = [str(layer.cout), "4, strides=2, padding='same'", f"name={name}"]
+                options = [str(layer.cout), "4, strides=2, padding='same'", LAST, f"name={name}"]
                 source = f"layers.Conv{self.rank}DTranspose({', '.join(options)})({tensors})"
             case Linear():
-                source = f"layers.Dense({layer.cout}, name={name})({tensors})"
+                options = [str(layer.cout), *([FULL] if layer.output else []), f"name={name}"]
+                source = f"layers.Dense({', '.join(options)})({tensors})"
             case AvgPool():
-                options = [f"2, strides={layer.stride}, padding='same'"]
+                options = [f"2, strides={layer.stride}, padding='same'", LAST]
                 source = f"layers.AveragePooling{self.rank}D({', '.join(options)})({tensors})"
             case Dropout():
                 source = f"layers.Dropout({layer.rate})({tensors})"

@@ -37,7 +37,7 @@ def in_lines(constants: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
     return lines
 
 
-def wrap_sentences(text: str) -> list[str]:
+def wrap_sentences(text: str, width: int = LINE) -> list[str]:
     """The text in lines that end with a sentence where they can, so that no reference is broken.
 
     A sentence begins after a full stop and a space, but for the one in `Fig. 1`.
@@ -45,10 +45,10 @@ def wrap_sentences(text: str) -> list[str]:
     lines = [""]
     for sentence in re.split(r"(?<=\.) (?!\d)", text):
         joined = f"{lines[-1]} {sentence}".lstrip()
-        if len(joined) <= LINE:
+        if len(joined) <= width:
             lines[-1] = joined
         else:
-            lines += textwrap.wrap(sentence, LINE, break_on_hyphens=False)
+            lines += textwrap.wrap(sentence, width, break_on_hyphens=False)
     return [line for line in lines if line]
 
 

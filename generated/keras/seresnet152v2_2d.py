@@ -14,7 +14,7 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNet152v2"]
 
@@ -27,30 +27,40 @@ STAGES = (  # depth, width, channels, stride
 )
 
 
-def conv(x, channels, kernel, *, stride=1, bias=False, name):
-    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
-    padding = "same" if stride == 1 else "valid"
-    if stride > 1 and kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+def conv(
+    x: KerasTensor,
+    channels: int,
+    kernel: int,
+    *,
+    stride: int | tuple[int, ...] = 1,
+    bias: bool = False,
+    name: str,
+) -> KerasTensor:
+    """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
+    padding = "same"
+    if stride != 1 and kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
+        padding = "valid"
     return layers.Conv2D(
-        channels, kernel, strides=stride, padding=padding, use_bias=bias, name=name
+        channels, kernel, stride, padding, "channels_last", use_bias=bias, name=name
     )(x)
 
 
-def norm(x, *, name):
+def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x, channels, *, name):
+def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
-    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
     gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
-def bottleneck(x, width, channels, stride, *, name):
+def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Pre-activation bottleneck (ResNet v2, Fig. 4e) with SE.
 
     (N, H, W, Cin) -> (N, H/s, W/s, C).
@@ -68,34 +78,45 @@ def bottleneck(x, width, channels, stride, *, name):
     return layers.Add()([x, residual])
 
 
-def encoder(x, *, name="encoder"):
+def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
-    # x may be negative here, where padding with zeros would change the maxima
+    # x may be negative here, where padding with zeros would change the maximum.
     x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=float("-inf"))
-    x = layers.MaxPooling2D(3, strides=2)(x)
+    x = layers.MaxPooling2D(3, strides=2, data_format="channels_last")(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
+        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
         pyramid[f"P{s + 2}"] = x
     return pyramid
 
 
-def SEResNet152v2(input_shape=(224, 224, 3), num_classes=1000):
-    """(N, H, W, 3) -> (N, 1000) logits. The model's `pyramid_outputs` hold P1..P5."""
+def SEResNet152v2(
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
+    num_classes: int = 1000,
+    *,
+    name: str = "seresnet152v2",
+) -> keras.Model:
+    """(N, H, W, 3) -> (N, 1000) logits. The output is float32 under mixed precision too.
+
+    `model.pyramid_outputs` holds P1..P5. In a loaded or cloned model m, this finds them:
+    keras.Model(m.input, {f"P{i}": m.get_layer(f"encoder_P{i}").output for i in range(1, 6)})
+    """
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.ReLU()(norm(x, name="post_bn"))
-    x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dense(num_classes, name="head")(x)
-    model = keras.Model(image, x, name="seresnet152v2")
+    x = layers.GlobalAveragePooling2D(data_format="channels_last")(x)
+    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
 
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet152v2 --target keras --dims 2
-# sha256: spec 2e6d541fca02a659709000c0dcc22a54, body b5736681589a8be2df9f6069697e1043
+# sha256: spec 2e6d541fca02a659709000c0dcc22a54, body e8fafd5dd283240e346f065d701657ad

@@ -13,7 +13,7 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 __all__ = ["SEResNet34"]
 
@@ -26,36 +26,46 @@ STAGES = (  # depth, channels, stride
 )
 
 
-def conv(x, channels, kernel, *, stride=1, bias=False, name):
-    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
-    padding = "same" if stride == 1 else "valid"
-    if stride > 1 and kernel > 1:
-        x = layers.ZeroPadding3D(kernel // 2, name=f"{name}_pad")(x)
+def conv(
+    x: KerasTensor,
+    channels: int,
+    kernel: int,
+    *,
+    stride: int | tuple[int, ...] = 1,
+    bias: bool = False,
+    name: str,
+) -> KerasTensor:
+    """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
+    padding = "same"
+    if stride != 1 and kernel > 1:
+        x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
+        padding = "valid"
     return layers.Conv3D(
-        channels, kernel, strides=stride, padding=padding, use_bias=bias, name=name
+        channels, kernel, stride, padding, "channels_last", use_bias=bias, name=name
     )(x)
 
 
-def norm(x, *, name):
+def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x, channels, *, name):
+def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same shape."""
-    gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
+    gate = layers.GlobalAveragePooling3D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
     gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
-def projection(x, channels, stride, *, name):
+def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Projection shortcut where the shape changes. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def basic_block(x, channels, stride, *, name):
+def basic_block(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Basic block (ResNet, Fig. 5 left) with SE. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -68,33 +78,45 @@ def basic_block(x, channels, stride, *, name):
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x, *, name="encoder"):
+def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
-    x = layers.ZeroPadding3D(1)(x)  # zeros cannot win: x comes from a ReLU
-    x = layers.MaxPooling3D(3, strides=2)(x)
+    # Zeros cannot be the maximum: x comes from a ReLU.
+    x = layers.ZeroPadding3D(1, data_format="channels_last")(x)
+    x = layers.MaxPooling3D(3, strides=2, data_format="channels_last")(x)
     for s, (depth, channels, stride) in enumerate(STAGES):
         x = basic_block(x, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = basic_block(x, channels, 1, name=f"{name}_stages_{s}_{i}")
+        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
         pyramid[f"P{s + 2}"] = x
     return pyramid
 
 
-def SEResNet34(input_shape=(96, 96, 96, 4), num_classes=3):
-    """(N, D, H, W, 4) -> (N, 3) logits. The model's `pyramid_outputs` hold P1..P5."""
+def SEResNet34(
+    input_shape: tuple[int | None, ...] = (96, 96, 96, 4),
+    num_classes: int = 3,
+    *,
+    name: str = "seresnet34",
+) -> keras.Model:
+    """(N, D, H, W, 4) -> (N, 3) logits. The output is float32 under mixed precision too.
+
+    `model.pyramid_outputs` holds P1..P5. In a loaded or cloned model m, this finds them:
+    keras.Model(m.input, {f"P{i}": m.get_layer(f"encoder_P{i}").output for i in range(1, 6)})
+    """
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = pyramid["P5"]
-    x = layers.GlobalAveragePooling3D()(x)
-    x = layers.Dense(num_classes, name="head")(x)
-    model = keras.Model(image, x, name="seresnet34")
+    x = layers.GlobalAveragePooling3D(data_format="channels_last")(x)
+    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
 
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnet34 --target keras --dims 3
-# sha256: spec 0cf8269011c6dfd2761f417988d51f05, body f508cdfb51492766b17c32eaddab511e
+# sha256: spec 0cf8269011c6dfd2761f417988d51f05, body 990c67e2abee0fdb33fd9fe109004840

@@ -21,8 +21,10 @@ ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_weights("w.weights.h5")
 """
 
+from typing import Any
+
 import keras
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNeXt50TransUNet"]
 
@@ -38,36 +40,47 @@ VIT_DEPTH, EMBED, HEADS, MLP, DROPOUT, QUERIES = 12, 512, 8, 1024, 0.1, 100
 DECODER_FILTERS = (256, 128, 64, 32, 16)
 
 
-def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
-    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
-    padding = "same" if stride == 1 else "valid"
-    if stride > 1 and kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+def conv(
+    x: KerasTensor,
+    channels: int,
+    kernel: int,
+    *,
+    stride: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    bias: bool = False,
+    name: str,
+) -> KerasTensor:
+    """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
+    padding = "same"
+    if stride != 1 and kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
+        padding = "valid"
     return layers.Conv2D(
-        channels, kernel, strides=stride, padding=padding, groups=groups, use_bias=bias, name=name
+        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
     )(x)
 
 
-def norm(x, *, name):
+def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x, channels, *, name):
+def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
-    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
     gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
-def projection(x, channels, stride, *, name):
+def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Projection shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def bottleneck(x, width, channels, stride, *, name):
+def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -82,17 +95,20 @@ def bottleneck(x, width, channels, stride, *, name):
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x, *, name="encoder"):
+def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
-    x = layers.ZeroPadding2D(1)(x)  # zeros cannot win: x comes from a ReLU
-    x = layers.MaxPooling2D(3, strides=2)(x)
+    # Zeros cannot be the maximum: x comes from a ReLU.
+    x = layers.ZeroPadding2D(1, data_format="channels_last")(x)
+    x = layers.MaxPooling2D(3, strides=2, data_format="channels_last")(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
+        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
         pyramid[f"P{s + 2}"] = x
     return pyramid
 
@@ -101,35 +117,42 @@ def encoder(x, *, name="encoder"):
 class Table(layers.Layer):
     """Learned table, repeated for each item of the batch. (N, ...) -> (N, rows, EMBED)."""
 
-    def __init__(self, rows, **kwargs):
+    def __init__(self, rows: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rows = rows
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         init = keras.initializers.RandomNormal(stddev=0.02)
         self.table = self.add_weight((1, self.rows, EMBED), init, name="table")
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         return ops.broadcast_to(self.table, (ops.shape(x)[0], self.rows, EMBED))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rows": self.rows}
 
 
-def attention(x, context, mask=None, *, dropout, name):
+def attention(
+    x: KerasTensor,
+    context: KerasTensor,
+    mask: KerasTensor | None = None,
+    *,
+    dropout: float,
+    name: str,
+) -> KerasTensor:
     """Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask (N, Q, T) -> (N, Q, EMBED)."""
     attend = layers.MultiHeadAttention(HEADS, EMBED // HEADS, dropout=dropout, name=name)
     return attend(x, context, attention_mask=mask)
 
 
-def mlp(x, *, name):
+def mlp(x: KerasTensor, *, name: str) -> KerasTensor:
     """Two dense layers with dropout, MLP wide in between. (N, T, EMBED) -> same shape."""
     x = layers.Dense(MLP, name=f"{name}_fc1")(x)
     x = layers.Dropout(DROPOUT)(layers.Activation("gelu")(x))
     return layers.Dropout(DROPOUT)(layers.Dense(EMBED, name=f"{name}_fc2")(x))
 
 
-def vit_block(x, *, name):
+def vit_block(x: KerasTensor, *, name: str) -> KerasTensor:
     """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, EMBED) -> same shape."""
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
     y = layers.Dropout(DROPOUT)(attention(y, y, dropout=0.0, name=f"{name}_attention"))
@@ -139,7 +162,7 @@ def vit_block(x, *, name):
     return layers.Add()([x, y])
 
 
-def vit(x, *, name="vit"):
+def vit(x: KerasTensor, *, name: str = "vit") -> KerasTensor:
     """ViT on P5, with learned positions. (N, H, W, C) -> (N, T, EMBED)."""
     x = conv(x, EMBED, 1, bias=True, name=f"{name}_patch")
     x = layers.Reshape((-1, EMBED))(x)
@@ -156,11 +179,11 @@ class Upsample(layers.Layer):
     (N, H/2, W/2, C) -> (N, H, W, C).
     """
 
-    def __init__(self, size, **kwargs):
+    def __init__(self, size: tuple[int, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = tuple(size)
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         return ops.image.scale_and_translate(
             x,
             (ops.shape(x)[0], *self.size, x.shape[-1]),
@@ -171,21 +194,24 @@ class Upsample(layers.Layer):
             antialias=False,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
 
 
-def attention_mask(logits, scale, level):
+def attention_mask(logits: KerasTensor, scale: int, level: KerasTensor) -> KerasTensor:
     """Where each query may attend on a level. (N, h, w, Q) -> booleans (N, Q, H*W)."""
     # Spread each token's logit over its pixels.
     _, h, w, _ = level.shape
-    logits = layers.UpSampling2D(scale)(logits)[:, :h, :w]
+    logits = layers.UpSampling2D(scale, data_format="channels_last")(logits)
+    logits = logits[:, :h, :w]
     # Attend where it is positive (sigmoid above 0.5), or everywhere if none is.
     inside = layers.Permute((2, 1))(layers.Reshape((-1, QUERIES))(logits)) > 0
     return inside | ~ops.any(inside, axis=2, keepdims=True)
 
 
-def masked_cross_attention(queries, level, mask, *, name):
+def masked_cross_attention(
+    queries: KerasTensor, level: KerasTensor, mask: KerasTensor, *, name: str
+) -> KerasTensor:
     """Masked attention of the queries to one level, then an MLP (Mask2Former, Eq. 2).
 
     queries (N, Q, EMBED), level (N, H, W, C), mask -> (N, Q, EMBED).
@@ -201,7 +227,13 @@ def masked_cross_attention(queries, level, mask, *, name):
     return layers.Add()([queries, y])
 
 
-def mask_decoder(tokens, pyramid, num_classes, *, name="mask_decoder"):
+def mask_decoder(
+    tokens: KerasTensor,
+    pyramid: dict[str, KerasTensor],
+    num_classes: int,
+    *,
+    name: str = "mask_decoder",
+) -> KerasTensor:
     """Coarse class maps from queries refined on P4..P1. tokens (N, T, EMBED) -> (N, h, w, K)."""
     grid = pyramid["P5"].shape[1:-1]
     queries = Table(QUERIES, name=f"{name}_queries")(tokens)
@@ -216,7 +248,9 @@ def mask_decoder(tokens, pyramid, num_classes, *, name="mask_decoder"):
     return layers.Reshape((*grid, num_classes))(layers.Dot(axes=(2, 1))([masks, classes]))
 
 
-def decoder(x, pyramid, image, *, name="decoder"):
+def decoder(
+    x: KerasTensor, pyramid: dict[str, KerasTensor], image: KerasTensor, *, name: str = "decoder"
+) -> KerasTensor:
     """Class maps upsampled with the skips P4..P1. (N, h, w, K) -> (N, H, W, 16)."""
     x = conv(x, DECODER_FILTERS[0], 3, bias=True, name=f"{name}_conv")
     skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
@@ -227,10 +261,17 @@ def decoder(x, pyramid, image, *, name="decoder"):
     return Upsample(image.shape[1:-1])(x)
 
 
-def SEResNeXt50TransUNet(input_shape=(224, 224, 3), num_classes=1):
+def SEResNeXt50TransUNet(
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
+    num_classes: int = 1,
+    *,
+    name: str = "seresnext50_trans_unet",
+) -> keras.Model:
     """(N, H, W, 3) -> (N, H, W, 1) logits. The position table fixes the image size.
 
-    The model's `pyramid_outputs` hold P1..P5.
+    The output is float32 under mixed precision too. `model.pyramid_outputs` holds P1..P5.
+    In a loaded or cloned model m, this finds them:
+    keras.Model(m.input, {f"P{i}": m.get_layer(f"encoder_P{i}").output for i in range(1, 6)})
     """
     if None in input_shape:
         raise ValueError(f"the position table needs a fixed image size, got {input_shape}")
@@ -240,12 +281,14 @@ def SEResNeXt50TransUNet(input_shape=(224, 224, 3), num_classes=1):
     pyramid = encoder(image)
     x = mask_decoder(vit(pyramid["P5"]), pyramid, num_classes)
     x = decoder(x, pyramid, image)
-    x = conv(x, num_classes, 1, bias=True, name="head")
-    model = keras.Model(image, x, name="seresnext50_trans_unet")
+    x = layers.Conv2D(
+        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+    )(x)
+    model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
 
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor trans_unet
-# sha256: spec a4f60490606dffd70a36169106c2b98a, body bb8a273a88235b36de710ebe42601913
+# sha256: spec a4f60490606dffd70a36169106c2b98a, body 8dd91d710c652304bac1cf8ba96b35a7
