@@ -19,7 +19,7 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNeXt50AttentionUNet"]
 
@@ -35,36 +35,47 @@ DECODER_FILTERS = (256, 128, 64, 32, 16)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
-def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
-    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
-    padding = "same" if stride == 1 else "valid"
-    if stride > 1 and kernel > 1:
-        x = layers.ZeroPadding3D(kernel // 2, name=f"{name}_pad")(x)
+def conv(
+    x: KerasTensor,
+    channels: int,
+    kernel: int,
+    *,
+    stride: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    bias: bool = False,
+    name: str,
+) -> KerasTensor:
+    """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
+    padding = "same"
+    if stride != 1 and kernel > 1:
+        x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
+        padding = "valid"
     return layers.Conv3D(
-        channels, kernel, strides=stride, padding=padding, groups=groups, use_bias=bias, name=name
+        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
     )(x)
 
 
-def norm(x, *, name):
+def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x, channels, *, name):
+def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same shape."""
-    gate = layers.GlobalAveragePooling3D(keepdims=True)(x)
+    gate = layers.GlobalAveragePooling3D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
     gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
-def projection(x, channels, stride, *, name):
+def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Projection shortcut where the shape changes. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def bottleneck(x, width, channels, stride, *, name):
+def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -79,38 +90,43 @@ def bottleneck(x, width, channels, stride, *, name):
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x, *, name="encoder"):
+def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
-    x = layers.ZeroPadding3D(1)(x)  # zeros cannot win: x comes from a ReLU
-    x = layers.MaxPooling3D(3, strides=2)(x)
+    # Zeros cannot be the maximum: x comes from a ReLU.
+    x = layers.ZeroPadding3D(1, data_format="channels_last")(x)
+    x = layers.MaxPooling3D(3, strides=2, data_format="channels_last")(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
+        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
         pyramid[f"P{s + 2}"] = x
     return pyramid
 
 
-def crop(x, like):
+def crop(x: KerasTensor, like: KerasTensor) -> KerasTensor:
     """Crop x to the size of `like`."""
     lines = like[0, :, 0, 0, 0], like[0, 0, :, 0, 0], like[0, 0, 0, :, 0]
     for axis, line in enumerate(lines, start=1):
-        size = line.shape[0]
-        if size is None or size % 2:
-            count = ops.cumsum(ops.ones_like(line, dtype="int32"))  # 1 to size, even if unknown
+        size, whole = line.shape[0], (slice(None),) * axis
+        if size is None:  # known at run time only: gather
+            count = ops.cumsum(ops.ones_like(line, dtype="int32"))  # 1 to size
             x = ops.take(x, count - 1, axis=axis)
+        elif size < x.shape[axis]:
+            x = x[(*whole, slice(size))]
     return x
 
 
-def upsample(x, like):
+def upsample(x: KerasTensor, like: KerasTensor) -> KerasTensor:
     """Nearest-neighbor x2 upsampling, cropped to the size of `like`."""
-    return crop(layers.UpSampling3D(2)(x), like)
+    return crop(layers.UpSampling3D(2, data_format="channels_last")(x), like)
 
 
-def attention_gate(skip, x, filters, *, name):
+def attention_gate(skip: KerasTensor, x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """Gate on the skip, computed from the skip and x (Attention U-Net, Fig. 2).
 
     skip (N, D, H, W, S), x (N, D/2, H/2, W/2, C) -> (N, D, H, W, S).
@@ -122,7 +138,7 @@ def attention_gate(skip, x, filters, *, name):
     return layers.Multiply()([skip, upsample(gate, skip)])
 
 
-def decoder_block(x, filters, *, name):
+def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """Two 3x3x3 convolutions. (N, D, H, W, C) -> (N, D, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
     x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
@@ -132,7 +148,9 @@ def decoder_block(x, filters, *, name):
     return layers.ReLU()(x)
 
 
-def decoder(pyramid, image, *, name="decoder"):
+def decoder(
+    pyramid: dict[str, KerasTensor], image: KerasTensor, *, name: str = "decoder"
+) -> KerasTensor:
     """Upsample, concatenate the gated skip, convolve (Attention U-Net, Fig. 1).
 
     P1..P5, image (N, D, H, W, C) -> (N, D, H, W, 16).
@@ -147,17 +165,28 @@ def decoder(pyramid, image, *, name="decoder"):
     return decoder_block(x, DECODER_FILTERS[-1], name=f"{name}_blocks_4")
 
 
-def SEResNeXt50AttentionUNet(input_shape=(96, 96, 96, 4), num_classes=1):
-    """(N, D, H, W, 4) -> (N, D, H, W, 1) logits. The model's `pyramid_outputs` hold P1..P5."""
+def SEResNeXt50AttentionUNet(
+    input_shape: tuple[int | None, ...] = (96, 96, 96, 4),
+    num_classes: int = 1,
+    *,
+    name: str = "seresnext50_attention_unet",
+) -> keras.Model:
+    """(N, D, H, W, 4) -> (N, D, H, W, 1) logits. The output is float32 under mixed precision too.
+
+    `model.pyramid_outputs` holds P1..P5. In a loaded or cloned model m, this finds them:
+    keras.Model(m.input, {f"P{i}": m.get_layer(f"encoder_P{i}").output for i in range(1, 6)})
+    """
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = decoder(pyramid, image)
-    x = conv(x, num_classes, 1, bias=True, name="head")
-    model = keras.Model(image, x, name="seresnext50_attention_unet")
+    x = layers.Conv3D(
+        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+    )(x)
+    model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
 
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor attention_unet
-# sha256: spec 27904b7b3802f9c8e1831b38820462db, body fcc1b704d2a1d9770c34bf7d29bc4140
+# sha256: spec 27904b7b3802f9c8e1831b38820462db, body 42f0a55a9f987772020b988777746018

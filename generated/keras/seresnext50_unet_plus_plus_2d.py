@@ -18,7 +18,7 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNeXt50UNetPlusPlus"]
 
@@ -34,36 +34,47 @@ DECODER_FILTERS = (256, 128, 64, 32)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
-def conv(x, channels, kernel, *, stride=1, groups=1, bias=False, name):
-    """Padding of kernel // 2 on both sides; "same" would pad one side when the stride is 2."""
-    padding = "same" if stride == 1 else "valid"
-    if stride > 1 and kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+def conv(
+    x: KerasTensor,
+    channels: int,
+    kernel: int,
+    *,
+    stride: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    bias: bool = False,
+    name: str,
+) -> KerasTensor:
+    """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
+    padding = "same"
+    if stride != 1 and kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
+        padding = "valid"
     return layers.Conv2D(
-        channels, kernel, strides=stride, padding=padding, groups=groups, use_bias=bias, name=name
+        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
     )(x)
 
 
-def norm(x, *, name):
+def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x, channels, *, name):
+def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
-    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
     gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
     gate = layers.Activation("sigmoid")(gate)
     return layers.Multiply()([x, gate])
 
 
-def projection(x, channels, stride, *, name):
+def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Projection shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def bottleneck(x, width, channels, stride, *, name):
+def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -78,38 +89,43 @@ def bottleneck(x, width, channels, stride, *, name):
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x, *, name="encoder"):
+def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
+    x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
-    x = layers.ZeroPadding2D(1)(x)  # zeros cannot win: x comes from a ReLU
-    x = layers.MaxPooling2D(3, strides=2)(x)
+    # Zeros cannot be the maximum: x comes from a ReLU.
+    x = layers.ZeroPadding2D(1, data_format="channels_last")(x)
+    x = layers.MaxPooling2D(3, strides=2, data_format="channels_last")(x)
     for s, (depth, width, channels, stride) in enumerate(STAGES):
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
+        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
         pyramid[f"P{s + 2}"] = x
     return pyramid
 
 
-def crop(x, like):
+def crop(x: KerasTensor, like: KerasTensor) -> KerasTensor:
     """Crop x to the size of `like`."""
     lines = like[0, :, 0, 0], like[0, 0, :, 0]
     for axis, line in enumerate(lines, start=1):
-        size = line.shape[0]
-        if size is None or size % 2:
-            count = ops.cumsum(ops.ones_like(line, dtype="int32"))  # 1 to size, even if unknown
+        size, whole = line.shape[0], (slice(None),) * axis
+        if size is None:  # known at run time only: gather
+            count = ops.cumsum(ops.ones_like(line, dtype="int32"))  # 1 to size
             x = ops.take(x, count - 1, axis=axis)
+        elif size < x.shape[axis]:
+            x = x[(*whole, slice(size))]
     return x
 
 
-def upsample(x, like):
+def upsample(x: KerasTensor, like: KerasTensor) -> KerasTensor:
     """Nearest-neighbor x2 upsampling, cropped to the size of `like`."""
-    return crop(layers.UpSampling2D(2)(x), like)
+    return crop(layers.UpSampling2D(2, data_format="channels_last", dtype=x.dtype)(x), like)
 
 
-def decoder_block(x, filters, *, name):
+def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """One node of the grid: two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
     x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
@@ -119,7 +135,7 @@ def decoder_block(x, filters, *, name):
     return layers.ReLU()(x)
 
 
-def decoder(pyramid, *, name="decoder"):
+def decoder(pyramid: dict[str, KerasTensor], *, name: str = "decoder") -> KerasTensor:
     """Nested skips (UNet++, Fig. 1a). P1..P5 -> (N, H/2, W/2, 32).
 
     Each node concatenates the upsampled node below it and all nodes to its left. Rows are built
@@ -146,18 +162,29 @@ def decoder(pyramid, *, name="decoder"):
     return below[-1]
 
 
-def SEResNeXt50UNetPlusPlus(input_shape=(224, 224, 3), num_classes=1):
-    """(N, H, W, 3) -> (N, H, W, 1) logits. The model's `pyramid_outputs` hold P1..P5."""
+def SEResNeXt50UNetPlusPlus(
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
+    num_classes: int = 1,
+    *,
+    name: str = "seresnext50_unet_plus_plus",
+) -> keras.Model:
+    """(N, H, W, 3) -> (N, H, W, 1) logits. The output is float32 under mixed precision too.
+
+    `model.pyramid_outputs` holds P1..P5. In a loaded or cloned model m, this finds them:
+    keras.Model(m.input, {f"P{i}": m.get_layer(f"encoder_P{i}").output for i in range(1, 6)})
+    """
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = decoder(pyramid)
-    x = conv(x, num_classes, 1, bias=True, name="head")
+    x = layers.Conv2D(
+        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+    )(x)
     x = upsample(x, image)  # equivalent to upsampling first, but cheaper
-    model = keras.Model(image, x, name="seresnext50_unet_plus_plus")
+    model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
 
 
 # Written by plainnet 0.1.0, for you to own. To write it again:
 #     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: spec 627bb8b29944f609576c42c155779f76, body 8855d16e57cf4ee32a745082f5d99eaf
+# sha256: spec 627bb8b29944f609576c42c155779f76, body d4312bfecce235653654096d7247f94f
