@@ -1,4 +1,4 @@
-"""`python -m compiler`, and the console script `plainnet`."""
+"""`python -m compiler`, which is `plainnet` where no other `compiler` is in the folder."""
 
 import io
 import signal

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        result = cli.main(arguments, prog_name="python -m compiler", standalone_mode=False)
+        result = cli.main(arguments, prog_name="plainnet", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except CompileError as error:
         print(error, file=sys.stderr)
@@ -88,46 +88,41 @@ def emit_command(
     **options: Any,
 ) -> None:
     """Write MODEL as one source file."""
-    from .files import destination, may_write, print_source, write
-    from .passes.validate import resolve
-    from .passes.values import find_target
+    from .files import STDOUT, destination, make_folder, may_write, print_source, write
+    from .passes.validate import resolve, validate_target
 
     if everything:
         given = [name for name, value in {"target": target, **options}.items() if value]
         return _emit_showcase(model, given, output, force)
-    problems: list[Problem] = []
-    framework = find_target(target, problems)
     if model is None:
-        hint = "`plainnet emit MODEL --target torch`, or `plainnet emit --all`"
-        raise CompileError(Problem("no model given", hint=hint), *problems)
-    resolved = resolve(model, options, problems)
-    _warn(resolved)
+        raise CompileError(
+            Problem("which model?", hint="`emit MODEL --target torch`, or `emit --all`"),
+            *validate_target(target),
+        )
+    resolved = resolve(model, options, validate_target(target))
+    assert target is not None
+    from .provenance import subject
     from .showcase import file_name
 
-    path = destination(output, file_name(resolved))
-    if output != "-":
-        raise_all(may_write(path, force))
-    from .emitter import source
+    to_stdout = output in STDOUT
+    path = Path("-") if to_stdout else destination(output, file_name(resolved), target)
+    new_folder = output is not None and path != Path(output)
+    if not to_stdout:
+        raise_all(may_write(path, subject(resolved, target), force, new_folder))
+    from .emitter import compiled
 
-    text = source(resolved, framework)
-    if output == "-":
+    text, ledger = compiled(resolved, target)
+    if to_stdout:
         return print_source(text)
+    if new_folder:
+        make_folder(path, str(output))
     write(path, text)
-    print(_summary(resolved, framework, path))
+    print(_summary(resolved, ledger, target, path))
 
 
-def _warn(model: Any) -> None:
-    from .passes.advice import advice
-
-    for message in advice(model):
-        print(f"warning: {message}", file=sys.stderr)
-
-
-def _summary(model: Any, target: str, path: Path) -> str:
-    from .api import traced
+def _summary(model: Any, ledger: Any, target: str, path: Path) -> str:
     from .passes.count import trainable
 
-    _, ledger = traced(model)
     image = "x".join(map(str, model.input_shape))
     output = "x".join(map(str, (*ledger.output[1:], ledger.output[0])))
     count = f"{trainable(ledger.rows):,} parameters"
@@ -136,7 +131,8 @@ def _summary(model: Any, target: str, path: Path) -> str:
 
 def _emit_showcase(model: str | None, given: list[str], output: str | None, force: bool) -> None:
     from .emitter import source
-    from .files import may_write, write
+    from .files import STDOUT, make_folder, may_write, write
+    from .provenance import subject
     from .showcase import showcase
     from .tables import progress
 
@@ -144,21 +140,19 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
     if model is not None or given:
         extra = ([model] if model else []) + [f"--{name.replace('_', '-')}" for name in given]
         problems.append(Problem(f"--all emits the whole showcase: leave out {', '.join(extra)}"))
-    if not output or output == "-":
+    if not output or output in STDOUT:
         problems.append(Problem("--all writes into a folder", hint="add -o generated/"))
     raise_all(problems)
     folder = Path(str(output))
     pieces = showcase()
-    there = [path for piece in pieces if os.path.lexists(path := folder / piece.path)]
-    raise_all(problem for path in there for problem in may_write(path, force))
-    try:
-        for piece in pieces:
-            (folder / piece.path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CompileError(
-            Problem(f"cannot make the folder: {error.strerror}", at=f"-o {output}")
-        ) from None
+    raise_all(
+        problem
+        for piece in pieces
+        if os.path.lexists(path := folder / piece.path)
+        for problem in may_write(path, subject(piece.model, piece.target), force)
+    )
     for piece in progress(pieces, "emitting"):
+        make_folder(folder / piece.path, str(output))
         write(folder / piece.path, source(piece.model, piece.target))
     print(f"{len(pieces)} files in {folder}")
 
@@ -168,20 +162,22 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_command(family: str | None, as_json: bool) -> None:
     """The catalog, with parameters in 2D and 3D."""
-    from .passes.values import choice
     from .tables import catalog_rows, print_catalog
 
-    if family is not None:
-        family = choice("--family", family, FAMILIES)
+    if family is not None and family not in FAMILIES:
+        raise CompileError(
+            Problem(
+                f"unknown family {family!r}.{suggest(family, FAMILIES)}",
+                hint=f"one of {', '.join(FAMILIES)}",
+            )
+        )
     rows = catalog_rows(family)
     _print_json(rows) if as_json else print_catalog(rows)
 
 
 @cli.command("show")
 @click.argument("model")
-@click.option(
-    "--target", metavar="|".join(TARGETS), help="The answer is the same for every target."
-)
+@click.option("--target", metavar="|".join(TARGETS), help="Whatever it is, the answer is the same.")
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def show_command(model: str, target: str | None, as_json: bool, **options: Any) -> None:
@@ -190,14 +186,9 @@ def show_command(model: str, target: str | None, as_json: bool, **options: Any) 
     from .lower import lower
     from .passes.specialize import specialize
     from .passes.trace import trace
-    from .passes.validate import resolve
-    from .passes.values import find_target
+    from .passes.validate import resolve, validate_target
 
-    problems: list[Problem] = []
-    if target is not None:
-        find_target(target, problems)
-    resolved = resolve(model, options, problems)
-    _warn(resolved)
+    resolved = resolve(model, options, validate_target(target) if target is not None else ())
     network = specialize(resolved)
     ledger = trace(network)
     if as_json:
@@ -209,21 +200,39 @@ def show_command(model: str, target: str | None, as_json: bool, **options: Any) 
 
 @cli.command("check")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--diff", is_flag=True, help="Show how a file differs.")
-def check_command(paths: tuple[str, ...], diff: bool) -> int:
-    """Emit files again from the provenance at their ends, and compare. Folders: their *.py."""
-    from .checker import check_file, find_files
+@click.option("--diff", is_flag=True, help="Show how each file differs.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out files and folders that match; repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def check_command(
+    paths: tuple[str, ...], diff: bool, exclude: tuple[str, ...], as_json: bool
+) -> int:
+    """Check that files are as this compiler emits them, from the command at the end of each.
+
+    Of a folder, all *.py files are read; those without provenance are skipped and counted. Nothing
+    in a file is run. A file that only a formatter has changed passes as `reformatted`. The exit
+    code is 0 if all files pass, 1 if one differs, 2 if one cannot be compared or if a folder has
+    no file of plainnet's.
+    """
+    from .checker import as_dict, check_file, empty_folders, exit_code, find_files
     from .tables import print_verdicts, progress
 
-    verdicts = [check_file(path) for path in progress(find_files(paths), "checking")]
-    print_verdicts(verdicts)
-    if diff:
-        print("".join(verdict.diff for verdict in verdicts), end="")
+    verdicts = [check_file(found) for found in progress(find_files(paths, exclude), "checking")]
     problems = [problem for verdict in verdicts for problem in verdict.problems]
+    problems += empty_folders(verdicts)
+    if as_json:
+        _print_json(as_dict(verdicts, problems, diff))
+    else:
+        print_verdicts(verdicts)
+        if diff:
+            print("".join(verdict.diff() for verdict in verdicts), end="")
     if problems:
         print(CompileError(*problems), file=sys.stderr)
-        return 2
-    return 0 if all(verdict.state == "clean" for verdict in verdicts) else 1
+    return exit_code(verdicts, problems)
 
 
 cli.add_command(verify_command)

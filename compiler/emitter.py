@@ -11,10 +11,12 @@ import jinja2
 from .lower import lower
 from .model import Classifier, Features, Head, Model, TransUNet, UNet
 from .passes.specialize import specialize
-from .passes.trace import trace
+from .passes.trace import Ledger, trace
 from .provenance import sign
 from .targets import target_named
 
+WRITER = f"black {black.__version__}"  # type: ignore[attr-defined]
+_MODE = black.Mode(line_length=100)
 _HERE = Path(__file__).parent
 # Beside the package in the repository, inside of it in a wheel.
 _TEMPLATES = [_HERE / "_templates", _HERE.parent / "templates"]
@@ -34,17 +36,31 @@ def _environment(target: str) -> jinja2.Environment:
 
 def source(model: Model, target_name: str) -> str:
     """The emitted file, provenance included, formatted by black at 100 columns."""
+    return compiled(model, target_name)[0]
+
+
+def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
+    """The emitted file, and the ledger that it was written from."""
     network = specialize(model)
     target = target_named(target_name)
-    plan = lower(network, trace(network))
+    ledger = trace(network)
+    plan = lower(network, ledger)
     names = {**target.context(plan), **_templates(model.head)}
     environment = _environment(target_name)
     body = environment.get_template("body.py.j2").render(names)
     text = environment.get_template("file.py.j2").render(
         names, body=body, imports=target.imports(body)
     )
-    text = black.format_str(text, mode=black.Mode(line_length=100))
-    return sign(text, model, target_name)
+    text = black.format_str(text, mode=_MODE)
+    return sign(text, model, target_name, WRITER), ledger
+
+
+def formatted(text: str) -> str:
+    """Somebody's text in the layout of an emitted file; as it is if black cannot read it."""
+    try:
+        return black.format_str(text, mode=_MODE)
+    except Exception:  # of many kinds, for a text that may be anything
+        return text
 
 
 def _templates(head: Head) -> dict[str, str]:

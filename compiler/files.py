@@ -12,67 +12,120 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import CompileError, Problem
+from .errors import CompileError, Problem, raise_all
+from .limits import SOURCE_BYTES
+from .provenance import parse_command
 from .provenance import read as read_provenance
 
 
 def read_source(path: Path) -> str:
-    """Text of a source file, line ends as on Unix, no byte order mark. Raises `CompileError`."""
+    """Text of a source file, line ends as on Unix, no byte order mark. Raises `CompileError`.
+
+    Only a regular file of at most `SOURCE_BYTES` is read: a pipe or a device is not opened.
+    """
+    at = str(path)
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise CompileError(Problem("it is no UTF-8 text", at=str(path))) from None
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise CompileError(Problem("it is not a regular file", at=at))
+        with open(path, "rb", opener=_without_waiting) as file:
+            size = os.fstat(file.fileno()).st_size
+            raise_all(SOURCE_BYTES.problems("its size in bytes", size, at))
+            content = file.read(SOURCE_BYTES.largest)
     except OSError as error:
-        raise CompileError(Problem(f"cannot read it: {error.strerror}", at=str(path))) from None
+        raise CompileError(Problem(f"cannot read it: {error.strerror}", at=at)) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CompileError(Problem("it is not valid UTF-8", at=at)) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def destination(output: str | None, file_name: str) -> Path:
-    """Where a file goes: into the folder, or to the path, that `-o` says; by default, here.
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
-    Raises `CompileError`.
+
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+def destination(output: str | None, file_name: str, target: str) -> Path:
+    """Path of the emitted file: `-o FILE.py`, or a default name in `-o FOLDER/` or here.
+
+    The default name is `file_name`. If the folder already holds that file for another target, it
+    is `file_name` with the target at the end of its stem. Raises `CompileError`.
     """
     if output is None:
-        return Path(file_name)
+        return _default(Path(file_name), target)
     if not output:
-        raise CompileError(Problem("-o is empty", hint="a file, a FOLDER/, or - for stdout"))
+        hint = "a file, a FOLDER/, or - for stdout"
+        raise CompileError(Problem("-o is empty", hint=hint))
     path = Path(output)
-    return path / file_name if output.endswith(("/", os.sep)) or os.path.isdir(path) else path
+    if output.endswith(("/", os.sep)) or os.path.isdir(path):
+        return _default(path / file_name, target)
+    if not path.suffix and not os.path.exists(path):
+        hint = f"{output}.py for a file, {output}/ for a folder"
+        raise CompileError(Problem(f"-o {output} has no suffix and is not a folder", hint=hint))
+    return path
 
 
-def may_write(path: Path, force: bool) -> list[Problem]:
-    """Why the path must not or cannot be written, before anything is."""
+def _default(path: Path, target: str) -> Path:
+    with_target = path.with_stem(f"{path.stem}_{target}")
+    if os.path.lexists(with_target):
+        return with_target
+    try:
+        provenance = read_provenance(read_source(path))
+        other = provenance is not None and parse_command(provenance.command).target != target
+    except CompileError:
+        other = False
+    return with_target if other else path
+
+
+def may_write(path: Path, subject: str, force: bool, new_folder: bool = False) -> list[Problem]:
+    """Why the path must not or cannot be written, before anything is.
+
+    `subject` is what will be written, in the words of `provenance.subject`. `new_folder` says that
+    the folder will be created if there is none.
+    """
     at = f"-o {path}"
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        if path.parent.is_dir():
+        if path.parent.is_dir() or new_folder:
             return []
         there_is_none = f"there is no folder {str(path.parent)!r}"
-        return [Problem(there_is_none, at, hint="make it first, or name another")]
+        return [Problem(there_is_none, at, hint="create it first, or name another")]
     except OSError as error:
         return [Problem(f"cannot write: {error.strerror}", at)]
     if stat.S_ISDIR(mode):
         return [Problem(f"{str(path)!r} is a folder", at, hint="end it with a /")]
-    if stat.S_ISREG(mode):
-        return [] if force or _ours(path) else [_foreign(path)]
-    return [Problem(f"{str(path)!r} is not a regular file", at, hint="-o - prints to stdout")]
+    if not stat.S_ISREG(mode):
+        return [Problem(f"{str(path)!r} is not a regular file", at, hint="-o - prints to stdout")]
+    reason = "" if force else _reason_to_keep(path, subject)
+    hint = "--force replaces it, -o FILE.py writes another file"
+    return [Problem(f"{str(path)!r} {reason}", at, hint)] if reason else []
 
 
-def _ours(path: Path) -> bool:
-    """Whether the file is an emission that nobody has touched since."""
+def _reason_to_keep(path: Path, subject: str) -> str:
+    """Why the file must not be replaced by one of that subject; "" if it may be."""
     try:
         provenance = read_provenance(read_source(path))
-    except CompileError:
-        return False
-    return provenance is not None and provenance.untouched
+        if provenance is None:
+            return "was not written by plainnet"
+        if not provenance.unedited:
+            return "was edited after plainnet wrote it"
+        found = parse_command(provenance.command).subject
+    except CompileError as error:
+        return f"cannot be recognized as a file by plainnet: {error.problems[0].message}"
+    return "" if found == subject else f"holds {found}, not {subject}"
 
 
-def _foreign(path: Path) -> Problem:
-    return Problem(
-        f"{str(path)!r} exists and is not an untouched emission of ours",
-        at=f"-o {path}",
-        hint="--force replaces it",
-    )
+def make_folder(path: Path, output: str) -> None:
+    """Create the folder of a file, with its parents. Raises `CompileError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot create the folder: {error.strerror}"
+        raise CompileError(Problem(message, at=f"-o {output}")) from None
 
 
 def write(path: Path, text: str) -> None:

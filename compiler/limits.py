@@ -32,7 +32,6 @@ class Limit:
 
 # Numbers of any kind.
 DIGITS = Limit(20, "A number is spelled with at most 20 digits.")
-TEXT = Limit(1000, "The value of an option has at most 1,000 characters.")
 NUMBER = Limit(2**31 - 1, "Frameworks count in 32 bits.")
 
 # An image.
@@ -57,7 +56,7 @@ QUERIES = Limit(2**16, "A mask decoder has at most 65,536 queries.")
 EMBED_DIM = Limit(2**16, "A token has at most 65,536 channels.")
 
 # A file that is checked.
-SOURCE_BYTES = Limit(4 * 2**20, "A source file has at most 4 MiB.")
+SOURCE_BYTES = Limit(2**20, "A source file has at most 1 MiB.")
 PROVENANCE_BYTES = Limit(64 * 2**10, "The provenance of a file has at most 64 KiB.")
 
 # A checkpoint.

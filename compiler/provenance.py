@@ -1,22 +1,24 @@
-"""The comment at the end of an emitted file: how to write it again, and digests of what it was.
+"""The comment at the end of an emitted file: the command that writes it again, and its digests.
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target torch --dims 3
-# spec sha256:...
-# body sha256:...
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target torch --dims 3
+# sha256: text ..., code ...
+
+`text` is the digest of everything above the comment, and of the command. `code` is that of the
+same without its layout, so that a file is still known after a formatter has been over it.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import json
 import re
 import shlex
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from .catalog import ENCODERS
 from .errors import CompileError, Problem
+from .limits import PROVENANCE_BYTES
 from .model import (
     Classifier,
     Encoder,
@@ -29,62 +31,100 @@ from .model import (
 )
 from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
 from .passes.heads import FIELDS
-from .passes.validate import looks_channels_first
+from .syntax import normal_form
 
 _FIRST = "# Written by plainnet "
 _BLOCK = re.compile(
-    rf"\n\n{_FIRST}(?P<version>\S+), for you to own\. To write it again:\n"
+    r"# Written by plainnet (?P<version>\S+)(?: with (?P<writer>black \S+))?, for you to own\."
+    r" To write it again:\n"
     r"(?P<command>(?:#     .*\n)+)"
-    r"# sha256: spec (?P<spec>[0-9a-f]{32}), body (?P<body>[0-9a-f]{32})(?P<end>\s*)\Z"
+    r"# sha256: (?:text (?P<text>[0-9a-f]{32}), code (?P<code>[0-9a-f]{32})"
+    r"|spec [0-9a-f]{32}, body (?P<body>[0-9a-f]{32}))(?P<end>\s*)"
 )
-_COMMAND = "python -m compiler emit"
+_COMMANDS = ("plainnet emit ", "python -m compiler emit ")  # the second is what 0.1.0 first wrote
+_CALLS = ("plainnet", "compiler")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the end of a file says: the compiler's version, the command, the two digests."""
+    """What the end of a file says, and the text above it.
+
+    `writer` is the formatter with its version. The first version of plainnet wrote no `writer` and
+    no digest of the code, and its digest of the text did not cover the command.
+    """
 
     version: str
+    writer: str
     command: str
-    spec: str
-    body: str
-    text: str  # the file above the comment
+    text: str
+    text_digest: str
+    code_digest: str
 
     @property
     def untouched(self) -> bool:
-        """Whether the body is still the one that was written."""
-        return _digest(self.text) == self.body
+        """Whether the text and the command are still as they were written, to the byte."""
+        command = self.command if self.code_digest else ""
+        return _digest(self.text + command) == self.text_digest
+
+    @property
+    def unedited(self) -> bool:
+        """Whether they are as they were written, or only a formatter has changed the layout."""
+        if self.untouched or not self.code_digest:
+            return self.untouched
+        return _code_digest(self.text, self.command) == self.code_digest
 
 
-def sign(text: str, model: Model, target: str) -> str:
-    """The text with its provenance at the end."""
+def sign(text: str, model: Model, target: str, writer: str) -> str:
+    """The text with its provenance at the end. `writer` is the formatter: `black 26.10.1`."""
     from . import __version__
 
-    command = "".join(f"#     {line}\n" for line in _command(model, target))
-    spec = json.dumps([model.name, asdict(model)], sort_keys=True)
+    lines = _command(model, target)
+    command = "\n".join(lines)
+    comment = "".join(f"#     {line}\n" for line in lines)
     return (
-        f"{text}\n\n{_FIRST}{__version__}, for you to own. To write it again:\n{command}"
-        f"# sha256: spec {_digest(spec)}, body {_digest(text)}\n"
+        f"{text}\n\n{_FIRST}{__version__} with {writer}, for you to own. To write it again:\n"
+        f"{comment}"
+        f"# sha256: text {_digest(text + command)}, code {_code_digest(text, command)}\n"
     )
 
 
 def read(text: str) -> Provenance | None:
-    """The provenance of a file; None where there is none. Raises `CompileError` if garbled."""
-    match = _BLOCK.search(text)
-    if match:
-        lines = match["command"].replace("#     ", "").splitlines()
-        above = text[: match.start()]
-        if match["end"] != "\n":  # an editor's doing: a change, but no harm
-            above += match["end"] + "\n"
-        return Provenance(match["version"], "\n".join(lines), match["spec"], match["body"], above)
-    if _FIRST in text:
-        hint = "take the last lines from version control; nothing may stand below them"
+    """The provenance of a file; None if there is none. Raises `CompileError` if it is garbled."""
+    start = 0 if text.startswith(_FIRST) else text.rfind(f"\n{_FIRST}") + 1
+    if not text.startswith(_FIRST, start):
+        return None
+    match = None
+    if not PROVENANCE_BYTES.problems("the provenance", len(text) - start):
+        match = _BLOCK.fullmatch(text, start)
+    if match is None:
+        hint = "restore the last lines from version control; nothing may follow them"
         raise CompileError(Problem("its provenance is garbled", hint=hint))
-    return None
+    lines = match["command"].replace("#     ", "").splitlines()
+    above = text[:start]
+    if above.endswith("\n\n\n"):
+        above = above[:-2]
+    else:  # blank lines were added or removed: a change, but a harmless one
+        above += "\n"
+    if match["end"] != "\n":  # an editor's doing, likewise
+        above += match["end"] + "\n"
+    return Provenance(
+        version=match["version"],
+        writer=match["writer"] or "",
+        command="\n".join(lines),
+        text=above,
+        text_digest=match["text"] or match["body"],
+        code_digest=match["code"] or "",
+    )
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _code_digest(text: str, command: str) -> str:
+    """The digest of the code and the command; "" if the text does not parse."""
+    form = normal_form(text)
+    return "" if form is None else _digest(f"{form}\n{command}")
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -99,7 +139,7 @@ def _command(model: Model, target: str) -> list[str]:
     options = spell_options(model)
     if model.encoder.custom:
         return _call(model.encoder, target, options)
-    words = [_COMMAND, model.encoder.name, f"--target {target}"]
+    words = [_COMMANDS[0].rstrip(), model.encoder.name, f"--target {target}"]
     for name, value in options.items():
         flag = BY_NAME[name].flag
         values = ",".join(map(str, value)) if isinstance(value, tuple) else value
@@ -119,8 +159,6 @@ def spell_options(model: Model) -> dict[str, object]:
     default = DEFAULT_SHAPE[model.dims]
     if model.input_shape[:-1] != default[:-1]:
         options["input_shape"] = model.input_shape
-        if looks_channels_first(model.input_shape):
-            options["channels_last"] = True
     elif model.in_channels != default[-1]:
         options["in_channels"] = model.in_channels
     match model.head:
@@ -190,7 +228,7 @@ def custom_arguments(encoder: Encoder) -> dict[str, object]:
 
 
 def _call(encoder: Encoder, target: str, options: dict[str, object]) -> list[str]:
-    lines = ["compiler.emit(", "    compiler.custom_encoder(", f'        "{encoder.name}",']
+    lines = ["plainnet.emit(", "    plainnet.custom_encoder(", f'        "{encoder.name}",']
     for name, value in custom_arguments(encoder).items():
         lines.append(f"        {name}={value!r},")
     lines += ["    ),", f'    target="{target}",']
@@ -207,12 +245,29 @@ class Request:
     options: dict[str, object]
     custom: dict[str, object] | None = None
 
+    @property
+    def subject(self) -> str:
+        """As `subject` has it for a model."""
+        segmentor = self.options.get("segmentor")
+        name = f"{self.name}_{segmentor}" if segmentor else self.name
+        return _subject(name, self.options.get("dims"), self.target, self.custom is not None)
+
+
+def subject(model: Model, target: str) -> str:
+    """What a file holds, in words. Two files with the same subject are versions of one network."""
+    return _subject(model.name, model.dims, target, model.encoder.custom)
+
+
+def _subject(name: str, dims: object, target: str, custom: bool) -> str:
+    return f"{name}{' (custom)' if custom else ''} in {dims}D for {target}"
+
 
 def parse_command(command: str) -> Request:
     """The command of a provenance, read back without running anything. Raises `CompileError`."""
     try:
-        if command.startswith(_COMMAND + " "):
-            return _parse_words(shlex.split(command.replace("\\\n", " "))[4:])
+        for start in _COMMANDS:
+            if command.startswith(start):
+                return _parse_words(shlex.split(command[len(start) :].replace("\\\n", " ")))
         return _parse_call(command)
     except (
         ValueError,
@@ -226,7 +281,7 @@ def parse_command(command: str) -> Request:
         raise CompileError(
             Problem(
                 "its provenance is garbled: the command cannot be read",
-                hint="take the last lines from version control",
+                hint="restore the last lines from version control",
             )
         ) from None
 
@@ -249,10 +304,8 @@ def _parse_call(source: str) -> Request:
     tree = ast.parse(source, mode="eval").body
     match tree:
         case ast.Call(func=emit, args=[ast.Call(func=custom, args=[name], keywords=fields)]):
-            if (ast.unparse(emit), ast.unparse(custom)) == (
-                "compiler.emit",
-                "compiler.custom_encoder",
-            ):
+            called = (ast.unparse(emit), ast.unparse(custom))
+            if called in {(f"{name}.emit", f"{name}.custom_encoder") for name in _CALLS}:
                 options = _literals(tree.keywords)
                 target = options.pop("target")
                 return Request(

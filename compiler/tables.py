@@ -12,7 +12,7 @@ from rich.text import Text
 
 from .api import traced
 from .catalog import ENCODERS, dialects_of
-from .checker import Verdict
+from .checker import SKIPPED, Verdict
 from .lower_trans import TableRow
 from .model import Encoder, Model, Segmentor
 from .options import SEGMENTORS
@@ -147,11 +147,18 @@ def _share(part: int, total: int) -> str:
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
-    """One line a file."""
+    """A line for each file that was checked, and one that counts those that were skipped."""
     out = console()
+    skipped = 0
     for verdict in verdicts:
+        if verdict.state == SKIPPED:
+            skipped += 1
+            continue
         note = f": {verdict.note}" if verdict.note else ""
-        out.print(f"{verdict.state:<8}  {verdict.path}{note}", markup=False, soft_wrap=True)
+        out.print(f"{verdict.state:<8}  {verdict.found.path}{note}", markup=False, soft_wrap=True)
+    if skipped:
+        files = "1 file" if skipped == 1 else f"{skipped:,} files"
+        out.print(f"{SKIPPED:<8}  {files} without provenance", markup=False, soft_wrap=True)
 
 
 def print_report(report: Report) -> None:

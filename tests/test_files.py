@@ -74,7 +74,7 @@ def test_what_is_no_regular_file_is_refused_and_stays(tmp_path, kind):
         path = tmp_path / "pipe"
         os.mkfifo(path)
     message = f"{str(path)!r} is not a regular file"
-    assert [problem.message for problem in may_write(path, force=True)] == [message]
+    assert [problem.message for problem in may_write(path, "", force=True)] == [message]
     with pytest.raises(CompileError, match="not a regular file"):  # at once: nobody reads the pipe
         write(path, "new")
     assert path.exists() and not path.is_file()
@@ -110,13 +110,13 @@ def test_a_wrapped_command_is_what_a_shell_reads():
     provenance = read(text)
     assert provenance is not None and "\\\n" in provenance.command
     words = subprocess.run(
-        ["sh", "-c", provenance.command.replace("python", "printf '%s\\n'", 1)],
+        ["sh", "-c", provenance.command.replace("plainnet", "printf '%s\\n'", 1)],
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
     assert " ".join(words) == (
-        "-m compiler emit seresnext101_64x4d --target torch --dims 3 --num-classes 12345"
+        "emit seresnext101_64x4d --target torch --dims 3 --num-classes 12345"
         " --se-activation hard_swish"
     )
 

@@ -11,14 +11,11 @@ from compiler.targets import target_named
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("errors", "limits"),
-    ("ir", "model", "options", "expressions"),
-    ("keywords",),
+    ("ir", "model", "options", "expressions", "syntax"),
     ("blocks", "catalog"),
-    ("names",),
-    ("passes", "passes.interpret", "passes.transformer", "passes.decoders", "passes.values"),
-    ("passes.heads", "passes.custom"),
+    ("passes", "passes.interpret", "passes.transformer", "passes.decoders", "passes.heads"),
     ("passes.trace", "passes.specialize", "passes.validate"),
-    ("passes.count", "passes.advice"),
+    ("passes.count", "passes.custom"),
     ("lower_trans", "lower"),
     ("targets.prose",),
     ("targets.base", "targets.keras_weights"),

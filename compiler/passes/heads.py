@@ -1,15 +1,26 @@
-"""The head's part of `validate`: classifier, features or segmentor, and the options of each."""
+"""The head's part of `validate`: classifier, features or segmentor, and the options each takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ..errors import Problem
-from ..limits import HEADS
-from ..model import Classifier, Encoder, Features, Head, Segmentor, TransUNet, UNetPlusPlus
-from ..names import SEGMENTOR_HEADS
+from ..model import (
+    AttentionUNet,
+    Classifier,
+    Encoder,
+    Features,
+    Head,
+    Segmentor,
+    TransUNet,
+    UNet,
+    UNetPlusPlus,
+)
 from ..options import BY_NAME, DEFAULT_CLASSES, OPTIONS
 
+SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {
+    head.name: head for head in (UNet, UNetPlusPlus, AttentionUNet, TransUNet)
+}
 # Option -> field of a segmentor. The fields' defaults are the options'.
 FIELDS = {
     "encoder_depth": "depth",
@@ -28,71 +39,52 @@ FIELDS = {
 
 def resolve_head(
     given: Mapping[str, object],
-    dims: int,
-    sizes: tuple[int, ...],
+    shape: tuple[int, ...],
     encoder: Encoder | None,
     problems: list[Problem],
     unknown_segmentor: bool = False,
 ) -> Head:
-    """The head that the options describe; every problem of theirs is noted.
+    """The head that the options describe, with every problem of theirs noted.
 
-    `sizes` are those of the image, or () if they are wrong already. Nobody can say which options
-    an unknown segmentor takes.
+    Of an unknown segmentor nobody can say which options it takes.
     """
     activation = str(given.get("classifier_activation", "none"))
     pooling = str(given.get("pooling", "none"))
     segmentor = given.get("segmentor")
     if not unknown_segmentor:
         problems += _not_taken(given, segmentor)
-    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES[dims])
+    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES.get(len(shape) - 1, 1))
     assert isinstance(classes, int)
     head: Head = Classifier(classes, activation)
     if isinstance(segmentor, str):
         head = _segmentor(segmentor, classes, activation, given, encoder, problems)
     if isinstance(head, TransUNet):
-        problems += _trans_unet_problems(head, sizes)
-        if encoder and encoder.dialect == "cadene":
-            problems += _odd_pool_problems(sizes)
+        problems += _trans_unet_problems(head, shape[:-1])
+        if given.get("dialect", encoder.dialect if encoder else "") == "cadene":
+            problems += _odd_pool_problems(shape[:-1])
     if "features_only" in given:
-        problems += _left_out(given)
-        return Features(pooling)
-    if activation == "softmax" and classes == 1:
-        problems.append(
-            Problem(
-                "--classifier-activation softmax over one class is 1 everywhere, and trains"
-                " nothing",
-                hint="use --classifier-activation sigmoid, or --num-classes 2 or more",
-            )
-        )
-    if pooling != "none":
-        hint = "add --features-only; the classifier averages on its own"
         if segmentor:
-            hint = "leave it out: a segmentor keeps the size of the image"
-        problems.append(Problem(f"--pooling {pooling} is for a network without a head", hint=hint))
-    return head
-
-
-def _left_out(given: Mapping[str, object]) -> list[Problem]:
-    """Options of the head that `--features-only` leaves out."""
-    problems = []
-    if "segmentor" in given:
-        problems.append(
-            Problem(
-                "--features-only leaves out the decoder that --segmentor"
-                f" {given['segmentor']} asks for",
-                hint="give one of the two; a segmentor has a pyramid too",
-            )
-        )
-    for name in ("num_classes", "classifier_activation"):
-        if given.get(name, "none") != "none":
             problems.append(
                 Problem(
-                    f"{BY_NAME[name].flag} {given[name]} needs the head that --features-only"
+                    f"--features-only leaves out the decoder that --segmentor {segmentor} asks for",
+                    hint="give one of the two; a segmentor has its pyramid too",
+                )
+            )
+        if activation != "none":
+            problems.append(
+                Problem(
+                    f"--classifier-activation {activation} needs the head that --features-only"
                     " leaves out",
                     hint="give one of the two",
                 )
             )
-    return problems
+        return Features(pooling)
+    if pooling != "none":
+        hint = "add --features-only; the classifier averages on its own"
+        if segmentor:
+            hint = "leave it out: a segmentor keeps the image's size"
+        problems.append(Problem(f"--pooling {pooling} is for a network without a head", hint=hint))
+    return head
 
 
 def _not_taken(given: Mapping[str, object], segmentor: object) -> list[Problem]:
@@ -105,13 +97,11 @@ def _not_taken(given: Mapping[str, object], segmentor: object) -> list[Problem]:
         flag = BY_NAME[name].flag
         if segmentor is None:
             hint = f"add --segmentor {' or '.join(takers)}"
-            problems.append(Problem(f"{flag} is an option of segmentors only", hint=hint))
+            problems.append(Problem(f"{flag} is an option of segmentors", hint=hint))
         else:
             taken = ", ".join(o.flag for o in OPTIONS if segmentor in o.of)
             problems.append(
-                Problem(
-                    f"{flag} is not an option of {segmentor}", hint=f"{segmentor} takes {taken}"
-                )
+                Problem(f"{flag} is no option of {segmentor}", hint=f"{segmentor} takes {taken}")
             )
     return problems
 
@@ -154,7 +144,7 @@ def _filter_problems(head: Segmentor) -> list[Problem]:
         Problem(
             f"--decoder-filters {typed} has {count}, but {head.name} at depth {head.depth} has"
             f" {needed} stages",
-            hint=f"one for each stage, {'the top row' if reversed_rows else 'deepest'} first",
+            hint=f"one for each, {'the top row' if reversed_rows else 'deepest'} first",
         )
     ]
 
@@ -162,7 +152,7 @@ def _filter_problems(head: Segmentor) -> list[Problem]:
 def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Problem]:
     problems = []
     if head.embed_dim % head.heads:
-        near = [h for h in range(1, HEADS.largest + 1) if head.embed_dim % h == 0]
+        near = [h for h in range(1, head.embed_dim + 1) if head.embed_dim % h == 0]
         best = min(near, key=lambda h: abs(h - head.heads))
         problems.append(
             Problem(
@@ -171,7 +161,7 @@ def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Proble
             )
         )
     least = 2**head.depth
-    if sizes and min(sizes) < least:
+    if min(sizes) < least:
         problems.append(
             Problem(
                 f"--input-shape has the size {min(sizes)}, but P{head.depth} is the image halved"
@@ -183,11 +173,11 @@ def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Proble
 
 
 def _odd_pool_problems(sizes: tuple[int, ...]) -> list[Problem]:
-    """Cadene's pool rounds down: a token grid that doubles does not reach the edge of an odd P1."""
+    """Cadene's pool rounds down: a token grid that doubles would not reach an odd P1's edge."""
     return [
         Problem(
-            f"--input-shape has the size {size}, which gives P1 an odd size: the pool of the"
-            " dialect cadene rounds it down",
+            f"--input-shape has the size {size}, which gives P1 an odd one: the pool of the dialect"
+            " cadene rounds it down",
             hint=f"use {-(-size // 4) * 4}",
         )
         for size in sizes
@@ -205,7 +195,7 @@ def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
                 hint=(
                     f"--encoder-depth {levels}"
                     if levels >= 3
-                    else "add a stage: the smallest depth is 3"
+                    else "add a stage: the least depth is 3"
                 ),
             )
         ]
@@ -216,7 +206,7 @@ def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
         Problem(
             f"the strides {strides} of {encoder.name} do not halve each level, as a decoder"
             " that doubles them needs",
-            hint=f"use {(1, *(2 for _ in strides[1:]))}: the stem's pool halves before the first"
-            " stage",
+            hint=f"use {(1, *(2 for _ in strides[1:]))}: before the first stage the stem's pool"
+            " halves",
         )
     ]

@@ -120,6 +120,6 @@ class SEResNet101(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet101 --target torch --dims 2
-# sha256: spec f9038452053cfb02afbb7603e96cc3c5, body c6cb8144464014ccfc3689dc8a6e3a9b
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet101 --target torch --dims 2
+# sha256: text 1a384360f58ea86244b4fa49dd2a3bdd, code 3cadabf3b3b2d22ceaa62a0acaf0f0f8

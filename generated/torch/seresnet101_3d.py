@@ -120,6 +120,6 @@ class SEResNet101(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet101 --target torch --dims 3
-# sha256: spec 5392f8bba1c4080e04a6d68418f6ce94, body 4bf38b4a0ffa2a172d467636378fd3a3
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet101 --target torch --dims 3
+# sha256: text 6b64e14bf9ab2cae44edc6de4c05d6d6, code 6fc2a43e3f8050916b14404a6070528d

@@ -114,6 +114,6 @@ class SEResNet101v2(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet101v2 --target torch --dims 2
-# sha256: spec bf9f237276391a02b6bd93f2ba9a9518, body 05805afdc82af3e9df1cb39be6274bd8
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet101v2 --target torch --dims 2
+# sha256: text ef33a3cf00dffb2bbc8fd8e421b03988, code 2f7bafb8b00479b3c5c7a517be775e45

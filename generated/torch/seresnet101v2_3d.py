@@ -114,6 +114,6 @@ class SEResNet101v2(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet101v2 --target torch --dims 3
-# sha256: spec 6b099e35430367374d1d889bb994912d, body ccb33fccb7d14807f75f18f2ca04515e
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet101v2 --target torch --dims 3
+# sha256: text 2a912127a96b6ecebbb218acb4c3b703, code 083b47535dbb24c5b0e3fc11e38eafcb

@@ -120,6 +120,6 @@ class SEResNet152(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet152 --target torch --dims 2
-# sha256: spec 268060ce63d88602e99fc402f0efb598, body 50420bcfc6c75b602d8e7f20ea510393
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet152 --target torch --dims 2
+# sha256: text 54d7a51951f2e174782123da4f004fa7, code 89086f59df9cff5dae449b690c33f275

@@ -120,6 +120,6 @@ class SEResNet152(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet152 --target torch --dims 3
-# sha256: spec d07bec7db9dd99369eedfed2d1221782, body 8c291de43fb7c17697b052c8274a6d05
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet152 --target torch --dims 3
+# sha256: text 762e0b3f1c2719040c1d82cda87d726a, code a970c556a14dcb85e576dbf0de4a2f8d

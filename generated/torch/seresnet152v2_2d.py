@@ -114,6 +114,6 @@ class SEResNet152v2(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet152v2 --target torch --dims 2
-# sha256: spec 2e6d541fca02a659709000c0dcc22a54, body 05a2b01edb5c6d6310437091589fd7d5
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet152v2 --target torch --dims 2
+# sha256: text e7cd77118a5365f257a43ec9b0710e14, code cc61347262596fc9fa1bb3edbc656d3d

@@ -114,6 +114,6 @@ class SEResNet152v2(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet152v2 --target torch --dims 3
-# sha256: spec 4e1160c323e525611f45fdc9b4b68440, body 49e8dc1cd5188b0d679f375bdd3aa693
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet152v2 --target torch --dims 3
+# sha256: text e2276b88c7f85a5d5deff1ee16bb78dc, code 193f246e2acc298090d5c8d9cf078930

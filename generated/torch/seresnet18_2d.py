@@ -117,6 +117,6 @@ class SEResNet18(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet18 --target torch --dims 2
-# sha256: spec e164766097d790156f036091c52af5dd, body 56bfce3fcda384a7f3f7e4d390a82633
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet18 --target torch --dims 2
+# sha256: text 784b2e6a0b51d8e9d5fe722a822cd7e3, code f1f5849386b023e38689df92a112677d

@@ -117,6 +117,6 @@ class SEResNet18(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet18 --target torch --dims 3
-# sha256: spec 1724860e669fbd120b38b7b5388dfab8, body ad5167af0a466e06c3e0b119cb805d93
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet18 --target torch --dims 3
+# sha256: text 6ba74efdf449fc07456d840d4539cbb4, code a868dcbf3840f96cab7616bfe065931f

@@ -130,6 +130,6 @@ class SEResNet200vd(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet200vd --target torch --dims 2
-# sha256: spec b6e6f10456eb77c095ded26a824cd7ff, body b9a3ab19dce2d250b35f101cfd125358
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet200vd --target torch --dims 2
+# sha256: text 9ce45bc006edc3db084c8e1be6ed79c5, code 581d0530b56c58822486aff37791e71c

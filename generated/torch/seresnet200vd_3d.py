@@ -130,6 +130,6 @@ class SEResNet200vd(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet200vd --target torch --dims 3
-# sha256: spec c4479c116c880304815d30f7cba3a902, body f0efa9c0ab2585f16c6a4978546795ab
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet200vd --target torch --dims 3
+# sha256: text fd060f5b58c3de64085b52acca633253, code 8bbfed395bb6cebf45132ff4fc66c329

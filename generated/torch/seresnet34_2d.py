@@ -117,6 +117,6 @@ class SEResNet34(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet34 --target torch --dims 2
-# sha256: spec 75d2a4a228a7235d13d06e55c82e24b4, body b095387a806f9ee2f2990ac8e1c259d4
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet34 --target torch --dims 2
+# sha256: text f8084453d703e5540f6e43483a19b2a8, code ea38c66d0a50132bc7bcfddbf4e93be8

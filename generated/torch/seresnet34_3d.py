@@ -117,6 +117,6 @@ class SEResNet34(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet34 --target torch --dims 3
-# sha256: spec 0cf8269011c6dfd2761f417988d51f05, body 6b34777e3d94641de557392b246b1e45
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet34 --target torch --dims 3
+# sha256: text 4aef8031cc73d1679c73697b26d33b5c, code 3089ac38d8abf2cb9cb667321314dafc

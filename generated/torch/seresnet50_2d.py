@@ -120,6 +120,6 @@ class SEResNet50(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50 --target torch --dims 2
-# sha256: spec 074d6d66cd44142785ac67898d7f95ba, body ce3a1cb8cb907dc20e4fe429a72b1510
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50 --target torch --dims 2
+# sha256: text ec44678a56979a9a1f6f156abc97e72f, code 60c023cf1495f1cad3ed03ff68ca0110

@@ -120,6 +120,6 @@ class SEResNet50(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50 --target torch --dims 3
-# sha256: spec 66c3cf10177a6c2e271a5aea3fea4eaa, body 617554a472d96b216157d10372109415
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50 --target torch --dims 3
+# sha256: text 2261a0eb113ab1ae3105fea5cf665e33, code 2fe1c41d086414c8b7136f7b37f9fa7b

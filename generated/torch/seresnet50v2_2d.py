@@ -114,6 +114,6 @@ class SEResNet50v2(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50v2 --target torch --dims 2
-# sha256: spec d7ced8966c16892b174c116ec1cbd1dc, body d3875159078efbce507ea9dc705372b6
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50v2 --target torch --dims 2
+# sha256: text efda29bf0261d7dd230e7b4a73fac5ba, code 5394fabb11acdee60e3ad53e4bd5bfd5

@@ -114,6 +114,6 @@ class SEResNet50v2(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50v2 --target torch --dims 3
-# sha256: spec 9784c904c3ee3d3e17345e6bd2ef8362, body 68b457311e364cca76e2f7a41506c9d3
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50v2 --target torch --dims 3
+# sha256: text 350ffb6507b954380ee24b19a8d0a242, code 21439ef2e2c6f2e732062a7b041eecf0

@@ -130,6 +130,6 @@ class SEResNet50vd(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50vd --target torch --dims 2
-# sha256: spec c2d0f4d1fa5ae8a2c9763e87811c378c, body 1ab0d815298ec4628aa5ed5519587a68
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50vd --target torch --dims 2
+# sha256: text 912e27ce2828dd3f1c9ca323eb23ecc8, code 62ee090c485779713f8675c7af70c5d4

@@ -130,6 +130,6 @@ class SEResNet50vd(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50vd --target torch --dims 3
-# sha256: spec 84d5c23053335974dee53420fbc6ba50, body 741b13f4a27aa4aec3a5e59af5071278
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50vd --target torch --dims 3
+# sha256: text 8b1e997f9a9f5cbfc9228f963d408c11, code d167a2d90921669ab6b2c08657c34e8f

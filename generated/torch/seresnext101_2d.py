@@ -121,6 +121,6 @@ class SEResNeXt101(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext101 --target torch --dims 2
-# sha256: spec 7bca13059f15f199e988d4275d442863, body 912f0d1ec2eddd20aba2bf51b949cc13
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext101 --target torch --dims 2
+# sha256: text ab2a0a471d061c5ecef58f07241b09e8, code bc280f185368001e8de4e2b8befb1eb9

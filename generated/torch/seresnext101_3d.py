@@ -121,6 +121,6 @@ class SEResNeXt101(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext101 --target torch --dims 3
-# sha256: spec 5383b0f726305d9cf0553121ce71579a, body 307a55caa39dc5d9244c389435118ba2
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext101 --target torch --dims 3
+# sha256: text e8ae06f022fef45c8467f13003c44872, code f34b803a6242717556af708d1dfe8438

@@ -121,6 +121,6 @@ class SEResNeXt50(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target torch --dims 2
-# sha256: spec d193b495855409d71895e43d3c7f0f10, body 6df918a0e145ff6e624dbc973b1f0527
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target torch --dims 2
+# sha256: text 8f9877b2e0c5501c8f135741c9a5e299, code a29d31fde7b09ebd3ccd392092ba0360

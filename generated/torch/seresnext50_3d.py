@@ -121,6 +121,6 @@ class SEResNeXt50(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target torch --dims 3
-# sha256: spec a5ec1b3bc4a157167e503418a83d858b, body 5655fa8e5f4253063643afd30c79eb95
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target torch --dims 3
+# sha256: text b957c0e5e9717377c5fa76eb43745c73, code 390a7e3532da45f33ceddd099eae720a

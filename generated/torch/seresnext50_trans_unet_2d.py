@@ -286,6 +286,6 @@ class SEResNeXt50TransUNet(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor trans_unet
-# sha256: spec a4f60490606dffd70a36169106c2b98a, body e924c597df6d95d4d98abd456a041181
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target torch --dims 2 --segmentor trans_unet
+# sha256: text 7cadd046d735c0d4f82531a1dc40447c, code cb89864e7b3dadb6986dd8d68949cb86

@@ -286,6 +286,6 @@ class SEResNeXt50TransUNet(nn.Module):
         return self.head(x)
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor trans_unet
-# sha256: spec 31131127ca3880bc2bfc63c4968a4de1, body 242661acdf9ba3aa53aff08434258b7f
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target torch --dims 3 --segmentor trans_unet
+# sha256: text 04cf61ff74b1336919345d0a3fb1fe72, code fa7024f5baddb99fb3dc06bd458573b3

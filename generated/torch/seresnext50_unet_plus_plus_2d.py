@@ -33,7 +33,6 @@ STAGES = (  # depth, width, channels, stride
 )
 SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32)
-DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 class SqueezeExcite(nn.Module):
@@ -123,9 +122,9 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, filters: int):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, filters, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(filters, eps=DECODER_EPS, momentum=0.1)
+        self.bn1 = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
         self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(filters, eps=DECODER_EPS, momentum=0.1)
+        self.bn2 = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
@@ -191,6 +190,6 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
         return upsample(x, image)  # equivalent to upsampling first, but cheaper
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target torch --dims 2 --segmentor unet_plus_plus
-# sha256: spec 627bb8b29944f609576c42c155779f76, body 9bf7bfa99157fd9d17a2b24f1f899e40
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target torch --dims 2 --segmentor unet_plus_plus
+# sha256: text d29f2e735d7518dbc402b1a664b6a276, code 82e7f87951007b6829960e5f2ecc1fac

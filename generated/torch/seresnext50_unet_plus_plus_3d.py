@@ -33,7 +33,6 @@ STAGES = (  # depth, width, channels, stride
 )
 SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32)
-DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 class SqueezeExcite(nn.Module):
@@ -123,9 +122,9 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, filters: int):
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, filters, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm3d(filters, eps=DECODER_EPS, momentum=0.1)
+        self.bn1 = nn.BatchNorm3d(filters, eps=1e-3, momentum=0.01)
         self.conv2 = nn.Conv3d(filters, filters, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm3d(filters, eps=DECODER_EPS, momentum=0.1)
+        self.bn2 = nn.BatchNorm3d(filters, eps=1e-3, momentum=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
@@ -191,6 +190,6 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
         return upsample(x, image)  # equivalent to upsampling first, but cheaper
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target torch --dims 3 --segmentor unet_plus_plus
-# sha256: spec 026c7c2536dd0188176e5992f7a4d5d9, body ffb4245b4dc0fa2f1b3524eab9d5365a
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target torch --dims 3 --segmentor unet_plus_plus
+# sha256: text 9008748ddc9d0331332f54be49bae6ce, code 9b89a079a3d0cea41b8f76aa214ee214

@@ -1,0 +1,114 @@
+"""The part of a source text that a formatter leaves alone: its syntax tree and its comments."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import tokenize
+import warnings
+from bisect import bisect_right
+
+_LAYOUT = frozenset("()[]{},;")  # what formatters add and remove
+_IGNORED = frozenset({"kind", "ctx", "type_comment"})
+_SPACE = frozenset(
+    {tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING, tokenize.ENDMARKER, tokenize.TYPE_COMMENT}
+)
+_FSTRING_START = getattr(tokenize, "FSTRING_START", None)  # since Python 3.12
+_FSTRING_END = getattr(tokenize, "FSTRING_END", None)
+
+
+def normal_form(source: str) -> str | None:
+    """A spelling that two texts share if they differ in layout alone; None if it does not parse.
+
+    Layout is whitespace, line breaks, redundant parentheses, trailing commas, quotes, and the
+    indentation of docstrings. Every comment counts, and so does where it stands: after which token,
+    on a line of its own or not, and how deeply it is indented. The form is the same in every
+    version of Python.
+    """
+    try:
+        parts: list[str] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in somebody else's strings
+            tree = ast.parse(source)
+        _spell(_without_docstring_layout(tree), parts)
+        return "\n".join([*parts, *_comments(source)])
+    except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
+        return None
+
+
+def _without_docstring_layout(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        match node:
+            case (
+                ast.Module(body=[ast.Expr(value=ast.Constant(value=str() as text) as doc), *_])
+                | ast.ClassDef(body=[ast.Expr(value=ast.Constant(value=str() as text) as doc), *_])
+                | ast.FunctionDef(
+                    body=[ast.Expr(value=ast.Constant(value=str() as text) as doc), *_]
+                )
+                | ast.AsyncFunctionDef(
+                    body=[ast.Expr(value=ast.Constant(value=str() as text) as doc), *_]
+                )
+            ):
+                lines = inspect.cleandoc(text).splitlines()
+                doc.value = "\n".join(line.rstrip() for line in lines).strip()
+    return tree
+
+
+def _spell(node: ast.AST, parts: list[str]) -> None:
+    """Append the node's type and its fields, without those that are empty.
+
+    `ast.dump` names fields that depend on the version of Python.
+    """
+    parts.append(type(node).__name__)
+    for name, value in ast.iter_fields(node):
+        if value is None or value == [] or name in _IGNORED:
+            continue
+        parts.append(name)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, ast.AST):
+                _spell(item, parts)
+            else:
+                parts.append(repr(item))
+    parts.append(".")
+
+
+def _comments(source: str) -> list[str]:
+    """Each comment with its place: the tokens before it, and the depth of a line of its own.
+
+    A comment behind an opening bracket counts as one behind the closing bracket, which is where it
+    goes when the lines are joined.
+    """
+    found: list[tuple[int, str, str]] = []
+    opened: list[list[int]] = []  # for each open bracket, the comments directly behind it
+    tokens, inside_fstring = 0, 0
+    indents = [0]
+    after_string = after_opening = line_has_code = False
+    for kind, text, (_, column), _, _ in tokenize.generate_tokens(io.StringIO(source).readline):
+        if kind == tokenize.COMMENT:
+            if after_opening and line_has_code:
+                opened[-1].append(len(found))
+            depth = bisect_right(indents, column) if not opened else 0
+            place = "after code" if line_has_code else f"own line, depth {depth}"
+            found.append((tokens, place, text.lstrip("#").strip()))
+        elif kind == tokenize.INDENT:
+            indents.append(len(text.expandtabs()))
+        elif kind == tokenize.DEDENT:
+            indents.pop()
+        elif kind in _SPACE:
+            line_has_code = False
+        else:
+            inside_fstring += (kind == _FSTRING_START) - (kind == _FSTRING_END)
+            is_string = kind in (tokenize.STRING, _FSTRING_END)
+            counts = not inside_fstring and text not in _LAYOUT
+            if counts and not (is_string and after_string):  # "a" "b" is one string
+                tokens += 1
+            after_opening = kind == tokenize.OP and text in "([{"
+            if after_opening:
+                opened.append([])
+            elif kind == tokenize.OP and text in ")]}" and opened:
+                for index in opened.pop():
+                    found[index] = (tokens, *found[index][1:])
+            after_string = is_string or (after_string and text in _LAYOUT)
+            line_has_code = True
+    return [f"{tokens} {place} {text}" for tokens, place, text in found]

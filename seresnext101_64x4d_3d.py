@@ -1,0 +1,127 @@
+"""SE-ResNeXt-101 (64x4d), 3D classifier, PyTorch.
+
+    image    (N,    4, 96, 96, 96)
+    stem     (N,   64, 48, 48, 48)  P1  7x7x7 convolution, stride 2
+    stage 0  (N,  256, 24, 24, 24)  P2  3 x Bottleneck, 64 groups of 4
+    stage 1  (N,  512, 12, 12, 12)  P3  4 x Bottleneck, 64 groups of 8
+    stage 2  (N, 1024,  6,  6,  6)  P4  23 x Bottleneck, 64 groups of 16
+    stage 3  (N, 2048,  3,  3,  3)  P5  3 x Bottleneck, 64 groups of 32
+    logits   (N, 12345)
+
+122,229,417 parameters. ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
+Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SEResNeXt101_64x4d"]
+
+GROUPS = 64
+SE_RATIO = 16
+STAGES = (  # depth, width, channels, stride
+    (3, 256, 256, 1),
+    (4, 512, 512, 2),
+    (23, 1024, 1024, 2),
+    (3, 2048, 2048, 2),
+)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
+        self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3, 4), keepdim=True)
+        gate = F.hardswish(self.conv1(gate))
+        gate = torch.sigmoid(self.conv2(gate))
+        return x * gate
+
+
+class Projection(nn.Module):
+    """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
+        self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class Bottleneck(nn.Module):
+    """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = Projection(in_channels, channels, stride)
+        self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
+        self.conv2 = nn.Conv3d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
+        self.bn2 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv3d(width, channels, 1, bias=False)
+        self.se = SqueezeExcite(channels)
+        self.bn3 = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.se(self.conv3(x)))
+        return F.relu(x + residual)
+
+
+class Encoder(nn.Module):
+    """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(64, eps=1e-5, momentum=0.1)
+        self.stages = nn.ModuleList()
+        channels_before = 64
+        for depth, width, channels, stride in STAGES:
+            blocks = [Bottleneck(channels_before, width, channels, stride)]
+            blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels_before = channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.bn1(self.conv1(x)))
+        pyramid = {"P1": x}
+        x = F.max_pool3d(x, 3, stride=2, padding=1)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            pyramid[f"P{level}"] = x
+        return pyramid
+
+
+class SEResNeXt101_64x4d(nn.Module):
+    """(N, 4, D, H, W) -> (N, 12345) logits."""
+
+    def __init__(self, in_channels: int = 4, num_classes: int = 12345):
+        super().__init__()
+        self.encoder = Encoder(in_channels)
+        self.head = nn.Linear(2048, num_classes)
+
+    def pyramid(self, x: Tensor) -> dict[str, Tensor]:
+        return self.encoder(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.encoder(x)["P5"]
+        x = x.mean((2, 3, 4))
+        return self.head(x)
+
+
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext101_64x4d --target torch --dims 3 --num-classes 12345 \
+#         --se-activation hard_swish
+# sha256: text a053d21e45903b2846a4ab9a3b1814e0, code 174dbf9ba20225fd451db8c970f80f77
