@@ -119,6 +119,6 @@ def SEResNet101(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet101 --target keras --dims 2
-# sha256: spec f9038452053cfb02afbb7603e96cc3c5, body a35b9a2181cfdba372ea75118e029b83
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet101 --target keras --dims 2
+# sha256: text 4284cd62476c2236deaad807ff67e003, code 701c39c1496a02f69b7f856f0d2652d8

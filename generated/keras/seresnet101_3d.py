@@ -119,6 +119,6 @@ def SEResNet101(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet101 --target keras --dims 3
-# sha256: spec 5392f8bba1c4080e04a6d68418f6ce94, body b0aaa66aa832cc47b6068388595dd748
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet101 --target keras --dims 3
+# sha256: text 1c54b8f15c4bd16997465c8e689f896c, code ee84b0b74939795cac04acd5d1b05049

@@ -117,6 +117,6 @@ def SEResNet101v2(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet101v2 --target keras --dims 2
-# sha256: spec bf9f237276391a02b6bd93f2ba9a9518, body 2d25488fadde2c43c58726e7016e33db
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet101v2 --target keras --dims 2
+# sha256: text a80ba7d8555681bdbdecaf8fc2b4b1b6, code bf6eb8149188e3c7762cb1ee13464b8a

@@ -117,6 +117,6 @@ def SEResNet101v2(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet101v2 --target keras --dims 3
-# sha256: spec 6b099e35430367374d1d889bb994912d, body 83d240fc3da3bfa1901cba265baf8ad4
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet101v2 --target keras --dims 3
+# sha256: text 300b4431c1e2bc25441a91d286f3d7ba, code ba69dc658cedf0aafe976842a847f92b

@@ -119,6 +119,6 @@ def SEResNet152(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet152 --target keras --dims 2
-# sha256: spec 268060ce63d88602e99fc402f0efb598, body f6255a9a1535f4fdaeed7b0a21c7f928
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet152 --target keras --dims 2
+# sha256: text 9da773fc3d6b1a3f56a7ff510b77ca47, code f59ade43d36f55a678059f8736bc805a

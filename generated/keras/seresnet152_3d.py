@@ -119,6 +119,6 @@ def SEResNet152(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet152 --target keras --dims 3
-# sha256: spec d07bec7db9dd99369eedfed2d1221782, body 499950f9d3ebd4978327c731fc4a0c80
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet152 --target keras --dims 3
+# sha256: text 4b6b0950d626485fdd95f633e54d2c50, code 255ab3046e2d95f52e4c581304b2e239

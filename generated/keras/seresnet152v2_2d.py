@@ -117,6 +117,6 @@ def SEResNet152v2(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet152v2 --target keras --dims 2
-# sha256: spec 2e6d541fca02a659709000c0dcc22a54, body e8fafd5dd283240e346f065d701657ad
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet152v2 --target keras --dims 2
+# sha256: text d870bab7507cc9399b9c24f98d8d11f3, code e3eb9ee9db46a7cb4b6abf88fa165c8e

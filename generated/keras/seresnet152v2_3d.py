@@ -117,6 +117,6 @@ def SEResNet152v2(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet152v2 --target keras --dims 3
-# sha256: spec 4e1160c323e525611f45fdc9b4b68440, body 6422e853d0cf17b79057609a4b3846e1
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet152v2 --target keras --dims 3
+# sha256: text 16902a96c710bd1f7349b9661a0ed545, code 90dc0b0cd3a9a4d1ca44e5013607207a

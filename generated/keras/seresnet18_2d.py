@@ -117,6 +117,6 @@ def SEResNet18(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet18 --target keras --dims 2
-# sha256: spec e164766097d790156f036091c52af5dd, body fa8cc5270ba2086e6156802881d38c99
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet18 --target keras --dims 2
+# sha256: text 7e96f0824659f828c63642e0d7a54962, code 3c0779e257219a96492256aef7eb1be3

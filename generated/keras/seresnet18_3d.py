@@ -117,6 +117,6 @@ def SEResNet18(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet18 --target keras --dims 3
-# sha256: spec 1724860e669fbd120b38b7b5388dfab8, body 66ca380478273f54c69c592c1697281a
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet18 --target keras --dims 3
+# sha256: text 41dc773a53ecc2b1244f1f20ba9b395a, code 083fa720add5b19fe2253bbf6dbba5c6

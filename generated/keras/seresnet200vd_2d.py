@@ -127,6 +127,6 @@ def SEResNet200vd(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet200vd --target keras --dims 2
-# sha256: spec b6e6f10456eb77c095ded26a824cd7ff, body ff3112a29e7dd4a07b2777883bdd385b
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet200vd --target keras --dims 2
+# sha256: text 7737f8c8bbe9b1e966ac5e7ef29a3cf3, code 621969a40bc6601330c11a17e462beac

@@ -127,6 +127,6 @@ def SEResNet200vd(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet200vd --target keras --dims 3
-# sha256: spec c4479c116c880304815d30f7cba3a902, body e747fc19b42f7992ccc4ba7ce625c46d
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet200vd --target keras --dims 3
+# sha256: text 43cf86c3838e4478f52e3982eb586ced, code 53bc5ef78121a35d97bde80447d68c71

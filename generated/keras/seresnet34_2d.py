@@ -117,6 +117,6 @@ def SEResNet34(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet34 --target keras --dims 2
-# sha256: spec 75d2a4a228a7235d13d06e55c82e24b4, body 38b71c1e3a1aaaa485e263fda6e2dfb9
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet34 --target keras --dims 2
+# sha256: text 3a08c1f8e2fc9e90994d8ed5182af6f9, code 2b7023d8df9eba55de6e9b8591ea0869

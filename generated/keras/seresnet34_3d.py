@@ -117,6 +117,6 @@ def SEResNet34(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet34 --target keras --dims 3
-# sha256: spec 0cf8269011c6dfd2761f417988d51f05, body 990c67e2abee0fdb33fd9fe109004840
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet34 --target keras --dims 3
+# sha256: text 17d09a90a82c6a00f44a0fc219c06b33, code 30a17788c78f29d67ad6550f5ed86934

@@ -119,6 +119,6 @@ def SEResNet50(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50 --target keras --dims 2
-# sha256: spec 074d6d66cd44142785ac67898d7f95ba, body fe43d037c60864ed92f56a74a90c9059
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50 --target keras --dims 2
+# sha256: text 406d6a3b92975c61c3407995ebc58c1a, code 48d7a498196b5bc387cdea2192720c60

@@ -119,6 +119,6 @@ def SEResNet50(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50 --target keras --dims 3
-# sha256: spec 66c3cf10177a6c2e271a5aea3fea4eaa, body d77186b31f24e83ec0a7ad0dc1e86aa0
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50 --target keras --dims 3
+# sha256: text b3d5717b289832dba9d686e10939e2f6, code 2edd8567d565c42b6c0a5a1b1a9b599f

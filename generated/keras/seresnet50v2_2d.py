@@ -117,6 +117,6 @@ def SEResNet50v2(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50v2 --target keras --dims 2
-# sha256: spec d7ced8966c16892b174c116ec1cbd1dc, body 404fee33db4a9b2f95eb2ea796256ba6
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50v2 --target keras --dims 2
+# sha256: text 8031ff8f7c27c99b3d9026f3fe8a24f3, code 145492e182b42602e4b98a29a11bd8a9

@@ -117,6 +117,6 @@ def SEResNet50v2(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50v2 --target keras --dims 3
-# sha256: spec 9784c904c3ee3d3e17345e6bd2ef8362, body 8350a732be881a018b3e9d74e72ad18f
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50v2 --target keras --dims 3
+# sha256: text bc4b4cf01a9f7a8933e51cd444a4d004, code 0d8d0676f72b229e5b78c19a2d7029d3

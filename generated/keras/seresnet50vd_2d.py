@@ -127,6 +127,6 @@ def SEResNet50vd(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50vd --target keras --dims 2
-# sha256: spec c2d0f4d1fa5ae8a2c9763e87811c378c, body bd489483126ef1ee8df7434fdbe746d8
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50vd --target keras --dims 2
+# sha256: text 5043888bdf8953e310b2ef16f522089d, code 2cd68bbd1073d4e34bdf2913c8f36b73

@@ -127,6 +127,6 @@ def SEResNet50vd(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnet50vd --target keras --dims 3
-# sha256: spec 84d5c23053335974dee53420fbc6ba50, body 56e03eeba81c63eb93b10142cf3cd117
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnet50vd --target keras --dims 3
+# sha256: text 46f5a47f4e877fa3eab12cac1c568ef8, code 9ae65fbfad011b6c880da0f72a2eab67

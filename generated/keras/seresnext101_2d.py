@@ -121,6 +121,6 @@ def SEResNeXt101(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext101 --target keras --dims 2
-# sha256: spec 7bca13059f15f199e988d4275d442863, body 4a73484726ba762b174d3427277ea308
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext101 --target keras --dims 2
+# sha256: text a511b27bd3c81b37356c36373dd9e18c, code d3e495dc2ff5c30e07460029611a6320

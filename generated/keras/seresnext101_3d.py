@@ -121,6 +121,6 @@ def SEResNeXt101(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext101 --target keras --dims 3
-# sha256: spec 5383b0f726305d9cf0553121ce71579a, body e3c5dad275c92c10d5e0ba613a08c292
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext101 --target keras --dims 3
+# sha256: text 2d26412e782930c8f9cfe51386acb843, code dda3a33bbc100743ec356c9c5ec4aed9

@@ -121,6 +121,6 @@ def SEResNeXt50(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target keras --dims 2
-# sha256: spec d193b495855409d71895e43d3c7f0f10, body 241abbc11370f88f8b0c821fcb2e780a
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target keras --dims 2
+# sha256: text 10b78a6498072dcf8f2f530f91c38fe2, code d835ee06efd5dfac875b798a51d85b5a

@@ -121,6 +121,6 @@ def SEResNeXt50(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target keras --dims 3
-# sha256: spec a5ec1b3bc4a157167e503418a83d858b, body 8d447bde930caa189cb0fb20dcc9a7e9
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target keras --dims 3
+# sha256: text bece3a82160695444c3d390c0671ec11, code 7c809f7deb30b782f6895a50ef7fbc53

@@ -289,6 +289,6 @@ def SEResNeXt50TransUNet(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor trans_unet
-# sha256: spec a4f60490606dffd70a36169106c2b98a, body 8dd91d710c652304bac1cf8ba96b35a7
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target keras --dims 2 --segmentor trans_unet
+# sha256: text a185b1ac12a8186c47f502bb70b9f137, code ae4e976cfb04106c2507d923cf405e90

@@ -289,6 +289,6 @@ def SEResNeXt50TransUNet(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor trans_unet
-# sha256: spec 31131127ca3880bc2bfc63c4968a4de1, body d5ecbee08de518d89bcc6cf73d334641
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target keras --dims 3 --segmentor trans_unet
+# sha256: text eae75ec446604a18f9d6495acfee5878, code aa78bec4d48677a8308f4c6d1fd01739

@@ -31,7 +31,6 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32)
-DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(
@@ -128,10 +127,10 @@ def upsample(x: KerasTensor, like: KerasTensor) -> KerasTensor:
 def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """One node of the grid: two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -185,6 +184,6 @@ def SEResNeXt50UNetPlusPlus(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: spec 627bb8b29944f609576c42c155779f76, body d4312bfecce235653654096d7247f94f
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
+# sha256: text e3c543ec8862a9d93d2700853b1ab947, code 7392b13733a435e8dcab6a088e3d7ec4

@@ -31,7 +31,6 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32)
-DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(
@@ -128,10 +127,10 @@ def upsample(x: KerasTensor, like: KerasTensor) -> KerasTensor:
 def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """One node of the grid: two 3x3x3 convolutions. (N, D, H, W, C) -> (N, D, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -185,6 +184,6 @@ def SEResNeXt50UNetPlusPlus(
     return model
 
 
-# Written by plainnet 0.1.0, for you to own. To write it again:
-#     python -m compiler emit seresnext50 --target keras --dims 3 --segmentor unet_plus_plus
-# sha256: spec 026c7c2536dd0188176e5992f7a4d5d9, body 2c7faa633bc4c368eee8f9bc04d00cb5
+# Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
+#     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet_plus_plus
+# sha256: text 0293f83f40b7f7a917462762980bd301, code b2a7484295ae5f3984fc837d54b4aedb
