@@ -1,9 +1,10 @@
-"""Which cases of a big matrix run by default: one of each kind. The rest carries the mark `full`.
+"""Which cases of a big matrix run by default; the rest carries the mark `full`.
 
 `python -m pytest -n 2 -m "full or not full"` runs all of them.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +21,18 @@ def by_kind(cases: Iterable[Any], kind: Callable[..., Hashable]) -> list[Any]:
         what = kind(*values)
         found.append(pytest.param(*values, marks=[pytest.mark.full] if what in seen else []))
         seen.add(what)
+    return found
+
+
+def half_of(*choices: Sequence[Any]) -> list[Any]:
+    """Every combination as a pytest parameter; every other one is marked `full`.
+
+    Of three choices any two values still meet, where one of the three has two values.
+    """
+    found = []
+    for case in itertools.product(*(range(len(values)) for values in choices)):
+        values = [options[i] for options, i in zip(choices, case)]
+        found.append(pytest.param(*values, marks=[pytest.mark.full] if sum(case) % 2 else []))
     return found
 
 

@@ -11,6 +11,7 @@ import torch
 import compiler
 from compiler.options import SEGMENTORS, UNETS
 from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize, run
+from tests.sampling import half_of
 
 TINY = compiler.custom_encoder(
     "tiny",
@@ -27,8 +28,10 @@ TRACED = {2: (64, 48), 3: (40, 48, 64)}  # even, and halves that are odd
 OTHERS = {2: ((65, 97), (100, 100), (33, 128)), 3: ((33, 40, 47), (34, 64, 48))}
 segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
 unets = pytest.mark.parametrize("segmentor", UNETS)
-blocks = pytest.mark.parametrize("block", ["upsampling", "transpose"])
 ranks = pytest.mark.parametrize("dims", [2, 3])
+half_of_the_unets = pytest.mark.parametrize(
+    ("segmentor", "block", "dims"), half_of(UNETS, ("upsampling", "transpose"), (2, 3))
+)
 
 
 def _options(segmentor, shape, **more):
@@ -62,9 +65,7 @@ def _same(ours, theirs):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@ranks
-@blocks
-@unets
+@half_of_the_unets
 def test_unets_export_with_every_size(segmentor, block, dims):
     model = _model(TINY, segmentor, dims, decoder_block=block)
     x = _images(TRACED[dims], 2)
@@ -74,7 +75,7 @@ def test_unets_export_with_every_size(segmentor, block, dims):
             _same(program(other), model(other))
 
 
-@pytest.mark.parametrize("segmentor", SEGMENTORS)
+@pytest.mark.parametrize("segmentor", half_of(SEGMENTORS))
 def test_catalog_encoders_export_and_compile(segmentor):
     model = _model("seresnet18", segmentor, 2)
     x, other = _images(TRACED[2], 2), _images(TRACED[2], 3)
@@ -86,9 +87,7 @@ def test_catalog_encoders_export_and_compile(segmentor):
         _same(torch.compile(model, fullgraph=True, backend="aot_eager")(x), model(x))
 
 
-@ranks
-@blocks
-@unets
+@half_of_the_unets
 def test_unets_compile_whole(segmentor, block, dims):
     model = _model(TINY, segmentor, dims, decoder_block=block)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
@@ -97,8 +96,7 @@ def test_unets_compile_whole(segmentor, block, dims):
         _same(compiled(x), model(x))
 
 
-@blocks
-@unets
+@pytest.mark.parametrize(("segmentor", "block"), half_of(UNETS, ("upsampling", "transpose")))
 def test_gradients_of_the_compiled_agree(segmentor, block):
     model = _model(TINY, segmentor, 2, decoder_block=block, encoder_depth=3).double()
     x, gradients = _images((33, 40), 2).double(), []
@@ -111,9 +109,7 @@ def test_gradients_of_the_compiled_agree(segmentor, block):
         assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
 
 
-@ranks
-@blocks
-@unets
+@half_of_the_unets
 def test_unets_script(segmentor, block, dims, tmp_path, monkeypatch):
     name = f"scripted_{segmentor}_{block}_{dims}d"
     options = _options(segmentor, (*TRACED[dims], 2), decoder_block=block)
@@ -129,8 +125,9 @@ def test_unets_script(segmentor, block, dims, tmp_path, monkeypatch):
             _same(scripted(x), model(x))
 
 
-@pytest.mark.parametrize(("block", "dims"), [("upsampling", 3), ("transpose", 2)])
-@unets
+@pytest.mark.parametrize(
+    ("segmentor", "block", "dims"), half_of(UNETS, ("upsampling", "transpose"), (3,))
+)
 def test_onnxruntime_gives_the_same_on_every_size(segmentor, block, dims):
     model = _model(TINY, segmentor, dims, decoder_block=block)
     x, file = _images(TRACED[dims], 2), io.BytesIO()
@@ -217,7 +214,7 @@ def _level(model, x):
     return _answer(lambda image: model.pyramid(image)["P5"], x)
 
 
-@pytest.mark.parametrize(("segmentor", "dims"), [*((s, 2) for s in SEGMENTORS), ("unet", 3)])
+@pytest.mark.parametrize(("segmentor", "dims"), half_of(SEGMENTORS, (2, 3)))
 def test_keras_exports_and_fits_with_xla(segmentor, dims, tmp_path):
     shape = (33, 48, 2) if dims == 2 else (17, 32, 24, 2)
     if segmentor not in UNETS:
@@ -286,8 +283,15 @@ HALF = """
 """
 
 
-@pytest.mark.parametrize(("dims", "backend"), [(2, "tensorflow"), (3, "torch")])
-@segmentors
+@pytest.mark.parametrize(
+    ("segmentor", "dims", "backend"),
+    [
+        pytest.param(segmentor, dims, backend, marks=case.marks)
+        for case in half_of(SEGMENTORS, (2, 3))
+        for segmentor, dims in [case.values]
+        for backend in ["tensorflow" if dims == 2 else "torch"]
+    ],
+)
 def test_half_precision_does_not_overflow(segmentor, dims, backend, tmp_path):
     """Where a float16 sum over a level's voxels would: the gates take means.
 
@@ -355,8 +359,7 @@ RELOAD_WITH_THE_FILE = """
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
-@ranks
+@pytest.mark.parametrize(("dims", "backend"), half_of((2, 3), ("tensorflow", "torch")))
 def test_trans_unet_reloads_with_its_file_imported(dims, backend, tmp_path):
     shape = (*TRACED[dims], 2)
     options = _options("trans_unet", shape)

@@ -24,6 +24,7 @@ from tests.harness import (
     ledger_of,
 )
 from tests.reference import live_variables, place_of, randomize_reference, weights_of_reference
+from tests.sampling import half_of
 
 medicai = pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
 
@@ -38,7 +39,8 @@ SEGMENTORS = {
 }
 SLIM = (40, 32, 24, 16, 12)  # decoder filters
 segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
-blocks = pytest.mark.parametrize("block", ["upsampling", "transpose"])
+BLOCKS = ("upsampling", "transpose")
+blocks = pytest.mark.parametrize("block", BLOCKS)
 
 
 def reference_classifier(encoder, shape, **arguments):
@@ -296,14 +298,9 @@ def _assert_decoders_agree(segmentor, block, shape, theirs, ours):
     assert_agree(reference, encoder, shape, **our_options(segmentor, **options))
 
 
-def _alternating(*choices):
-    """Every combination; by default both blocks in turn, so that each is met by each choice."""
-    for i, case in enumerate(itertools.product(*choices)):
-        for j, block in enumerate(("upsampling", "transpose")):
-            yield pytest.param(block, *case, marks=pytest.mark.full if (i + j) % 2 else ())
-
-
-@pytest.mark.parametrize(("block", "decoder", "segmentor"), _alternating(DECODERS, SEGMENTORS))
+@pytest.mark.parametrize(
+    ("block", "decoder", "segmentor"), half_of(BLOCKS, tuple(DECODERS), tuple(SEGMENTORS))
+)
 def test_decoders(block, decoder, segmentor):
     _assert_decoders_agree(segmentor, block, (32, 64, 1), *DECODERS[decoder])
 
@@ -317,7 +314,7 @@ def test_norms_in_3d(norm):
 ACTIVATIONS = ("elu", "gelu", "silu", "mish", "hard_swish", "tanh")
 
 
-@pytest.mark.parametrize(("block", "activation"), _alternating(ACTIVATIONS))
+@pytest.mark.parametrize(("block", "activation"), half_of(BLOCKS, ACTIVATIONS))
 def test_activations(block, activation):
     options = {"decoder_activation": activation}
     _assert_decoders_agree("unet", block, (32, 64, 1), options, options)
