@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Unpack
 
-from .errors import raise_all
-from .model import Encoder, Model, SqueezeExcite, Stem
+from .errors import CompileWarning, Problem, raise_all
+from .keywords import ModelOptions
+from .model import Encoder, Model
+from .passes.advice import advice
 from .passes.count import macs, non_trainable, trainable
-from .passes.custom import validate_encoder
+from .passes.custom import make_encoder
 from .passes.specialize import specialize
 from .passes.trace import Ledger, trace
-from .passes.validate import resolve, validate_target
+from .passes.validate import resolve
+from .passes.values import find_target
 
 
-def emit(model: str | Encoder, *, target: str, **options: object) -> str:
-    """Source of one standalone file that holds the network, and nothing else.
+def emit(model: str | Encoder, *, target: str, **options: Unpack[ModelOptions]) -> str:
+    """Compile a network to the source of one standalone file.
 
-    `model` is an encoder's name or what `custom_encoder` returned; `target` is `"torch"` or
-    `"keras"`. Options, all of them optional: `dims` (2 or 3), `input_shape` (channels last,
-    `(96, 96, 96, 4)`), `in_channels`, `num_classes`, `se_ratio`, `se_activation`,
+    `model` is a name (`"seresnext50"`, `"seresnext50_unet"`) or what `custom_encoder` returned;
+    `target` is `"torch"` or `"keras"`. Every option is optional: `dims` (2 or 3), `input_shape`
+    (channels last, `(96, 96, 96, 4)`), `in_channels`, `num_classes`, `se_ratio`, `se_activation`,
     `features_only`, `pooling` (`"avg"` or `"max"`), `include_rescaling`, `classifier_activation`
     (`"none"`, `"sigmoid"`, `"softmax"`); `segmentor` (`"unet"`, `"unet_plus_plus"`,
-    `"attention_unet"`, `"trans_unet"`), `encoder_depth` (3 to 5), and its own options as the
-    command line's help lists them; `compat` (`"medicai"`). The text is the same for the same
-    arguments, always.
+    `"attention_unet"`, `"trans_unet"`), `encoder_depth` (3 to 5), and the options of each
+    segmentor as `plainnet emit --help` lists them; `compat` (`"medicai"`); `channels_last`, to
+    say that a shape such as `(3, 64, 64)` does have its channels last. The same arguments always
+    give the same text.
 
-    Raises `CompileError` with every problem of the arguments.
+    Raises `CompileError` with every problem of the arguments, and warns (`CompileWarning`) about
+    what is allowed but cannot train.
     """
-    resolved = resolve(model, options, validate_target(target))
+    problems: list[Problem] = []
+    name = find_target(target, problems)
+    resolved = resolve(model, options, problems)
+    _warn(resolved)
     from .emitter import source
 
-    return source(resolved, target)
+    return source(resolved, name)
 
 
 def describe(
-    model: str | Encoder, *, target: str | None = None, **options: object
+    model: str | Encoder, *, target: str | None = None, **options: Unpack[ModelOptions]
 ) -> dict[str, object]:
-    """What the network does to a tensor, as `show --json` prints it.
+    """Describe what the network does to a tensor, as `plainnet show --json` prints it.
 
     Takes the model and options of `emit`; the answer is the same for every target. Returns a dict
     with `model`, `title`, `dims`, `input_shape`, `parameters` (`trainable`, and `non_trainable`:
@@ -48,8 +58,17 @@ def describe(
 
     Raises `CompileError` with every problem of the arguments.
     """
-    problems = validate_target(target) if target is not None else []
-    return description(*traced(resolve(model, options, problems)))
+    problems: list[Problem] = []
+    if target is not None:
+        find_target(target, problems)
+    resolved = resolve(model, options, problems)
+    _warn(resolved)
+    return description(*traced(resolved))
+
+
+def _warn(model: Model) -> None:
+    for message in advice(model):
+        warnings.warn(message, CompileWarning, stacklevel=3)
 
 
 def traced(model: Model) -> tuple[Model, Ledger]:
@@ -107,11 +126,11 @@ def custom_encoder(
     se_ratio: int | None = None,
     se_activation: str = "relu",
 ) -> Encoder:
-    """An encoder of your own, for `emit` and `describe` wherever they take a name.
+    """Describe an encoder that is not in the catalog, for every function that takes a name.
 
-    `blocks` is the depth of each stage, `filters` its filters (a bottleneck puts out four times as
-    many), `strides` the stride of its first block; one entry each per stage. `block` is `"basic"`
-    or `"bottleneck"`, with `_vd` for ResNet-D's pooled shortcut. `stem_filters` and
+    `blocks` is the depth of each stage, `filters` its filters (a bottleneck outputs four times as
+    many channels), `strides` the stride of its first block; each has one entry per stage. `block`
+    is `"basic"` or `"bottleneck"`, with `_vd` for ResNet-D's pooled shortcut. `stem_filters` and
     `stem_kernels` describe the convolutions before the stages, the first of stride 2; kernels are
     odd. `pre_activation` makes it a ResNet v2. `groups` is the cardinality and `width_per_group`
     the width of a group in stage 0 (ResNeXt, Table 1), for bottlenecks. With `se_ratio`, each block
@@ -119,26 +138,20 @@ def custom_encoder(
 
     Raises `CompileError` with every problem of the arguments.
     """
-    encoder = Encoder(
-        name=str(name),
-        class_name="".join(part[:1].upper() + part[1:] for part in str(name).split("_")),
-        title=str(name),
-        family="custom",
+    encoder, problems = make_encoder(
+        name=name,
+        blocks=blocks,
         block=block,
-        depths=_tuple(blocks),
-        filters=_tuple(filters),
-        strides=_tuple(strides),
-        stem=Stem(_tuple(stem_filters), _tuple(stem_kernels)),
+        filters=filters,
+        strides=strides,
+        stem_filters=stem_filters,
+        stem_kernels=stem_kernels,
         pre_activation=pre_activation,
         groups=groups,
         width_per_group=width_per_group,
-        se=None if se_ratio is None else SqueezeExcite(se_ratio, se_activation),
-        custom=True,
+        se_ratio=se_ratio,
+        se_activation=se_activation,
     )
-    raise_all(validate_encoder(encoder))
+    raise_all(problems)
+    assert encoder is not None
     return encoder
-
-
-def _tuple(values: Sequence[int]) -> tuple[int, ...]:
-    """The values as a tuple; what is none is left for the validation to name."""
-    return tuple(values) if isinstance(values, list | tuple) else values  # type: ignore[return-value]

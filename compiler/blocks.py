@@ -152,9 +152,9 @@ DECODER_BLOCK = Block(
     args=("in_channels", "filters"),
     layers=(
         Conv("conv1", "in_channels", "filters", 3),
-        Norm("bn1", "filters", eps=1e-3, momentum=0.01),
+        Norm("bn1", "filters", eps="DECODER_EPS"),
         Conv("conv2", "filters", "filters", 3),
-        Norm("bn2", "filters", eps=1e-3, momentum=0.01),
+        Norm("bn2", "filters", eps="DECODER_EPS"),
     ),
     body=(
         "x = relu(bn1(conv1(x)))",
@@ -170,7 +170,7 @@ LEAN_DECODER_BLOCK = Block(
     args=("in_channels", "filters"),
     layers=(
         Conv("conv", "in_channels", "filters", 3),
-        Norm("bn", "filters", eps=1e-3, momentum=0.01),
+        Norm("bn", "filters", eps="DECODER_EPS"),
     ),
     body=("return relu(bn(conv(x)))",),
 )
@@ -183,7 +183,7 @@ UP = Block(
     args=("in_channels", "filters"),
     layers=(
         ConvTranspose("conv", "in_channels", "filters"),
-        Norm("bn", "filters", eps=1e-3, momentum=0.01),
+        Norm("bn", "filters", eps="DECODER_EPS"),
     ),
     body=("return relu(bn(conv(x)))",),
 )

@@ -1,11 +1,9 @@
-"""The encoders that have a name, as a literal table, and the ways in which people spell them."""
+"""The encoders that have a name, as a literal table."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
-from .errors import CompileError, Problem, suggest
 from .model import Encoder, SqueezeExcite, Stem
 
 _50, _101, _152, _200 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 12, 48, 3)
@@ -79,32 +77,6 @@ FAMILIES = ("senet", "resnet")
 # The encoders of the reference library's page: the classifiers of `generated/`.
 SHOWCASE = tuple(f"se{encoder.name}" for encoder in RESNETS if encoder.name != "resnext101_64x4d")
 SEGMENTED = "seresnext50"  # the encoder that shows the segmentors
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
-
-
-@cache
-def _spellings() -> dict[str, str]:
-    spellings = {_plain(name): name for name in ENCODERS}
-    for prefix in ("", "se"):
-        spellings[f"{prefix}resnext5032x4d"] = f"{prefix}resnext50"
-        spellings[f"{prefix}resnext10132x8d"] = f"{prefix}resnext101"
-    return spellings
-
-
-def find_encoder(name: str) -> Encoder:
-    """The encoder of that name, whatever its case and dashes. Raises `CompileError`."""
-    found = _spellings().get(_plain(name))
-    if found is None:
-        raise CompileError(
-            Problem(
-                f"unknown encoder {name!r}.{suggest(name, ENCODERS)}",
-                hint="`plainnet list` shows them all",
-            )
-        )
-    return ENCODERS[found]
 
 
 def dialects_of(encoder: Encoder) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from .errors import CompileError, Problem, raise_all
 from .files import is_temporary, read_source
 from .limits import SOURCE_BYTES
 from .model import Model
-from .passes.validate import resolve, validate_target
+from .passes.validate import resolve
+from .passes.values import find_target
 from .provenance import Provenance, parse_command, read, version_key
 from .syntax import normal_form
 
@@ -219,7 +220,9 @@ def model_of(provenance: Provenance) -> tuple[Model, str]:
             if request.custom is None
             else custom_encoder(request.name, **request.custom)  # type: ignore[arg-type]
         )
-        return resolve(encoder, request.options, validate_target(request.target)), request.target
+        problems: list[Problem] = []
+        target = find_target(request.target, problems)
+        return resolve(encoder, request.options, problems), target
     except CompileError as error:
         raise CompileError(
             *(

@@ -89,35 +89,43 @@ def emit_command(
 ) -> None:
     """Write MODEL as one source file."""
     from .files import STDOUT, destination, make_folder, may_write, print_source, write
-    from .passes.validate import resolve, validate_target
+    from .passes.validate import resolve
+    from .passes.values import find_target
 
     if everything:
         given = [name for name, value in {"target": target, **options}.items() if value]
         return _emit_showcase(model, given, output, force)
+    problems: list[Problem] = []
+    framework = find_target(target, problems)
     if model is None:
-        raise CompileError(
-            Problem("which model?", hint="`emit MODEL --target torch`, or `emit --all`"),
-            *validate_target(target),
-        )
-    resolved = resolve(model, options, validate_target(target))
-    assert target is not None
+        hint = "`plainnet emit MODEL --target torch`, or `plainnet emit --all`"
+        raise CompileError(Problem("no model given", hint=hint), *problems)
+    resolved = resolve(model, options, problems)
+    _warn(resolved)
     from .provenance import subject
     from .showcase import file_name
 
     to_stdout = output in STDOUT
-    path = Path("-") if to_stdout else destination(output, file_name(resolved), target)
+    path = Path("-") if to_stdout else destination(output, file_name(resolved), framework)
     new_folder = output is not None and path != Path(output)
     if not to_stdout:
-        raise_all(may_write(path, subject(resolved, target), force, new_folder))
+        raise_all(may_write(path, subject(resolved, framework), force, new_folder))
     from .emitter import compiled
 
-    text, ledger = compiled(resolved, target)
+    text, ledger = compiled(resolved, framework)
     if to_stdout:
         return print_source(text)
     if new_folder:
         make_folder(path, str(output))
     write(path, text)
-    print(_summary(resolved, ledger, target, path))
+    print(_summary(resolved, ledger, framework, path))
+
+
+def _warn(model: Any) -> None:
+    from .passes.advice import advice
+
+    for message in advice(model):
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _summary(model: Any, ledger: Any, target: str, path: Path) -> str:
@@ -162,22 +170,20 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_command(family: str | None, as_json: bool) -> None:
     """The catalog, with parameters in 2D and 3D."""
+    from .passes.values import choice
     from .tables import catalog_rows, print_catalog
 
-    if family is not None and family not in FAMILIES:
-        raise CompileError(
-            Problem(
-                f"unknown family {family!r}.{suggest(family, FAMILIES)}",
-                hint=f"one of {', '.join(FAMILIES)}",
-            )
-        )
+    if family is not None:
+        family = choice("--family", family, FAMILIES)
     rows = catalog_rows(family)
     _print_json(rows) if as_json else print_catalog(rows)
 
 
 @cli.command("show")
 @click.argument("model")
-@click.option("--target", metavar="|".join(TARGETS), help="Whatever it is, the answer is the same.")
+@click.option(
+    "--target", metavar="|".join(TARGETS), help="The answer is the same for every target."
+)
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def show_command(model: str, target: str | None, as_json: bool, **options: Any) -> None:
@@ -186,9 +192,14 @@ def show_command(model: str, target: str | None, as_json: bool, **options: Any) 
     from .lower import lower
     from .passes.specialize import specialize
     from .passes.trace import trace
-    from .passes.validate import resolve, validate_target
+    from .passes.validate import resolve
+    from .passes.values import find_target
 
-    resolved = resolve(model, options, validate_target(target) if target is not None else ())
+    problems: list[Problem] = []
+    if target is not None:
+        find_target(target, problems)
+    resolved = resolve(model, options, problems)
+    _warn(resolved)
     network = specialize(resolved)
     ledger = trace(network)
     if as_json:

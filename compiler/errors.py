@@ -1,9 +1,11 @@
-"""What a user is told when the input is wrong: every problem at once, with its place and a hint."""
+"""What users are told about wrong input: every problem at once, with its place and a hint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+LONGEST = 80  # characters of a value in an error, and of a word that is compared with known ones
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Problem:
 
 
 class CompileError(Exception):
-    """All the problems of one input. The command line prints it and exits with 2."""
+    """All problems of one input. The command line prints them and exits with 2."""
 
     def __init__(self, *problems: Problem):
         super().__init__(*problems)
@@ -34,16 +36,41 @@ class CompileError(Exception):
         return "\n".join(map(str, self.problems))
 
 
+class CompileWarning(UserWarning):
+    """Something that is allowed but probably not wanted. The command line prints it to stderr."""
+
+
 def raise_all(problems: Iterable[Problem]) -> None:
-    """Raise one `CompileError` of the distinct problems; nothing where there are none."""
+    """Raise one `CompileError` of the distinct problems, or do nothing if there are none."""
     distinct = tuple(dict.fromkeys(problems))
     if distinct:
         raise CompileError(*distinct)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """`" Did you mean 'a' or 'b'?"` for the names nearest to `word`; "" where none is near."""
+    """`" Did you mean 'a' or 'b'?"` for the known names nearest to `word`, or ""."""
     import difflib
 
+    if len(word) > LONGEST:  # the comparison takes quadratic time
+        return ""
     near = difflib.get_close_matches(word.lower(), list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """A value as an error prints it: its `repr` on one line, shortened, without control characters.
+
+    Never fails, whatever the value's own `__repr__` does.
+    """
+    if isinstance(value, str):
+        text = repr(str.__str__(value)[: LONGEST + 1])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = int.__index__(value)
+        text = str(number) if abs(number) < 10**20 else "a number of more than 20 digits"
+    else:
+        try:
+            text = str.__str__(repr(value))
+        except Exception:
+            return f"a value of type {type(value).__name__}"
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: LONGEST + 1])
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -40,14 +40,14 @@ class Norm:
 
     The last two are over the channels, of maps and of tokens.
 
-    `momentum` is the weight of the new batch, as in PyTorch; `groups` are those of `group`. With
-    `zero_init` its scale starts at 0.
+    `eps` is a number or the name of a constant; `momentum` is the weight of the new batch, as in
+    PyTorch; `groups` are those of `group`. With `zero_init` its scale starts at 0.
     """
 
     name: str
     channels: Dim
     kind: str = "batch"
-    eps: float = 1e-5
+    eps: float | str = 1e-5
     momentum: float = 0.1
     groups: Dim = 1
     zero_init: bool = False

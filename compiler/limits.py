@@ -32,6 +32,7 @@ class Limit:
 
 # Numbers of any kind.
 DIGITS = Limit(20, "A number is spelled with at most 20 digits.")
+TEXT = Limit(1000, "The value of an option has at most 1,000 characters.")
 NUMBER = Limit(2**31 - 1, "Frameworks count in 32 bits.")
 
 # An image.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .limits import AXIS, CHANNELS, EMBED_DIM, HEADS, NUMBER, QUERIES, VIT_LAYERS, Limit
+
 TARGETS = ("torch", "keras")
 RANKS = (2, 3)
 UNETS = ("unet", "unet_plus_plus", "attention_unet")
@@ -18,8 +20,8 @@ DEFAULT_CLASSES = {2: 1000, 3: 3}
 class Option:
     """One option.
 
-    `kind` is `count`, `counts`, `share`, `shape`, `choice` or `flag`; `help` is for the person;
-    `of` names the segmentors that take it (none: every model does).
+    `kind` is `count`, `counts`, `share`, `shape`, `choice` or `flag`; `of` names the segmentors
+    that take it (empty if every model does); `limit` is that of each of its numbers.
     """
 
     name: str
@@ -27,58 +29,94 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     of: tuple[str, ...] = ()
+    limit: Limit = NUMBER
 
     @property
     def flag(self) -> str:
-        """As it is typed: `--in-channels`."""
+        """The option as it is typed: `--in-channels`."""
         return "--" + self.name.replace("_", "-")
 
 
 OPTIONS = (
     Option("dims", "choice", "Spatial dimensions. Default: 2.", tuple(map(str, RANKS))),
-    Option("input_shape", "shape", "Sizes and channels, channels last: 96,96,96,4."),
-    Option("in_channels", "count", "Channels of the image."),
-    Option("num_classes", "count", "Classes. Default: 1000 in 2D, 3 in 3D; of a segmentor 1."),
-    Option("segmentor", "choice", "A decoder on the encoder, instead of a classifier.", SEGMENTORS),
-    Option("encoder_depth", "choice", "Levels that it uses. Default: 5.", DEPTHS, SEGMENTORS),
+    Option(
+        "input_shape",
+        "shape",
+        "Sizes and channels of the image, channels last: 96,96,96,4.",
+        limit=AXIS,
+    ),
+    Option(
+        "channels_last",
+        "flag",
+        "Read --input-shape as channels last even if it looks like channels first.",
+    ),
+    Option("in_channels", "count", "Channels of the image.", limit=CHANNELS),
+    Option(
+        "num_classes",
+        "count",
+        "Number of classes. Default: 1000 in 2D, 3 in 3D, 1 for segmentors.",
+        limit=CHANNELS,
+    ),
+    Option("segmentor", "choice", "Add this decoder instead of a classifier.", SEGMENTORS),
+    Option(
+        "encoder_depth", "choice", "Number of pyramid levels used. Default: 5.", DEPTHS, SEGMENTORS
+    ),
     Option(
         "decoder_block",
         "choice",
-        "How it doubles sizes. Default: upsampling.",
+        "How the decoder doubles sizes. Default: upsampling.",
         ("upsampling", "transpose"),
         UNETS,
     ),
-    Option("decoder_filters", "counts", "Deepest first. Default: 256,128,64,32,16.", (), UNETS),
+    Option(
+        "decoder_filters",
+        "counts",
+        "Filters of the decoder's stages, deepest first. Default: 256,128,64,32,16.",
+        (),
+        UNETS,
+        CHANNELS,
+    ),
     Option(
         "decoder_normalization",
         "choice",
-        "Default: batch.",
+        "Normalization in the decoder. Default: batch.",
         ("batch", "instance", "group", "layer", "none"),
         UNETS,
     ),
-    Option("decoder_activation", "choice", "Default: relu.", (), UNETS),
-    Option("vit_layers", "count", "Transformer blocks. Default: 12.", (), TRANS_UNET),
-    Option("heads", "count", "Attention heads. Default: 8.", (), TRANS_UNET),
-    Option("queries", "count", "Learned queries. Default: 100.", (), TRANS_UNET),
-    Option("embed_dim", "count", "Width of tokens and queries. Default: 512.", (), TRANS_UNET),
-    Option("mlp_dim", "count", "Width inside the MLPs. Default: 1024.", (), TRANS_UNET),
-    Option("dropout", "share", "Default: 0.1.", (), TRANS_UNET),
-    Option("compat", "choice", "Keep its behaviour where ours is another.", ("medicai",)),
+    Option("decoder_activation", "choice", "Activation in the decoder. Default: relu.", (), UNETS),
+    Option(
+        "vit_layers", "count", "Transformer blocks. Default: 12.", (), TRANS_UNET, limit=VIT_LAYERS
+    ),
+    Option("heads", "count", "Attention heads. Default: 8.", (), TRANS_UNET, limit=HEADS),
+    Option("queries", "count", "Learned queries. Default: 100.", (), TRANS_UNET, limit=QUERIES),
+    Option(
+        "embed_dim",
+        "count",
+        "Width of tokens and queries. Default: 512.",
+        (),
+        TRANS_UNET,
+        limit=EMBED_DIM,
+    ),
+    Option(
+        "mlp_dim", "count", "Width inside the MLPs. Default: 1024.", (), TRANS_UNET, limit=CHANNELS
+    ),
+    Option("dropout", "share", "Dropout rate of the transformer. Default: 0.1.", (), TRANS_UNET),
+    Option("compat", "choice", "Match this library where we differ from it.", ("medicai",)),
     Option("se_ratio", "count", "Squeeze ratio of the SE gate. Default: 16."),
     Option("se_activation", "choice", "Activation inside the SE gate. Default: relu."),
     Option(
         "dialect",
         "choice",
-        "Whose encoder it is, for whose checkpoints. Default: medicai.",
+        "Library whose checkpoints the encoder matches. Default: medicai.",
         ("medicai", "timm", "cadene", "torchvision"),
     ),
-    Option("features_only", "flag", "No head: the last pyramid level."),
-    Option("pooling", "choice", "Pooled features, with --features-only.", ("avg", "max")),
+    Option("features_only", "flag", "Leave out the head and return the last pyramid level."),
+    Option("pooling", "choice", "Pool the features, with --features-only.", ("avg", "max")),
     Option("include_rescaling", "flag", "Divide the image by 255 first."),
     Option(
         "classifier_activation",
         "choice",
-        "After the head. Default: none (logits).",
+        "Activation after the head. Default: none (logits).",
         ("none", "sigmoid", "softmax"),
     ),
 )

@@ -31,6 +31,7 @@ from .model import (
 )
 from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
 from .passes.heads import FIELDS
+from .passes.validate import looks_channels_first
 from .syntax import normal_form
 
 _FIRST = "# Written by plainnet "
@@ -159,6 +160,8 @@ def spell_options(model: Model) -> dict[str, object]:
     default = DEFAULT_SHAPE[model.dims]
     if model.input_shape[:-1] != default[:-1]:
         options["input_shape"] = model.input_shape
+        if looks_channels_first(model.input_shape):
+            options["channels_last"] = True
     elif model.in_channels != default[-1]:
         options["in_channels"] = model.in_channels
     match model.head:

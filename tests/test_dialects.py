@@ -148,13 +148,13 @@ WRONG = [
     (
         "seresnet50v2",
         {"dialect": "timm"},
-        "error: --dialect timm has no seresnet50v2\n" "  hint seresnet50v2 exists in medicai",
+        "error: seresnet50v2 does not exist in the dialect timm\n  hint it exists in medicai",
     ),
     (
         "resnet50",
         {"dialect": "cadene"},
-        "error: --dialect cadene has no resnet50\n"
-        "  hint resnet50 exists in medicai, timm, torchvision",
+        "error: resnet50 does not exist in the dialect cadene\n"
+        "  hint it exists in medicai, timm, torchvision",
     ),
     (
         "resnet50",
@@ -165,8 +165,8 @@ WRONG = [
     (
         "seresnet50",
         {"dialect": "cadene", "segmentor": "trans_unet", "input_shape": (66, 64, 3)},
-        "error: --input-shape has the size 66, which gives P1 an odd one: the pool of the dialect"
-        " cadene rounds it down\n  hint use 68",
+        "error: --input-shape has the size 66, which gives P1 an odd size: the pool of the"
+        " dialect cadene rounds it down\n  hint use 68",
     ),
 ]
 

@@ -11,9 +11,10 @@ from compiler.catalog import ENCODERS
 from compiler.options import SEGMENTORS, UNETS
 
 TARGET_HINT = "  hint one of torch, keras"
-LIST_HINT = "  hint `plainnet list` shows them all"
+LIST_HINT = "  hint `plainnet list` shows all encoders"
 DIMS_HINT = "  hint one of 2, 3"
 CHANNELS_HINT = "  hint the last number of --input-shape is the channels; give one of the two"
+CHANNELS_LIMIT = "  hint A tensor has at most 1,048,576 channels."
 FLAG_HINT = "  hint it is True or False"
 TUPLE_HINT = "  hint a tuple of whole numbers"
 DEPTH_HINT = "  hint one of 3, 4, 5"
@@ -22,8 +23,8 @@ UNETS_HINT = f"  hint add --segmentor {' or '.join(UNETS)}"
 ANY_HINT = f"  hint add --segmentor {' or '.join(SEGMENTORS)}"
 NORM_HINT = "  hint one of batch, instance, group, layer, none"
 ACTIVATION_HINT = "  hint one of relu, leaky_relu, elu, gelu, silu, mish, hard_swish, tanh, sigmoid"
-FILTERS_HINT = "  hint one for each, deepest first"
-NAME_HINT = "  hint letters, digits and _, no digit first, as in my_resnext"
+FILTERS_HINT = "  hint one for each stage, deepest first"
+NAME_HINT = "  hint use letters, digits and _, and no digit first, as in my_resnext"
 
 # fmt: off
 MODELS = {
@@ -38,14 +39,14 @@ MODELS = {
     "сереснет": ("error: unknown encoder 'сереснет'.", LIST_HINT),
     "resnet18; rm -rf /": ("error: unknown encoder 'resnet18; rm -rf /'. Did you mean 'resnet18'?",
                            LIST_HINT),
-    None: ("error: None is no encoder", "  hint a name, or what custom_encoder() returned"),
-    7: ("error: 7 is no encoder", "  hint a name, or what custom_encoder() returned"),
+    None: ("error: None is not an encoder", "  hint a name, or what custom_encoder() returned"),
+    7: ("error: 7 is not an encoder", "  hint a name, or what custom_encoder() returned"),
 }
 
 TARGETS = {
     None: ("error: --target is missing", TARGET_HINT),
     "": ("error: --target is ''.", TARGET_HINT),
-    "pytorch": ("error: --target is 'pytorch'. Did you mean 'torch'?", TARGET_HINT),
+    "torhc": ("error: --target is 'torhc'. Did you mean 'torch'?", TARGET_HINT),
     "flax": ("error: --target is 'flax'.", TARGET_HINT),
 }
 
@@ -58,21 +59,21 @@ OPTIONS = [
     ({"dims": ""}, "error: --dims is ''.", DIMS_HINT),
     ({"dims": "3d"}, "error: --dims is '3d'. Did you mean '3'?", DIMS_HINT),
     ({"dims": 3, "input_shape": (64, 64, 3)},
-     "error: --input-shape 64,64,3 has 2 sizes and the channels, but a 3D network takes 3",
+     "error: --input-shape 64,64,3 has 2 sizes and the channels, but a 3D network takes 3 sizes",
      "  hint as in 96,96,96,4"),
     ({"dims": 2, "input_shape": "64,64,64,3"},
-     "error: --input-shape 64,64,64,3 has 3 sizes and the channels, but a 2D network takes 2",
+     "error: --input-shape 64,64,64,3 has 3 sizes and the channels, but a 2D network takes 2 sizes",
      "  hint as in 224,224,3"),
     ({"input_shape": (64,)},
-     "error: --input-shape 64 has 0 sizes and the channels, but a 2D network takes 2",
+     "error: --input-shape 64 has 0 sizes and the channels, but a 2D network takes 2 sizes",
      "  hint as in 224,224,3"),
     ({"input_shape": (8, 8, 8, 8, 3)},
-     "error: --input-shape 8,8,8,8,3 has 4 sizes and the channels, but a 2D network takes 2",
+     "error: --input-shape 8,8,8,8,3 has 4 sizes and the channels, but a 2D network takes 2 sizes",
      "  hint as in 224,224,3"),
     ({"input_shape": (64, 64, 3), "in_channels": 4},
      "error: --input-shape 64,64,3 has 3 channels, but --in-channels is 4", CHANNELS_HINT),
     ({"input_shape": "64,64,64,1", "in_channels": "2"},
-     "error: --input-shape 64,64,64,1 has 1 channels, but --in-channels is 2", CHANNELS_HINT),
+     "error: --input-shape 64,64,64,1 has 1 channel, but --in-channels is 2", CHANNELS_HINT),
     ({"input_shape": (0, 64, 3)}, "error: --input-shape has 0, which is below 1"),
     ({"input_shape": "64,-64,3"}, "error: --input-shape has -64, which is below 1"),
     ({"input_shape": "64,x,3"}, "error: --input-shape has 'x', which is not a whole number"),
@@ -91,15 +92,22 @@ OPTIONS = [
     ({"input_shape": (True, 64, 3)}, "error: --input-shape has True, which is not a whole number"),
     ({"input_shape": ((64, 64), 3)},
      "error: --input-shape has (64, 64), which is not a whole number"),
-    ({"input_shape": 64}, "error: --input-shape is 64: sizes and channels wanted"),
-    ({"input_shape": ()}, "error: --input-shape is (): sizes and channels wanted"),
-    ({"input_shape": {64}}, "error: --input-shape is {64}: sizes and channels wanted"),
+    ({"input_shape": 64}, "error: --input-shape is 64, but takes sizes and channels"),
+    ({"input_shape": ()}, "error: --input-shape is (), but takes sizes and channels"),
+    ({"input_shape": {64}}, "error: --input-shape is {64}, but takes sizes and channels"),
     ({"in_channels": 0}, "error: --in-channels has 0, which is below 1"),
     ({"in_channels": "-1"}, "error: --in-channels has -1, which is below 1"),
     ({"in_channels": "RGB"}, "error: --in-channels has 'RGB', which is not a whole number"),
     ({"in_channels": 2**31},
-     "error: --in-channels has 2147483648, which is above 2,147,483,647"),
-    ({"in_channels": "9" * 4000}, "error: --in-channels has a number above 2,147,483,647"),
+     "error: --in-channels has 2147483648, which is above 1,048,576", CHANNELS_LIMIT),
+    ({"in_channels": 10**5000},
+     "error: --in-channels has a number of more than 20 digits, which is above 1,048,576",
+     CHANNELS_LIMIT),
+    ({"in_channels": "9" * 400}, "error: --in-channels has a number of 400 digits",
+     "  hint A number is spelled with at most 20 digits."),
+    ({"in_channels": "9" * 4000},
+     "error: the length of --in-channels is 4,000, above the limit of 1,000",
+     "  hint The value of an option has at most 1,000 characters."),
     ({"num_classes": 0}, "error: --num-classes has 0, which is below 1"),
     ({"num_classes": -3}, "error: --num-classes has -3, which is below 1"),
     ({"num_classes": "many"}, "error: --num-classes has 'many', which is not a whole number"),
@@ -132,8 +140,8 @@ UNET = {"segmentor": "unet"}
 SEGMENTOR_OPTIONS = [
     ({"segmentor": "unett"}, "error: --segmentor is 'unett'. Did you mean 'unet'?",
      SEGMENTOR_HINT),
-    ({"segmentor": "attention-unet"},
-     "error: --segmentor is 'attention-unet'. Did you mean 'attention_unet'?", SEGMENTOR_HINT),
+    ({"segmentor": "attention-unit"},
+     "error: --segmentor is 'attention-unit'. Did you mean 'attention_unet'?", SEGMENTOR_HINT),
     ({"segmentor": "deeplab"}, "error: --segmentor is 'deeplab'.", SEGMENTOR_HINT),
     ({"segmentor": False}, "error: --segmentor is False.", SEGMENTOR_HINT),
     ({"segmentor": "deeplab", "encoder_depth": 4, "decoder_filters": (1,)},
@@ -152,15 +160,15 @@ SEGMENTOR_OPTIONS = [
     ({"segmentor": "unet_plus_plus", "decoder_filters": (8,), "encoder_depth": 4,
       "compat": "medicai"},
      "error: --decoder-filters 8 has 1 entry, but unet_plus_plus at depth 4 has 3 stages",
-     "  hint one for each, the top row first"),
+     "  hint one for each stage, the top row first"),
     ({**UNET, "decoder_filters": "16,x,0,8,-1"},
      "error: --decoder-filters has 'x', which is not a whole number",
      "error: --decoder-filters has 0, which is below 1",
      "error: --decoder-filters has -1, which is below 1"),
     ({**UNET, "decoder_filters": 16},
-     "error: --decoder-filters is 16: one number per stage wanted"),
+     "error: --decoder-filters is 16, but takes one number per stage"),
     ({**UNET, "decoder_filters": ()},
-     "error: --decoder-filters is (): one number per stage wanted"),
+     "error: --decoder-filters is (), but takes one number per stage"),
     ({**UNET, "decoder_normalization": "bach"},
      "error: --decoder-normalization is 'bach'. Did you mean 'batch'?", NORM_HINT),
     ({**UNET, "decoder_normalization": "batch_norm"},
@@ -169,8 +177,8 @@ SEGMENTOR_OPTIONS = [
      NORM_HINT),
     ({**UNET, "decoder_activation": "rely"},
      "error: --decoder-activation is 'rely'. Did you mean 'relu'?", ACTIVATION_HINT),
-    ({**UNET, "decoder_activation": "leakyrelu"},
-     "error: --decoder-activation is 'leakyrelu'. Did you mean 'leaky_relu' or 'relu'?",
+    ({**UNET, "decoder_activation": "leekyrelu"},
+     "error: --decoder-activation is 'leekyrelu'. Did you mean 'leaky_relu' or 'relu'?",
      ACTIVATION_HINT),
     ({**UNET, "decoder_activation": "softplus"}, "error: --decoder-activation is 'softplus'.",
      ACTIVATION_HINT),
@@ -181,26 +189,26 @@ SEGMENTOR_OPTIONS = [
     ({**UNET, "num_classes": 0}, "error: --num-classes has 0, which is below 1"),
     ({**UNET, "classifier_activation": "relu"}, "error: --classifier-activation is 'relu'.",
      "  hint one of none, sigmoid, softmax"),
-    ({"encoder_depth": 4}, "error: --encoder-depth is an option of segmentors", ANY_HINT),
+    ({"encoder_depth": 4}, "error: --encoder-depth is an option of segmentors only", ANY_HINT),
     ({"features_only": True, "encoder_depth": 4},
-     "error: --encoder-depth is an option of segmentors", ANY_HINT),
+     "error: --encoder-depth is an option of segmentors only", ANY_HINT),
     ({"decoder_filters": (8, 8), "decoder_activation": "gelu", "decoder_normalization": "none",
       "decoder_block": "transpose"},
-     "error: --decoder-filters is an option of segmentors", UNETS_HINT,
-     "error: --decoder-activation is an option of segmentors", UNETS_HINT,
-     "error: --decoder-normalization is an option of segmentors", UNETS_HINT,
-     "error: --decoder-block is an option of segmentors", UNETS_HINT),
+     "error: --decoder-filters is an option of segmentors only", UNETS_HINT,
+     "error: --decoder-activation is an option of segmentors only", UNETS_HINT,
+     "error: --decoder-normalization is an option of segmentors only", UNETS_HINT,
+     "error: --decoder-block is an option of segmentors only", UNETS_HINT),
     ({**UNET, "features_only": True},
      "error: --features-only leaves out the decoder that --segmentor unet asks for",
-     "  hint give one of the two; a segmentor has its pyramid too"),
+     "  hint give one of the two; a segmentor has a pyramid too"),
     ({**UNET, "pooling": "avg"}, "error: --pooling avg is for a network without a head",
-     "  hint leave it out: a segmentor keeps the image's size"),
+     "  hint leave it out: a segmentor keeps the size of the image"),
     ({"segmentor": "unet_plus_plus", "features_only": True, "pooling": "max",
       "classifier_activation": "softmax", "decoder_filters": (1,), "encoder_depth": 3},
      "error: --decoder-filters 1 has 1 entry, but unet_plus_plus at depth 3 has 2 stages",
      FILTERS_HINT,
      "error: --features-only leaves out the decoder that --segmentor unet_plus_plus asks for",
-     "  hint give one of the two; a segmentor has its pyramid too",
+     "  hint give one of the two; a segmentor has a pyramid too",
      "error: --classifier-activation softmax needs the head that --features-only leaves out",
      "  hint give one of the two"),
     ({**UNET, "encoder_depth": 7, "decoder_activation": "rely", "decoder_filters": "8,x",
@@ -212,16 +220,16 @@ SEGMENTOR_OPTIONS = [
      "error: --num-classes has 0, which is below 1",
      "error: --dims is 4.", DIMS_HINT,
      "error: --pooling avg is for a network without a head",
-     "  hint leave it out: a segmentor keeps the image's size"),
+     "  hint leave it out: a segmentor keeps the size of the image"),
 ]
 
 STRIDES = "do not halve each level, as a decoder that doubles them needs"
-STEM = "before the first stage the stem's pool halves"
+STEM = "the stem's pool halves before the first stage"
 DECODED = [  # stages and strides of an encoder, and what a segmentor answers
     (1, (1,), {}, "error: my_net ends at P2, but unet at depth 3 needs P1..P3",
-     "  hint add a stage: the least depth is 3"),
+     "  hint add a stage: the smallest depth is 3"),
     (1, (1,), {"encoder_depth": 4}, "error: my_net ends at P2, but unet at depth 4 needs P1..P4",
-     "  hint add a stage: the least depth is 3"),
+     "  hint add a stage: the smallest depth is 3"),
     (2, (1, 2), {"encoder_depth": 5}, "error: my_net ends at P3, but unet at depth 5 needs P1..P5",
      "  hint --encoder-depth 3"),
     (3, (1, 2, 2), {"encoder_depth": 5, "decoder_filters": (8,), "segmentor": "attention_unet"},
@@ -238,21 +246,24 @@ DECODED = [  # stages and strides of an encoder, and what a segmentor answers
 ]
 
 PLAIN_RESNETS = [
-    ({"se_ratio": 8}, "error: resnet50 has no squeeze-and-excitation to set an option of",
+    ({"se_ratio": 8},
+     "error: resnet50 has no squeeze-and-excitation gates, so it takes no --se-ratio",
      "  hint use seresnet50"),
-    ({"se_activation": "silu"}, "error: resnet50 has no squeeze-and-excitation to set an option of",
+    ({"se_activation": "silu"},
+     "error: resnet50 has no squeeze-and-excitation gates, so it takes no --se-activation",
      "  hint use seresnet50"),
 ]
 
 CUSTOM = [
-    ({"blocks": (1, 1, 1)}, "error: blocks has 3, filters has 4, strides has 4: one entry each is"
-     " wanted"),
-    ({"filters": (64,)}, "error: blocks has 4, filters has 1, strides has 4: one entry each is"
-     " wanted"),
-    ({"strides": (1, 2)}, "error: blocks has 4, filters has 4, strides has 2: one entry each is"
-     " wanted"),
+    ({"blocks": (1, 1, 1)}, "error: there are 3 blocks, 4 filters, 4 strides: give one of each per"
+     " stage"),
+    ({"filters": (64,)}, "error: there are 4 blocks, 1 filters, 4 strides: give one of each per"
+     " stage"),
+    ({"strides": (1, 2)}, "error: there are 4 blocks, 4 filters, 2 strides: give one of each per"
+     " stage"),
     ({"stem_filters": (32, 64)},
-     "error: stem_filters has 2, stem_kernels has 1: one entry each is wanted"),
+     "error: there are 2 stem_filters, 1 stem_kernels: give one of each per"
+     " convolution"),
     ({"stem_kernels": (4,)},
      "error: stem_kernels has 4, which is even: it cannot be padded alike on both sides",
      "  hint use 3 or 5"),
@@ -264,7 +275,8 @@ CUSTOM = [
     ({"blocks": (1, 0, 1, 1)}, "error: blocks has 0, which is below 1"),
     ({"blocks": (1, 1, 1, 1.5)}, "error: blocks has 1.5, which is not a whole number"),
     ({"blocks": (1, 1, 1, "1")}, "error: blocks has '1', which is not a whole number"),
-    ({"blocks": (1, 1, 1, 10**8)}, "error: blocks has 100000000, which is above 1,000"),
+    ({"blocks": (1, 1, 1, 10**8)}, "error: blocks has 100000000, which is above 1,000",
+     "  hint A stage has at most 1,000 blocks."),
     ({"filters": (64, -1, 64, 0)}, "error: filters has -1, which is below 1",
      "error: filters has 0, which is below 1"),
     ({"strides": (0, 2, 2, 2)}, "error: strides has 0, which is below 1"),
@@ -272,17 +284,17 @@ CUSTOM = [
     ({"groups": "4"}, "error: groups has '4', which is not a whole number"),
     ({"width_per_group": 0}, "error: width_per_group has 0, which is below 1"),
     ({"block": "basic", "groups": 32, "width_per_group": 4},
-     "error: a basic block has no groups: groups=32, width_per_group=4",
+     "error: basic blocks have no groups, but groups=32 and width_per_group=4",
      "  hint use block='bottleneck', or leave both out"),
     ({"block": "basic", "groups": 2},
-     "error: a basic block has no groups: groups=2, width_per_group=64",
+     "error: basic blocks have no groups, but groups=2 and width_per_group=64",
      "  hint use block='bottleneck', or leave both out"),
     ({"block": "bottelneck"}, "error: block is 'bottelneck'. Did you mean 'bottleneck' or"
      " 'bottleneck_vd'?", "  hint one of basic, bottleneck, basic_vd, bottleneck_vd"),
     ({"block": None}, "error: block is None.",
      "  hint one of basic, bottleneck, basic_vd, bottleneck_vd"),
     ({"filters": (8, 64, 128, 256), "groups": 4, "width_per_group": 4},
-     "error: width_per_group=4 leaves no channel in the 8 filters of stage 0",
+     "error: width_per_group=4 leaves no channel for the 8 filters of stage 0",
      "  at   filters[0]", "  hint use 8 or more"),
     ({"pre_activation": "yes"}, "error: pre_activation is 'yes'", FLAG_HINT),
     ({"se_ratio": 0}, "error: se_ratio has 0, which is below 1"),
@@ -290,6 +302,9 @@ CUSTOM = [
      " 'silu'?",
      "  hint one of relu, leaky_relu, elu, gelu, silu, mish, hard_swish, tanh, sigmoid"),
     ({"name": "my net"}, "error: name 'my net' cannot name a class", NAME_HINT),
+    ({"name": 7}, "error: name is 7, which is not a string"),
+    ({"name": "n" * 61}, "error: the length of name is 61, above the limit of 60",
+     "  hint A name has at most 60 characters, so that a class statement fits its line."),
     ({"name": ""}, "error: name '' cannot name a class", NAME_HINT),
     ({"name": "2net"}, "error: name '2net' cannot name a class", NAME_HINT),
     ({"name": "class"}, "error: name 'class' cannot name a class", NAME_HINT),
@@ -298,13 +313,13 @@ CUSTOM = [
     ({"name": "_1"}, "error: name '_1' cannot name a class", NAME_HINT),
     ({"name": "réseau"}, "error: name 'réseau' cannot name a class", NAME_HINT),
     ({"name": "net\nimport os"}, "error: name 'net\\nimport os' cannot name a class", NAME_HINT),
-    ({"name": "encoder"}, "error: name 'encoder' is taken: the file has another Encoder",
-     "  hint as in my_resnext"),
+    ({"name": "encoder"}, "error: name 'encoder' is taken: the emitted file defines another"
+     " Encoder", "  hint choose another, as in my_resnext"),
     ({"name": "a b", "block": "x", "blocks": (1,), "stem_kernels": (2,), "groups": 0,
       "pre_activation": 1, "se_ratio": 0},
      "error: name 'a b' cannot name a class", NAME_HINT,
      "error: block is 'x'.", "  hint one of basic, bottleneck, basic_vd, bottleneck_vd",
-     "error: blocks has 1, filters has 4, strides has 4: one entry each is wanted",
+     "error: there are 1 blocks, 4 filters, 4 strides: give one of each per stage",
      "error: stem_kernels has 2, which is even: it cannot be padded alike on both sides",
      "  hint use 1 or 3",
      "error: pre_activation is 1", FLAG_HINT,
@@ -321,7 +336,10 @@ def message_of(function, *arguments, **keywords) -> str:
 
 
 def shown(case: object) -> str:
-    return str(case[0] if isinstance(case, tuple) else case)[:60]
+    try:
+        return str(case[0] if isinstance(case, tuple) else case)[:60]
+    except ValueError:  # an integer too large to print
+        return "huge"
 
 
 @pytest.mark.parametrize("model", MODELS, ids=repr)
@@ -387,7 +405,8 @@ def test_custom_encoder(case):
 def test_squeeze_excite_of_a_custom_encoder_without():
     encoder = compiler.custom_encoder("my_net", blocks=(1, 1, 1, 1))
     assert message_of(compiler.emit, encoder, target="torch", se_ratio=8) == (
-        "error: my_net has no squeeze-and-excitation to set an option of"
+        "error: my_net has no squeeze-and-excitation gates, so it takes no --se-ratio\n"
+        "  hint give se_ratio to custom_encoder()"
     )
 
 

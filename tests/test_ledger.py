@@ -81,7 +81,7 @@ def test_no_unused_name(encoders, tmp_path):
         {},
         {"features_only": True},
         {"features_only": True, "pooling": "max", "include_rescaling": True},
-        {"classifier_activation": "softmax", "se_ratio": 1000, "se_activation": "gelu"},
+        {"classifier_activation": "softmax", "se_ratio": 500, "se_activation": "gelu"},
     )
     for encoder in encoders:
         for target in ("torch", "keras"):

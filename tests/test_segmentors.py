@@ -260,13 +260,44 @@ def test_gradients_of_the_image_agree(segmentor, shape):
     assert (ours - theirs).abs().max() / ours.abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("block", ["upsampling", "transpose"])
+@segmentors
+@pytest.mark.parametrize(("compat", "momentum"), [(None, 0.1), ("medicai", 0.01)])
+def test_batch_norm_of_decoders(compat, momentum, segmentor, block):
+    """Moving statistics follow within tens of steps, except as in medicai; eps is medicai's."""
+    options = {"segmentor": segmentor, "decoder_block": block, "compat": compat}
+    texts = emit_pair(_tiny(), input_shape=(32, 32, 1), **options)
+    with torch.device("meta"):
+        model = constructor(texts[0])()
+    norms = [m for m in model.decoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert {(m.momentum, m.eps) for m in norms} == {(momentum, 1e-3)}
+    with keras.device("meta"):
+        model = constructor(texts[1])()
+    norms = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.name.startswith("decoder")
+    ]
+    assert {(layer.momentum, layer.epsilon) for layer in norms} == {(1 - momentum, 1e-3)}
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "group", "layer", "none"])
+@pytest.mark.parametrize("target", ["torch", "keras"])
+def test_the_file_says_the_eps_of_its_decoder(target, norm):
+    """Larger than the encoder's, for medicai's weights: a constant that says why."""
+    text = compiler.emit("resnet18", target=target, segmentor="unet", decoder_normalization=norm)
+    stated = "\nDECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it" in text
+    assert stated == (norm not in ("instance", "none"))
+    assert text.count("DECODER_EPS") == (3 if stated else 0)
+
+
 FAULTS = {
     "the skip before x": (
         "torch.cat((upsample(x, skip), skip), 1)",
         "torch.cat((skip, upsample(x, skip)), 1)",
     ),
     "linear upsampling": ('mode="nearest"', 'mode="bilinear"'),
-    "epsilon": ("eps=1e-3", "eps=1e-5"),
+    "epsilon": ("eps=DECODER_EPS", "eps=1e-5"),
     "one ReLU less": ("return F.relu(self.bn2(self.conv2(x)))", "return self.bn2(self.conv2(x))"),
 }
 

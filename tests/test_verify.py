@@ -111,10 +111,10 @@ SE_FIRST = (
     '    x = norm(x, name=f"{name}_bn3")\n    x = squeeze_excite(x, channels, name=f"{name}_se")\n'
 )
 DECODER_BLOCK = """\
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{{name}}_{}")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{{name}}_{}")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{{name}}_conv2")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{{name}}_{}")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{{name}}_{}")(x)
 """
 # What is edited in which file; the row that must be named, and words of how.
 FAULTS = {
@@ -146,7 +146,7 @@ FAULTS = {
     "eps of the decoder": (
         UNET,
         "torch",
-        "eps=1e-3",
+        "eps=DECODER_EPS",
         "eps=1e-5",
         "decoder.blocks.0.bn1",
         "on the same input",
@@ -170,8 +170,8 @@ FAULTS = {
     "momentum in torch": (
         UNET,
         "torch",
-        "momentum=0.01)",
-        "momentum=0.1)",
+        "eps=DECODER_EPS, momentum=0.1)",
+        "eps=DECODER_EPS, momentum=0.01)",
         "decoder.blocks.0.bn1",
         "after a training step",
     ),

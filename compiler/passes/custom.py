@@ -3,104 +3,174 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
 
 from ..blocks import ACTIVATIONS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from ..errors import Problem
-from ..model import Encoder
-from .validate import count_problems, not_one_of
+from ..errors import CompileError, Problem, shown
+from ..limits import ALL_BLOCKS, BLOCKS, CHANNELS, KERNEL, NAME, NUMBER, STAGES, STEM, STRIDE, Limit
+from ..model import Encoder, SqueezeExcite, Stem
+from .values import FLAG_HINT, choice, count, counts
 
 BLOCK_KINDS = ("basic", "bottleneck", "basic_vd", "bottleneck_vd")
-DEEPEST = 1000
-# What a file defines or imports beside the model, and a model can therefore not be called.
+# What a file defines or imports beside the model, so that no model can have the name.
 TAKEN = {"Encoder", "F", "GROUPS", "STAGES", "Tensor", PROJECTION.name, SQUEEZE_EXCITE.name} | {
     block.name for block, _ in RESIDUAL_BLOCKS.values()
 }
 
 
-def validate_encoder(encoder: Encoder) -> list[Problem]:
-    """Every problem of an encoder that somebody described by hand."""
+def make_encoder(
+    name: object,
+    blocks: object,
+    block: object,
+    filters: object,
+    strides: object,
+    stem_filters: object,
+    stem_kernels: object,
+    pre_activation: object,
+    groups: object,
+    width_per_group: object,
+    se_ratio: object,
+    se_activation: object,
+) -> tuple[Encoder | None, list[Problem]]:
+    """The encoder of these arguments (`custom_encoder` documents them), or all their problems.
+
+    Limits are checked before any work that grows with the values.
+    """
     problems: list[Problem] = []
-
-    def counts(fields: Mapping[str, object]) -> bool:
-        before = len(problems)
-        for field, values in fields.items():
-            problems.extend(count_problems(field, values))
-        return len(problems) == before
-
-    problems += _name_problems(encoder)
-    if encoder.block not in BLOCK_KINDS:
-        problems.append(not_one_of("block", encoder.block, BLOCK_KINDS))
-    fields = {"blocks": encoder.depths, "filters": encoder.filters, "strides": encoder.strides}
-    if counts(fields):
-        problems += _same_length(fields)
-        problems += count_problems("blocks", encoder.depths, DEEPEST)
-    fields = {"stem_filters": encoder.stem.filters, "stem_kernels": encoder.stem.kernels}
-    if counts(fields):
-        problems += _same_length(fields)
-        for kernel in encoder.stem.kernels:
-            if kernel % 2 == 0:
-                problems.append(
-                    Problem(
-                        f"stem_kernels has {kernel}, which is even: it cannot be padded alike on"
-                        " both sides",
-                        hint=f"use {kernel - 1} or {kernel + 1}",
-                    )
-                )
-    if not isinstance(encoder.pre_activation, bool):
-        problems.append(
-            Problem(f"pre_activation is {encoder.pre_activation!r}", hint="it is True or False")
+    name = _name(name, problems)
+    block = _one_of("block", block, BLOCK_KINDS, problems)
+    stages = _table(
+        {"blocks": (blocks, BLOCKS), "filters": (filters, CHANNELS), "strides": (strides, STRIDE)},
+        STAGES,
+        "stage",
+        problems,
+    )
+    problems += ALL_BLOCKS.problems("the sum of blocks", sum(stages[0]))
+    stem = _table(
+        {"stem_filters": (stem_filters, CHANNELS), "stem_kernels": (stem_kernels, KERNEL)},
+        STEM,
+        "convolution",
+        problems,
+    )
+    problems += [
+        Problem(
+            f"stem_kernels has {kernel}, which is even: it cannot be padded alike on both sides",
+            hint=f"use {kernel - 1} or {kernel + 1}",
         )
-    counts({"groups": (encoder.groups,), "width_per_group": (encoder.width_per_group,)})
-    if encoder.se:
-        counts({"se_ratio": (encoder.se.ratio,)})
-        if encoder.se.activation not in ACTIVATIONS:
-            problems.append(not_one_of("se_activation", encoder.se.activation, ACTIVATIONS))
-    return problems or _validate_widths(encoder)
+        for kernel in stem[1]
+        if kernel % 2 == 0
+    ]
+    if not isinstance(pre_activation, bool):
+        problems.append(Problem(f"pre_activation is {shown(pre_activation)}", hint=FLAG_HINT))
+    groups = _one("groups", groups, CHANNELS, problems)
+    width_per_group = _one("width_per_group", width_per_group, CHANNELS, problems)
+    ratio = None if se_ratio is None else _one("se_ratio", se_ratio, NUMBER, problems)
+    activation = "relu"
+    if ratio is not None:
+        activation = _one_of("se_activation", se_activation, ACTIVATIONS, problems)
+    if problems:
+        return None, problems
+    encoder = Encoder(
+        name=name,
+        class_name=_class_name(name),
+        title=name,
+        family="custom",
+        block=block,
+        depths=stages[0],
+        filters=stages[1],
+        strides=stages[2],
+        stem=Stem(stem[0], stem[1]),
+        pre_activation=pre_activation is True,
+        groups=groups,
+        width_per_group=width_per_group,
+        se=None if ratio is None else SqueezeExcite(ratio, activation),
+        custom=True,
+    )
+    return encoder, _width_problems(encoder)
 
 
-def _name_problems(encoder: Encoder) -> list[Problem]:
-    for name in (encoder.name, encoder.class_name):
-        if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
-            return [
-                Problem(
-                    f"name {encoder.name!r} cannot name a class",
-                    hint="letters, digits and _, no digit first, as in my_resnext",
-                )
-            ]
-    if encoder.class_name in TAKEN:
-        return [
+def _class_name(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _name(name: object, problems: list[Problem]) -> str:
+    text = str.__str__(name) if isinstance(name, str) else None
+    if text is None:
+        problems.append(Problem(f"name is {shown(name)}, which is not a string"))
+        return ""
+    if len(text) > NAME.largest:
+        problems += NAME.problems("the length of name", len(text))
+        return ""
+    class_name = _class_name(text)
+    if class_name in TAKEN:
+        problems.append(
             Problem(
-                f"name {encoder.name!r} is taken: the file has another {encoder.class_name}",
-                hint="as in my_resnext",
+                f"name {text!r} is taken: the emitted file defines another {class_name}",
+                hint="choose another, as in my_resnext",
             )
-        ]
-    return []
+        )
+    for word in (text, class_name):
+        if not (word.isascii() and word.isidentifier()) or keyword.iskeyword(word):
+            problems.append(
+                Problem(
+                    f"name {shown(text)} cannot name a class",
+                    hint="use letters, digits and _, and no digit first, as in my_resnext",
+                )
+            )
+            break
+    return text
 
 
-def _same_length(fields: Mapping[str, tuple[int, ...]]) -> list[Problem]:
-    if len({len(values) for values in fields.values()}) == 1:
-        return []
-    lengths = ", ".join(f"{field} has {len(values)}" for field, values in fields.items())
-    return [Problem(f"{lengths}: one entry each is wanted")]
+def _one(what: str, value: object, limit: Limit, problems: list[Problem]) -> int:
+    try:
+        return count(what, value, limit, typed=False)
+    except CompileError as error:
+        problems += error.problems
+        return 1
 
 
-def _validate_widths(encoder: Encoder) -> list[Problem]:
+def _one_of(what: str, value: object, choices: tuple[str, ...], problems: list[Problem]) -> str:
+    try:
+        return choice(what, value, choices)
+    except CompileError as error:
+        problems += error.problems
+        return choices[0]
+
+
+def _table(
+    columns: dict[str, tuple[object, Limit]], length: Limit, part: str, problems: list[Problem]
+) -> list[tuple[int, ...]]:
+    """Columns of whole numbers, of one length; every problem is noted."""
+    before = len(problems)
+    read = {
+        name: counts(name, values, each, problems, length)
+        for name, (values, each) in columns.items()
+    }
+    if len(problems) == before and len({len(values) for values in read.values()}) > 1:
+        lengths = ", ".join(f"{len(values)} {name}" for name, values in read.items())
+        problems.append(Problem(f"there are {lengths}: give one of each per {part}"))
+    return list(read.values())
+
+
+def _width_problems(encoder: Encoder) -> list[Problem]:
     if encoder.basic and (encoder.groups, encoder.width_per_group) != (1, 64):
         return [
             Problem(
-                f"a basic block has no groups: groups={encoder.groups},"
+                f"basic blocks have no groups, but groups={encoder.groups} and"
                 f" width_per_group={encoder.width_per_group}",
                 hint="use block='bottleneck', or leave both out",
             )
         ]
-    return [
-        Problem(
-            f"width_per_group={encoder.width_per_group} leaves no channel in the {filters} filters"
-            f" of stage {s}",
-            at=f"filters[{s}]",
-            hint=f"use {-(-64 // filters)} or more",
-        )
-        for s, (filters, stage) in enumerate(zip(encoder.filters, encoder.stages))
-        if stage.width == 0
-    ]
+    problems = []
+    for s, (filters, stage) in enumerate(zip(encoder.filters, encoder.stages)):
+        if stage.width == 0:
+            problems.append(
+                Problem(
+                    f"width_per_group={encoder.width_per_group} leaves no channel for the"
+                    f" {filters} filters of stage {s}",
+                    at=f"filters[{s}]",
+                    hint=f"use {-(-64 // filters)} or more",
+                )
+            )
+        widest = max(stage.width, stage.channels)
+        problems += CHANNELS.problems(f"the width of stage {s}", widest, f"filters[{s}]")
+    return problems

@@ -17,9 +17,15 @@ from ..blocks import (
 from ..ir import Block, Conv, Fragment, Layer, Norm
 from ..model import AttentionUNet, Dialect, Head, Segmentor, TransUNet, UNet, UNetPlusPlus
 
+# Part of the function that medicai's weights were trained with; the encoders have 1e-5.
+DECODER_EPS = 1e-3
+# Of batch norm in the decoder, by what the network is to match. With medicai's, moving statistics
+# need hundreds of steps, and until then evaluation looks far worse than training.
+MOMENTUM = {"": 0.1, "medicai": 0.01}
+
 
 def decoder_constants(head: Head) -> tuple[tuple[str, float], ...]:
-    """Named numbers of the decoder. Groups divide the filters of every stage."""
+    """The decoder's named constants. The number of groups divides the filters of every stage."""
     if isinstance(head, TransUNet):
         return (
             ("VIT_DEPTH", head.vit_layers),
@@ -29,12 +35,13 @@ def decoder_constants(head: Head) -> tuple[tuple[str, float], ...]:
             ("DROPOUT", head.dropout),
             ("QUERIES", head.queries),
         )
-    if not isinstance(head, UNet) or head.decoder_normalization != "group":
+    if not isinstance(head, UNet) or head.decoder_normalization in ("instance", "none"):
         return ()
-    return (("NORM_GROUPS", math.gcd(8, *head.stage_filters)),)
+    groups = ("NORM_GROUPS", math.gcd(8, *head.stage_filters))
+    return (*[groups] * (head.decoder_normalization == "group"), ("DECODER_EPS", DECODER_EPS))
 
 
-def decoder_blocks(head: Head, dialect: Dialect) -> tuple[Block, ...]:
+def decoder_blocks(head: Head, dialect: Dialect, compat: str = "") -> tuple[Block, ...]:
     """The classes of a decoder, in the order of definition."""
     if isinstance(head, TransUNet):
         return (
@@ -51,7 +58,8 @@ def decoder_blocks(head: Head, dialect: Dialect) -> tuple[Block, ...]:
         last = blocks[-1]
         node = replace(last, doc=f"One node of the grid: {last.doc[0].lower()}{last.doc[1:]}")
         blocks = (*blocks[:-1], node)
-    return (*gates, *(with_norm(with_activation(block, head), head) for block in blocks))
+    momentum = MOMENTUM[compat]
+    return (*gates, *(with_norm(with_activation(b, head), head, momentum) for b in blocks))
 
 
 def _with_sizes(block: Block, head: TransUNet) -> Block:
@@ -83,7 +91,7 @@ def with_activation(block: Block, head: UNet) -> Block:
     return replace(block, body=body)
 
 
-def with_norm(block: Block, head: UNet) -> Block:
+def with_norm(block: Block, head: UNet, momentum: float) -> Block:
     """The block with the decoder's norm for batch norm; without one, convolutions have a bias."""
     kind = head.decoder_normalization
     layers, body = block.layers, block.body
@@ -94,7 +102,9 @@ def with_norm(block: Block, head: UNet) -> Block:
             body = tuple(line.replace(f"{layer.name}(", call) for line in body)
             groups = "NORM_GROUPS" if kind == "group" else 1
             eps = 1e-5 if kind == "instance" else layer.eps
-            changed = replace(layer, name=name, kind=kind, groups=groups, eps=eps)
+            changed = replace(
+                layer, name=name, kind=kind, groups=groups, eps=eps, momentum=momentum
+            )
             layers = tuple(changed if other is layer else other for other in layers)
     if kind == "none":
         layers = tuple(_with_bias(layer) for layer in layers if not isinstance(layer, Norm))

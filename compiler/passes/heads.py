@@ -1,26 +1,15 @@
-"""The head's part of `validate`: classifier, features or segmentor, and the options each takes."""
+"""The head's part of `validate`: classifier, features or segmentor, and the options of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ..errors import Problem
-from ..model import (
-    AttentionUNet,
-    Classifier,
-    Encoder,
-    Features,
-    Head,
-    Segmentor,
-    TransUNet,
-    UNet,
-    UNetPlusPlus,
-)
+from ..limits import HEADS
+from ..model import Classifier, Encoder, Features, Head, Segmentor, TransUNet, UNetPlusPlus
+from ..names import SEGMENTOR_HEADS
 from ..options import BY_NAME, DEFAULT_CLASSES, OPTIONS
 
-SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {
-    head.name: head for head in (UNet, UNetPlusPlus, AttentionUNet, TransUNet)
-}
 # Option -> field of a segmentor. The fields' defaults are the options'.
 FIELDS = {
     "encoder_depth": "depth",
@@ -39,52 +28,71 @@ FIELDS = {
 
 def resolve_head(
     given: Mapping[str, object],
-    shape: tuple[int, ...],
+    dims: int,
+    sizes: tuple[int, ...],
     encoder: Encoder | None,
     problems: list[Problem],
     unknown_segmentor: bool = False,
 ) -> Head:
-    """The head that the options describe, with every problem of theirs noted.
+    """The head that the options describe; every problem of theirs is noted.
 
-    Of an unknown segmentor nobody can say which options it takes.
+    `sizes` are those of the image, or () if they are wrong already. Nobody can say which options
+    an unknown segmentor takes.
     """
     activation = str(given.get("classifier_activation", "none"))
     pooling = str(given.get("pooling", "none"))
     segmentor = given.get("segmentor")
     if not unknown_segmentor:
         problems += _not_taken(given, segmentor)
-    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES.get(len(shape) - 1, 1))
+    classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES[dims])
     assert isinstance(classes, int)
     head: Head = Classifier(classes, activation)
     if isinstance(segmentor, str):
         head = _segmentor(segmentor, classes, activation, given, encoder, problems)
     if isinstance(head, TransUNet):
-        problems += _trans_unet_problems(head, shape[:-1])
-        if given.get("dialect", encoder.dialect if encoder else "") == "cadene":
-            problems += _odd_pool_problems(shape[:-1])
+        problems += _trans_unet_problems(head, sizes)
+        if encoder and encoder.dialect == "cadene":
+            problems += _odd_pool_problems(sizes)
     if "features_only" in given:
-        if segmentor:
-            problems.append(
-                Problem(
-                    f"--features-only leaves out the decoder that --segmentor {segmentor} asks for",
-                    hint="give one of the two; a segmentor has its pyramid too",
-                )
+        problems += _left_out(given)
+        return Features(pooling)
+    if activation == "softmax" and classes == 1:
+        problems.append(
+            Problem(
+                "--classifier-activation softmax over one class is 1 everywhere, and trains"
+                " nothing",
+                hint="use --classifier-activation sigmoid, or --num-classes 2 or more",
             )
-        if activation != "none":
+        )
+    if pooling != "none":
+        hint = "add --features-only; the classifier averages on its own"
+        if segmentor:
+            hint = "leave it out: a segmentor keeps the size of the image"
+        problems.append(Problem(f"--pooling {pooling} is for a network without a head", hint=hint))
+    return head
+
+
+def _left_out(given: Mapping[str, object]) -> list[Problem]:
+    """Options of the head that `--features-only` leaves out."""
+    problems = []
+    if "segmentor" in given:
+        problems.append(
+            Problem(
+                "--features-only leaves out the decoder that --segmentor"
+                f" {given['segmentor']} asks for",
+                hint="give one of the two; a segmentor has a pyramid too",
+            )
+        )
+    for name in ("num_classes", "classifier_activation"):
+        if given.get(name, "none") != "none":
             problems.append(
                 Problem(
-                    f"--classifier-activation {activation} needs the head that --features-only"
+                    f"{BY_NAME[name].flag} {given[name]} needs the head that --features-only"
                     " leaves out",
                     hint="give one of the two",
                 )
             )
-        return Features(pooling)
-    if pooling != "none":
-        hint = "add --features-only; the classifier averages on its own"
-        if segmentor:
-            hint = "leave it out: a segmentor keeps the image's size"
-        problems.append(Problem(f"--pooling {pooling} is for a network without a head", hint=hint))
-    return head
+    return problems
 
 
 def _not_taken(given: Mapping[str, object], segmentor: object) -> list[Problem]:
@@ -97,11 +105,13 @@ def _not_taken(given: Mapping[str, object], segmentor: object) -> list[Problem]:
         flag = BY_NAME[name].flag
         if segmentor is None:
             hint = f"add --segmentor {' or '.join(takers)}"
-            problems.append(Problem(f"{flag} is an option of segmentors", hint=hint))
+            problems.append(Problem(f"{flag} is an option of segmentors only", hint=hint))
         else:
             taken = ", ".join(o.flag for o in OPTIONS if segmentor in o.of)
             problems.append(
-                Problem(f"{flag} is no option of {segmentor}", hint=f"{segmentor} takes {taken}")
+                Problem(
+                    f"{flag} is not an option of {segmentor}", hint=f"{segmentor} takes {taken}"
+                )
             )
     return problems
 
@@ -144,7 +154,7 @@ def _filter_problems(head: Segmentor) -> list[Problem]:
         Problem(
             f"--decoder-filters {typed} has {count}, but {head.name} at depth {head.depth} has"
             f" {needed} stages",
-            hint=f"one for each, {'the top row' if reversed_rows else 'deepest'} first",
+            hint=f"one for each stage, {'the top row' if reversed_rows else 'deepest'} first",
         )
     ]
 
@@ -152,7 +162,7 @@ def _filter_problems(head: Segmentor) -> list[Problem]:
 def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Problem]:
     problems = []
     if head.embed_dim % head.heads:
-        near = [h for h in range(1, head.embed_dim + 1) if head.embed_dim % h == 0]
+        near = [h for h in range(1, HEADS.largest + 1) if head.embed_dim % h == 0]
         best = min(near, key=lambda h: abs(h - head.heads))
         problems.append(
             Problem(
@@ -161,7 +171,7 @@ def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Proble
             )
         )
     least = 2**head.depth
-    if min(sizes) < least:
+    if sizes and min(sizes) < least:
         problems.append(
             Problem(
                 f"--input-shape has the size {min(sizes)}, but P{head.depth} is the image halved"
@@ -173,11 +183,11 @@ def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Proble
 
 
 def _odd_pool_problems(sizes: tuple[int, ...]) -> list[Problem]:
-    """Cadene's pool rounds down: a token grid that doubles would not reach an odd P1's edge."""
+    """Cadene's pool rounds down: a token grid that doubles does not reach the edge of an odd P1."""
     return [
         Problem(
-            f"--input-shape has the size {size}, which gives P1 an odd one: the pool of the dialect"
-            " cadene rounds it down",
+            f"--input-shape has the size {size}, which gives P1 an odd size: the pool of the"
+            " dialect cadene rounds it down",
             hint=f"use {-(-size // 4) * 4}",
         )
         for size in sizes
@@ -195,7 +205,7 @@ def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
                 hint=(
                     f"--encoder-depth {levels}"
                     if levels >= 3
-                    else "add a stage: the least depth is 3"
+                    else "add a stage: the smallest depth is 3"
                 ),
             )
         ]
@@ -206,7 +216,7 @@ def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
         Problem(
             f"the strides {strides} of {encoder.name} do not halve each level, as a decoder"
             " that doubles them needs",
-            hint=f"use {(1, *(2 for _ in strides[1:]))}: before the first stage the stem's pool"
-            " halves",
+            hint=f"use {(1, *(2 for _ in strides[1:]))}: the stem's pool halves before the first"
+            " stage",
         )
     ]

@@ -57,7 +57,7 @@ def specialize(model: Model) -> Network:
         pool=pool(encoder, dialect),
         head=head(model),
         decoder_constants=decoder_constants(model.head),
-        decoder_blocks=decoder_blocks(model.head, dialect),
+        decoder_blocks=decoder_blocks(model.head, dialect, model.compat),
     )
 
 

@@ -2,142 +2,131 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..blocks import ACTIVATIONS
-from ..catalog import dialects_of, find_encoder
-from ..errors import CompileError, Problem, raise_all, suggest
+from ..catalog import ENCODERS, dialects_of
+from ..errors import CompileError, Problem, raise_all, shown, suggest
+from ..limits import CHANNELS, VOXELS
 from ..model import Encoder, Model
-from ..options import BY_NAME, DEFAULT_SHAPE, RANKS, TARGETS, Option
+from ..names import find_model
+from ..options import BY_NAME, DEFAULT_SHAPE, RANKS
+from .custom import make_encoder
 from .heads import resolve_head
+from .interpret import product
+from .values import find_target, parse
 
-LARGEST = 2**31 - 1  # beyond it no framework counts
+FEW, MANY = 4, 16  # channels of an image, and what is more likely its size
 
 
 def resolve(
     encoder: str | Encoder, options: Mapping[str, object], found_so_far: Iterable[Problem] = ()
 ) -> Model:
-    """The model that a name (or an own encoder) and options describe.
+    """The model that a name (or a custom encoder) and options describe.
 
     Values may be what Python has (3, (96, 96, 96, 4)) or what a person typed ("3", "96,96,96,4");
-    None is an option that was not given. Raises one `CompileError` with every problem, those
-    `found_so_far` first.
+    None is an option that was not given. A name may end with a segmentor's. Raises one
+    `CompileError` with every problem, those `found_so_far` first.
     """
     problems = list(found_so_far)
-    found = _encoder(encoder, problems)
-    given = {}
-    for name, value in options.items():
-        if name not in BY_NAME:
-            problems.append(Problem(f"unknown option {name!r}.{suggest(name, BY_NAME)}"))
-        elif value is not None and (value is not False or BY_NAME[name].kind != "flag"):
-            try:
-                given[name] = parse(BY_NAME[name], value)
-            except CompileError as error:
-                problems += error.problems
-    dims, shape = _input(given, problems, rank_is_free="dims" not in given)
-    encoder = _with_dialect(_with_squeeze_excite(found, given, problems), given, problems)
+    found, segmentor = _encoder(encoder, problems)
+    given = _given(options, problems)
     unknown = options.get("segmentor") is not None and "segmentor" not in given
-    head = resolve_head(given, shape, found, problems, unknown_segmentor=unknown)
-    raise_all(problems)
-    return Model(
-        encoder,
+    if segmentor and not unknown:
+        asked = given.setdefault("segmentor", segmentor)
+        if asked != segmentor:
+            problems.append(
+                Problem(
+                    f"{shown(encoder)} names the segmentor {segmentor}, but --segmentor is {asked}",
+                    hint="give one of the two",
+                )
+            )
+    before = len(problems)
+    dims, shape = _input(given, problems, rank_is_free="dims" not in given)
+    sizes = shape[:-1] if len(problems) == before else ()
+    made = _with_dialect(_with_squeeze_excite(found, given, problems), given, problems)
+    if made:
+        problems += _pool_problems(made.dialect, sizes)
+    head = resolve_head(given, dims, sizes, made, problems, unknown_segmentor=unknown)
+    model = Model(
+        made or Encoder("", "", "", "", "basic", ()),
         head,
         dims,
         shape,
         include_rescaling="include_rescaling" in given,
         compat=str(given.get("compat", "")),
     )
+    if made and not problems:
+        problems += _squeeze_problems(model)
+    raise_all(problems)
+    return model
 
 
 def validate_target(target: object) -> list[Problem]:
     """No problem, or the one that the target has."""
-    if target is None:
-        return [Problem("--target is missing", hint=f"one of {', '.join(TARGETS)}")]
-    return [] if target in TARGETS else [not_one_of("--target", target, TARGETS)]
+    problems: list[Problem] = []
+    find_target(target, problems)
+    return problems
 
 
-def parse(option: Option, value: object) -> object:
-    """The value of one option, from Python or from text. Raises `CompileError`."""
-    match option.kind:
-        case "count":
-            return _count(option.flag, _number(value))
-        case "shape" | "counts":
-            items = value.split(",") if isinstance(value, str) else value
-            if not isinstance(items, Sequence) or not items:
-                wanted = "sizes and channels" if option.kind == "shape" else "one number per stage"
-                raise CompileError(Problem(f"{option.flag} is {value!r}: {wanted} wanted"))
-            numbers = tuple(map(_number, items))
-            raise_all(count_problems(option.flag, numbers))
-            return numbers
-        case "share":
-            return _share(option.flag, value)
-        case "flag":
-            if value is not True:
-                raise CompileError(
-                    Problem(f"{option.flag} is {value!r}", hint="it is True or False")
-                )
-            return True
-    choices = option.choices or ACTIVATIONS
-    text = str(value).strip().lower()
-    if text not in choices:
-        raise CompileError(not_one_of(option.flag, value, choices))
-    return text
+def _given(options: Mapping[str, object], problems: list[Problem]) -> dict[str, object]:
+    """The options that were given, by name, their values read."""
+    given: dict[str, object] = {}
+    for name, value in options.items():
+        if name not in BY_NAME:
+            problems.append(Problem(f"unknown option {shown(name)}.{suggest(name, BY_NAME)}"))
+        elif value is not None and (value is not False or BY_NAME[name].kind != "flag"):
+            try:
+                given[name] = parse(BY_NAME[name], value)
+            except CompileError as error:
+                problems += error.problems
+    return given
 
 
-def _number(value: object) -> object:
-    """The number that a text spells; what is none is left for `_count` to name."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
-        with contextlib.suppress(ValueError):  # thousands of digits
-            return int(value)
-    return value
-
-
-def _count(what: str, value: object, largest: int = LARGEST) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise CompileError(Problem(f"{what} has {value!r}, which is not a whole number"))
-    if not 1 <= value <= largest:
-        limit = "below 1" if value < 1 else f"above {largest:,}"
-        shown = f"{value}, which is" if abs(value) < 10**20 else "a number"
-        raise CompileError(Problem(f"{what} has {shown} {limit}"))
-    return value
-
-
-def _share(what: str, value: object) -> float:
-    """A number from 0 up to, but not including, 1."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CompileError(Problem(f"{what} has {value!r}, which is not a number"))
-    if not 0 <= value < 1:
-        raise CompileError(Problem(f"{what} has {value}, which is not from 0 up to 1"))
-    return float(value)
-
-
-def not_one_of(what: str, value: object, choices: Iterable[str]) -> Problem:
-    names = tuple(choices)
-    return Problem(
-        f"{what} is {value!r}.{suggest(str(value), names)}", hint=f"one of {', '.join(names)}"
-    )
-
-
-def _encoder(encoder: str | Encoder, problems: list[Problem]) -> Encoder | None:
+def _encoder(encoder: str | Encoder, problems: list[Problem]) -> tuple[Encoder | None, str | None]:
+    """The encoder, and the segmentor that its name ends with."""
     if isinstance(encoder, Encoder):
-        return encoder
+        return _made(encoder, problems), None
     if not isinstance(encoder, str):
         problems.append(
-            Problem(f"{encoder!r} is no encoder", hint="a name, or what custom_encoder() returned")
+            Problem(
+                f"{shown(encoder)} is not an encoder",
+                hint="a name, or what custom_encoder() returned",
+            )
         )
-        return None
+        return None, None
     try:
-        return find_encoder(encoder)
+        return find_model(str.__str__(encoder))
     except CompileError as error:
         problems += error.problems
+        return None, None
+
+
+def _made(encoder: Encoder, problems: list[Problem]) -> Encoder | None:
+    """An encoder that somebody holds, read again: its fields may have been replaced."""
+    if not encoder.custom:
+        known = ENCODERS.get(encoder.name) if isinstance(encoder.name, str) else None
+        if known and replace(known, se=encoder.se, dialect=encoder.dialect) == encoder:
+            return encoder
+        problems.append(Problem("the encoder is not in the catalog", hint="use custom_encoder()"))
         return None
+    made, found = make_encoder(
+        name=encoder.name,
+        blocks=encoder.depths,
+        block=encoder.block,
+        filters=encoder.filters,
+        strides=encoder.strides,
+        stem_filters=encoder.stem.filters,
+        stem_kernels=encoder.stem.kernels,
+        pre_activation=encoder.pre_activation,
+        groups=encoder.groups,
+        width_per_group=encoder.width_per_group,
+        se_ratio=encoder.se.ratio if encoder.se else None,
+        se_activation=encoder.se.activation if encoder.se else None,
+    )
+    problems += found
+    return replace(made, dialect=encoder.dialect) if made else None
 
 
 def _input(
@@ -149,6 +138,9 @@ def _input(
     asked = given.get("dims")
     dims = int(str(asked)) if asked else 2
     if not isinstance(shape, tuple):
+        if "channels_last" in given:
+            hint = "add --input-shape, or leave it out"
+            problems.append(Problem("--channels-last says how to read --input-shape", hint=hint))
         shape = DEFAULT_SHAPE[dims]
         if isinstance(channels, int):
             shape = (*shape[:-1], channels)
@@ -160,67 +152,115 @@ def _input(
     elif rank != dims:
         problems.append(
             Problem(
-                f"--input-shape {typed} has {max(rank, 0)} sizes and the channels, but a {dims}D"
-                f" network takes {dims}",
+                f"--input-shape {typed} has {_number_of(rank, 'size')} and the channels, but a"
+                f" {dims}D network takes {dims} sizes",
                 hint=f"as in {','.join(map(str, DEFAULT_SHAPE[dims]))}",
             )
         )
-    if isinstance(channels, int) and channels != shape[-1]:
+    said = "channels_last" in given or channels == shape[-1]
+    if rank == dims and looks_channels_first(shape) and not said:
+        problems.append(_two_readings(shape, typed))
+    elif isinstance(channels, int) and channels != shape[-1]:
         problems.append(
             Problem(
-                f"--input-shape {typed} has {shape[-1]} channels, but --in-channels is {channels}",
+                f"--input-shape {typed} has {_number_of(shape[-1], 'channel')}, but --in-channels"
+                f" is {channels}",
                 hint="the last number of --input-shape is the channels; give one of the two",
             )
         )
+    problems += CHANNELS.problems("the last number of --input-shape", shape[-1])
+    problems += VOXELS.problems("the product of the sizes of --input-shape", product(shape[:-1]))
     return dims, shape
+
+
+def _number_of(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def looks_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether a shape is more likely that of an image with its channels first."""
+    return len(shape) > 2 and shape[0] <= FEW and shape[-1] >= MANY
+
+
+def _two_readings(shape: tuple[int, ...], typed: str) -> Problem:
+    moved = (*shape[1:], shape[0])
+    last, first = (
+        f"{' x '.join(map(str, sizes[:-1]))} with {_number_of(sizes[-1], 'channel')}"
+        for sizes in (shape, moved)
+    )
+    return Problem(
+        f"--input-shape {typed} has two readings: channels last, an image of {last}; or channels"
+        f" first, an image of {first}",
+        hint=f"--input-shape {','.join(map(str, moved))} for the second reading; add"
+        " --channels-last for the first",
+    )
+
+
+def _pool_problems(dialect: str, sizes: tuple[int, ...]) -> list[Problem]:
+    """Cadene's stem pools without padding: from one value it would make none."""
+    if dialect != "cadene" or not sizes or min(sizes) > 2:
+        return []
+    return [
+        Problem(
+            f"--input-shape has the size {min(sizes)}, which leaves P1 a single value: the pool"
+            " of the dialect cadene needs two",
+            hint="use 3 or more",
+        )
+    ]
 
 
 def _with_squeeze_excite(
     encoder: Encoder | None, given: dict[str, object], problems: list[Problem]
-) -> Encoder:
-    """The encoder with its SE options. The stand-in for an unknown one is never used."""
+) -> Encoder | None:
+    """The encoder with its SE options."""
     asked: dict[str, Any] = {
         field: given[name]
         for name, field in (("se_ratio", "ratio"), ("se_activation", "activation"))
         if name in given
     }
-    if encoder is None:
-        return Encoder("", "", "", "", "basic", ())
-    if asked and encoder.se is None:
-        problems.append(
-            Problem(
-                f"{encoder.name} has no squeeze-and-excitation to set an option of",
-                hint="" if encoder.custom else f"use se{encoder.name}",
-            )
-        )
-    elif asked and encoder.se:
+    if not encoder or not asked:
+        return encoder
+    if encoder.se:
         return replace(encoder, se=replace(encoder.se, **asked))
+    flags = " and ".join(BY_NAME[name].flag for name in given if name.startswith("se_"))
+    problems.append(
+        Problem(
+            f"{encoder.name} has no squeeze-and-excitation gates, so it takes no {flags}",
+            hint="give se_ratio to custom_encoder()" if encoder.custom else f"use se{encoder.name}",
+        )
+    )
     return encoder
 
 
+def _squeeze_problems(model: Model) -> list[Problem]:
+    """A ratio larger than every width that it divides."""
+    se = model.trunk.se
+    widest = max(stage.channels for stage in model.trunk.stages)
+    if not se or se.ratio <= widest:
+        return []
+    return [
+        Problem(
+            f"--se-ratio {se.ratio} is larger than any channel count of {model.encoder.name}:"
+            " every gate would squeeze to one channel",
+            hint=f"at most {widest}",
+        )
+    ]
+
+
 def _with_dialect(
-    encoder: Encoder, given: Mapping[str, object], problems: list[Problem]
-) -> Encoder:
-    """The encoder in the dialect that was asked for, where there is one of it."""
+    encoder: Encoder | None, given: Mapping[str, object], problems: list[Problem]
+) -> Encoder | None:
+    """The encoder in the dialect that was asked for, if it exists there."""
+    if not encoder:
+        return None
     asked = str(given.get("dialect", encoder.dialect))
     known = dialects_of(encoder)
-    if asked not in known and encoder.name:
+    if asked not in known:
         problems.append(
             Problem(
-                f"--dialect {asked} has no {encoder.name}",
-                hint=f"{encoder.name} exists in {', '.join(known)}",
+                f"{encoder.name} does not exist in the dialect {asked}",
+                hint=f"it exists in {', '.join(known)}",
             )
         )
+        return encoder
     return replace(encoder, dialect=asked)
-
-
-def count_problems(field: str, values: object, largest: int = LARGEST) -> list[Problem]:
-    if not isinstance(values, tuple) or not values:
-        return [Problem(f"{field} is {values!r}", hint="a tuple of whole numbers")]
-    problems: list[Problem] = []
-    for value in values:
-        try:
-            _count(field, value, largest)
-        except CompileError as error:
-            problems += error.problems
-    return problems

@@ -12,10 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..ir import Block, Call, Fragment, Layer, Shape
+from ..ir import Block, Call, Fragment, Layer, Norm, Shape
 from ..lower import RANK_NAMES, DecoderPlan, Plan, doc_of
 from ..lower_trans import TransPlan
 from .prose import docstring, grid, heading, wrap_sentences
+
+NOTES = {  # constant -> its comment in an emitted file
+    "DECODER_EPS": "as in medicai, whose weights were trained with it; the encoder has 1e-5",
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Target:
         return {
             "decoder_constants": [
                 ("DECODER_FILTERS", decoder.filters),
-                *plan.network.decoder_constants,
+                *named(plan.network.decoder_constants),
             ],
             "decoder_blocks": [
                 self.writer(plan).block(block) for block in plan.network.decoder_blocks
@@ -280,6 +284,19 @@ def substitute(source: str, names: Mapping[str, ast.expr]) -> ast.expr:
     result = _Substitute(names).visit(tree)
     assert isinstance(result, ast.expr)
     return result
+
+
+def named(constants: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
+    """Names and numbers, one to a line, those that need it with a comment."""
+    return [
+        (name, f"{spell_float(value)}  # {NOTES[name]}" if name in NOTES else str(value))
+        for name, value in constants
+    ]
+
+
+def spell_eps(norm: Norm) -> str:
+    """A norm's epsilon: a number, or the name of a constant."""
+    return norm.eps if isinstance(norm.eps, str) else spell_float(norm.eps)
 
 
 def spell_float(value: float) -> str:

@@ -21,7 +21,7 @@ from ..ir import (
     Norm,
 )
 from ..lower import Plan
-from .base import Writer, spell, spell_float, substitute
+from .base import Writer, spell, spell_eps, substitute
 from .prose import LINE
 
 LAST = "data_format='channels_last'"  # whatever keras.config says
@@ -203,7 +203,7 @@ class KerasWriter(Writer):
                 source = f"conv({', '.join(options)}, name={name})"
             case Norm():
                 source = f"{_norm_of(layer, name)}({tensors})"
-                digits["_eps"] = ast.Name(spell_float(layer.eps))
+                digits["_eps"] = ast.Name(spell_eps(layer))
                 usual = (layer.kind, layer.eps, layer.momentum) == ("batch", 1e-5, 0.1)
                 if usual and not layer.zero_init:
                     source = f"norm({tensors}, name={name})"

@@ -21,7 +21,7 @@ from ..ir import (
     Norm,
 )
 from ..lower import Plan
-from .base import Writer, spell, spell_float
+from .base import Writer, spell, spell_eps
 
 
 class TorchWriter(Writer):
@@ -69,7 +69,7 @@ class TorchWriter(Writer):
                     options.append("bias=False")
                 return f"nn.Conv{self.rank}d({', '.join(options)})"
             case Norm(kind=kind, channels=channels):
-                eps, momentum = f"eps={spell_float(layer.eps)}", f"momentum={layer.momentum}"
+                eps, momentum = f"eps={spell_eps(layer)}", f"momentum={layer.momentum}"
                 return {
                     "batch": f"nn.BatchNorm{self.rank}d({channels}, {eps}, {momentum})",
                     "instance": f"nn.InstanceNorm{self.rank}d({channels}, {eps}, affine=True)",

@@ -1,0 +1,43 @@
+"""The options as keywords of the Python API, so that a type checker finds a misspelt one.
+
+A test holds this class and the table in `options` together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+
+class ModelOptions(TypedDict, total=False):
+    """Keywords of every function that takes a model.
+
+    A number or sequence may also be text, as it is typed on the command line. None means that the
+    option is not given.
+    """
+
+    dims: int | str | None
+    input_shape: Sequence[int] | str | None
+    channels_last: bool | None
+    in_channels: int | str | None
+    num_classes: int | str | None
+    segmentor: str | None
+    encoder_depth: int | str | None
+    decoder_block: str | None
+    decoder_filters: Sequence[int] | str | None
+    decoder_normalization: str | None
+    decoder_activation: str | None
+    vit_layers: int | str | None
+    heads: int | str | None
+    queries: int | str | None
+    embed_dim: int | str | None
+    mlp_dim: int | str | None
+    dropout: float | str | None
+    compat: str | None
+    se_ratio: int | str | None
+    se_activation: str | None
+    dialect: str | None
+    features_only: bool | None
+    pooling: str | None
+    include_rescaling: bool | None
+    classifier_activation: str | None

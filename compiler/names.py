@@ -1,0 +1,80 @@
+"""How people spell the names of encoders, segmentors and targets.
+
+Every name, title and class name that we print is accepted as input; case, separators and
+parentheses do not matter.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from .catalog import ENCODERS
+from .errors import CompileError, Problem, shown, suggest
+from .limits import TEXT
+from .model import AttentionUNet, Encoder, Segmentor, TransUNet, UNet, UNetPlusPlus
+
+SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {
+    head.name: head for head in (UNet, UNetPlusPlus, AttentionUNet, TransUNet)
+}
+_TARGETS = {"torch": "torch", "pytorch": "torch", "keras": "keras", "keras3": "keras"}
+
+
+def plain(name: str) -> str:
+    """A name without case, separators and signs: `SE-ResNeXt-50 (32x4d)` -> `seresnext5032x4d`."""
+    return re.sub(r"[\s_()-]", "", name.lower()).replace("+", "plus")
+
+
+@cache
+def _encoders() -> dict[str, str]:
+    spellings = {
+        plain(spelling): encoder.name
+        for encoder in ENCODERS.values()
+        for spelling in (encoder.title, encoder.class_name, encoder.name)
+    }
+    for se in ("", "se"):  # as timm and the papers write them
+        spellings |= {f"{se}resnext5032x4d": f"{se}resnext50"}
+        spellings |= {f"{se}resnext10132x8d": f"{se}resnext101"}
+    return spellings
+
+
+@cache
+def _segmentors() -> dict[str, str]:
+    """Spellings of segmentors, the longest first: `attentionunet` ends with `unet` too."""
+    spellings = {
+        plain(spelling): head.name
+        for head in SEGMENTOR_HEADS.values()
+        for spelling in (head.name, head.title)
+    }
+    return dict(sorted(spellings.items(), key=lambda item: -len(item[0])))
+
+
+def find_model(name: str) -> tuple[Encoder, str | None]:
+    """The encoder and the segmentor, if any, of a model's name. Raises `CompileError`.
+
+    `seresnext50` -> (SE-ResNeXt-50, None); `SE-ResNeXt-50 (32x4d) UNet++` -> (SE-ResNeXt-50,
+    "unet_plus_plus").
+    """
+    known = _encoders()
+    wanted = plain(name[: TEXT.largest + 1])
+    if wanted in known:
+        return ENCODERS[known[wanted]], None
+    for ending, segmentor in _segmentors().items():
+        if wanted.endswith(ending) and (rest := wanted.removesuffix(ending)) in known:
+            return ENCODERS[known[rest]], segmentor
+    raise CompileError(
+        Problem(
+            f"unknown encoder {shown(name)}.{suggest(name, ENCODERS)}",
+            hint="`plainnet list` shows all encoders",
+        )
+    )
+
+
+def find_encoder(name: str) -> Encoder:
+    """The encoder of that name. Raises `CompileError`."""
+    return find_model(name)[0]
+
+
+def target_of(name: str) -> str | None:
+    """The target that a name spells (`PyTorch` -> `torch`), or None."""
+    return _TARGETS.get(plain(name[: TEXT.largest]))

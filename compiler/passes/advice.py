@@ -1,0 +1,71 @@
+"""What is allowed but cannot train as it stands: norms over a single voxel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..limits import AXIS
+from ..model import Features, Model, TransUNet
+from .interpret import product
+from .specialize import specialize
+from .trace import Ledger, trace
+
+WHY = {
+    "batch_norm": (
+        "batch norm has one value per channel there and cannot train on a batch of one",
+        "a batch of one trains",
+    ),
+    "instance_norm": (
+        "instance norm has one value per channel there and returns a constant",
+        "it has more",
+    ),
+}
+
+
+def advice(model: Model) -> list[str]:
+    """Warnings about a model, each a sentence or two."""
+    shallow = _shallow(model)
+    ledger = trace(specialize(shallow))
+    return [
+        f"at {' x '.join(map(str, model.input_shape[:-1]))} {_place(ledger)}:"
+        f" {problem}. {_remedy(shallow, kind, remedy)}"
+        for kind, (problem, remedy) in WHY.items()
+        if _starves(ledger, kind)
+    ]
+
+
+def _shallow(model: Model) -> Model:
+    """The model with one block per stage: the same shapes at a fraction of the work."""
+    encoder = model.trunk
+    encoder = replace(encoder, depths=(1,) * len(encoder.depths))
+    head = Features() if isinstance(model.head, TransUNet) else model.head
+    return replace(model, encoder=encoder, head=head)
+
+
+def _starves(ledger: Ledger, kind: str) -> bool:
+    """Whether a norm of this kind sees one voxel."""
+    return any(row.kind == kind and product(row.output[1:]) == 1 for row in ledger.rows)
+
+
+def _place(ledger: Ledger) -> str:
+    """The levels of one voxel, and a verb: `P5 is a single voxel`."""
+    names = [name for name, shape in ledger.pyramid if product(shape[1:]) == 1]
+    if len(names) == 1:
+        return f"{names[0]} is a single voxel"
+    return f"{names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]} are single voxels"
+
+
+def _remedy(model: Model, kind: str, remedy: str) -> str:
+    """From which size on an axis the norm sees more than one voxel, found by bisection."""
+
+    def starves(size: int) -> bool:
+        shape = (*(size for _ in range(model.dims)), model.in_channels)
+        return _starves(trace(specialize(replace(model, input_shape=shape))), kind)
+
+    low, high = max(model.input_shape[:-1]), AXIS.largest
+    if starves(high):
+        return "Use larger batches." if kind == "batch_norm" else "Use another norm."
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if starves(middle) else (low, middle)
+    return f"From the size {high} on an axis, {remedy}."
