@@ -45,7 +45,7 @@ def parse(option: Option, value: object) -> object:
         case "counts":
             return _counts(option, value, DECODER_FILTERS, "one number per stage")
         case "share":
-            return _share(option.flag, value)
+            return share(option.flag, value)
         case "flag":
             if value is not True:
                 raise CompileError(Problem(f"{option.flag} is {shown(value)}", hint=FLAG_HINT))
@@ -90,8 +90,10 @@ def whole(value: object) -> int | None:
     return None
 
 
-def count(what: str, value: object, limit: Limit = NUMBER, typed: bool = True) -> int:
-    """The value as a whole number from 1 up to the limit. Raises `CompileError`.
+def count(
+    what: str, value: object, limit: Limit = NUMBER, typed: bool = True, least: int = 1
+) -> int:
+    """The value as a whole number from `least` up to the limit. Raises `CompileError`.
 
     With `typed`, it may be text.
     """
@@ -103,8 +105,8 @@ def count(what: str, value: object, limit: Limit = NUMBER, typed: bool = True) -
     number = whole(value)
     if number is None:
         raise CompileError(Problem(f"{what} has {shown(value)}, which is not a whole number"))
-    if number < 1:
-        raise CompileError(Problem(f"{what} has {shown(number)}, which is below 1"))
+    if number < least:
+        raise CompileError(Problem(f"{what} has {shown(number)}, which is below {least}"))
     if number > limit.largest:
         message = f"{what} has {shown(number)}, which is above {limit.largest:,}"
         raise CompileError(Problem(message, hint=limit.of))
@@ -161,7 +163,7 @@ def _counts(option: Option, value: object, length: Limit, wanted: str) -> tuple[
     return found
 
 
-def _share(what: str, value: object) -> float:
+def share(what: str, value: object) -> float:
     """A number from 0 up to, but not including, 1."""
     number: float | None = None
     if isinstance(value, str):

@@ -1,0 +1,181 @@
+"""The rest of the public API: `verify`, `convert` and `check`, which import what they need late."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
+
+from .errors import CompileError, Problem, raise_all, shown
+from .keywords import ModelOptions
+from .limits import AXIS
+from .model import Encoder
+from .passes.values import RANK, choice, count, sequence, share
+from .verify.report import TOLERANCE, Settings
+
+if TYPE_CHECKING:
+
+    from .checker import Verdict
+    from .verify.report import Report
+    from .weights.convert import Converted
+
+FilePath = str | os.PathLike[str]
+
+
+def verify(
+    *models: FilePath | Encoder,
+    size: int | Sequence[int] | str | None = None,
+    seed: int | str = 0,
+    tolerance: float | str = TOLERANCE,
+    backend: str = "torch",
+    **options: Unpack[ModelOptions],
+) -> Report:
+    """Run a network in PyTorch and in Keras with the same weights, and compare the numbers.
+
+    `models` is one name or custom encoder, with the options of `emit`, which is compiled to both
+    targets; or the paths of two emitted files. The code of the files is run: only verify files that
+    you trust. `size` is that of the image, one for all axes or one for each; `seed` that of weights
+    and image; `tolerance` the largest relative difference in float32; `backend` what Keras runs on
+    (`"tensorflow"`, `"torch"` or `"jax"`), which it keeps for the rest of the process.
+
+    Returns a `Report`; `report.passed` says whether the networks are the same. Raises
+    `CompileError` with every problem of the arguments, or if a framework is missing.
+    """
+    problems: list[Problem] = []
+    settings = _settings(size, seed, tolerance, backend, problems)
+    first = models[0] if models else None
+    if len(models) == 1 and (isinstance(first, Encoder) or not _is_path(first)):
+        return _verify_model(first, settings, options, problems)  # type: ignore[arg-type]
+    if options:
+        given = ", ".join(options)
+        problems.append(Problem("files say which model they are", hint=f"leave out {given}"))
+    if len(models) != 2:
+        message = f"verify() takes one model or two files, not {len(models)} arguments"
+        problems.append(Problem(message))
+    raise_all(problems)
+    return _verify_files(tuple(_path(model) for model in models), settings)
+
+
+def convert(
+    checkpoint: FilePath,
+    output: FilePath,
+    model: FilePath | Encoder,
+    *,
+    to: str | None = None,
+    layout: str | None = None,
+    inflate: str | None = None,
+    axis: int | str = 0,
+    force: bool = False,
+    **options: Unpack[ModelOptions],
+) -> Converted:
+    """Write the weights of a checkpoint as those of an emitted model.
+
+    `checkpoint` is a `.safetensors`, `.pt`, `.pth`, `.ckpt`, `.weights.h5` or `.keras` file;
+    `output` one that PyTorch or Keras loads, by its name, as `to` (`"torch"`, `"keras"`) may say
+    too. `model` and the options are those of `emit`, or `model` is the path of an emitted file.
+    `layout` says whose names the checkpoint has, ours by default: `"timm"`, `"torchvision"`,
+    `"cadene"`, `"smp"`, `"monai"`, `"medicai"`. `inflate` (`"center"`, `"mean"`, `"repeat"`) makes
+    3D kernels of 2D ones, with the new spatial axis at `axis` (0, 1 or 2). With `in_channels`, the
+    stem is adapted to that many channels. `force` replaces an existing output.
+
+    Returns a `Converted`: `path`, `target`, `tensors` (how many came from the checkpoint) and
+    `notes`. Raises `CompileError` with every problem; then nothing was written.
+    """
+    from .weights.convert import convert as run
+
+    source = model if isinstance(model, Encoder) else _path(model)
+    return run(
+        _path(checkpoint),
+        _path(output),
+        source,
+        to=to,
+        layout=layout,
+        inflate=inflate,
+        axis=axis,
+        force=force,
+        **options,
+    )
+
+
+def check(paths: FilePath | Iterable[FilePath]) -> list[Verdict]:
+    """Emit files again from the provenance at their ends, and compare. Nothing in them is run.
+
+    `paths` is one file or folder, or several; of a folder, its Python files are checked. Returns a
+    `Verdict` for each file: `state` is `"clean"` if the file is as this version emits it, and
+    `problems` say why it could not be compared. Raises `CompileError` if a path does not exist.
+    """
+    from .checker import check_file, find_files
+
+    try:
+        names = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    except TypeError:
+        names = [paths]  # type: ignore[list-item]
+    return [check_file(found) for found in find_files([_path(name) for name in names])]
+
+
+def _is_path(model: object) -> bool:
+    return isinstance(model, os.PathLike) or (isinstance(model, str) and model.endswith(".py"))
+
+
+def _path(name: object) -> str:
+    try:
+        path = os.fspath(name)  # type: ignore[call-overload]
+    except TypeError:
+        path = None
+    if not isinstance(path, str) or "\0" in path:
+        raise CompileError(Problem(f"{shown(name)} is not the path of a file"))
+    return str.__str__(path)
+
+
+def _verify_model(
+    model: str | Encoder, settings: Settings, options: ModelOptions, problems: list[Problem]
+) -> Report:
+    from dataclasses import replace
+
+    from .passes.validate import resolve
+    from .verify.compare import sized, verify
+    from .verify.sweep import sizes
+
+    resolved = resolve(model, options, problems)
+    size = sizes(settings.size, resolved.dims)
+    if size is None and options.get("input_shape"):
+        size = resolved.input_shape[:-1]
+    resolved = sized(resolved, size)
+    return verify(resolved, replace(settings, size=resolved.input_shape[:-1]))
+
+
+def _verify_files(names: tuple[str, ...], settings: Settings) -> Report:
+    from dataclasses import replace
+
+    from .verify.compare import sized, verify
+    from .verify.pairs import read_pair
+    from .verify.sweep import sizes
+
+    model, files = read_pair(names)
+    model = sized(model, sizes(settings.size, model.dims), fixed=True)
+    return verify(model, replace(settings, size=model.input_shape[:-1]), files)
+
+
+def _settings(
+    size: object, seed: object, tolerance: object, backend: object, problems: list[Problem]
+) -> Settings:
+    from .verify.parity import BACKENDS
+
+    read: dict[str, Any] = {}
+    readers: dict[str, Callable[[], object]] = {
+        "size": lambda: None if size is None else _sizes(size),
+        "seed": lambda: count("seed", seed, least=0),
+        "tolerance": lambda: share("tolerance", tolerance),
+        "backend": lambda: choice("backend", backend, BACKENDS),
+    }
+    for name, reader in readers.items():
+        try:
+            read[name] = reader()
+        except CompileError as error:
+            problems += error.problems
+    return Settings(**read)
+
+
+def _sizes(size: object) -> tuple[int, ...]:
+    items = size.split(",") if isinstance(size, str) else sequence(size, RANK) or (size,)
+    return tuple(count("size", item, AXIS) for item in items[: RANK.largest])
