@@ -97,12 +97,14 @@ def convert(
     )
 
 
-def check(paths: FilePath | Iterable[FilePath]) -> list[Verdict]:
+def check(paths: FilePath | Iterable[FilePath], *, exclude: Iterable[str] = ()) -> list[Verdict]:
     """Emit files again from the provenance at their ends, and compare. Nothing in them is run.
 
-    `paths` is one file or folder, or several; of a folder, its Python files are checked. Returns a
-    `Verdict` for each file: `state` is `"clean"` if the file is as this version emits it, and
-    `problems` say why it could not be compared. Raises `CompileError` if a path does not exist.
+    `paths` is one file or folder, or several; of a folder, its Python files are checked, without
+    those that match a pattern in `exclude`. Returns a `Verdict` for each file. Its `state` is
+    `"clean"`, `"reformatted"` (the same code in another layout), `"differs"`, `"not ours"` (it could
+    not be compared: see `problems`) or `"skipped"` (found in a folder, without provenance). Raises
+    `CompileError` if a path does not exist.
     """
     from .checker import check_file, find_files
 
@@ -110,7 +112,8 @@ def check(paths: FilePath | Iterable[FilePath]) -> list[Verdict]:
         names = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     except TypeError:
         names = [paths]  # type: ignore[list-item]
-    return [check_file(found) for found in find_files([_path(name) for name in names])]
+    patterns = [exclude] if isinstance(exclude, str) else [str(pattern) for pattern in exclude]
+    return [check_file(found) for found in find_files([_path(n) for n in names], patterns)]
 
 
 def _is_path(model: object) -> bool:
