@@ -32,6 +32,7 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32, 16)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(
@@ -140,10 +141,10 @@ def attention_gate(skip: KerasTensor, x: KerasTensor, filters: int, *, name: str
 def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """Two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -188,4 +189,4 @@ def SEResNeXt50AttentionUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor attention_unet
-# sha256: text 5c5671490276e20cd7ae7c920d0de3cf, code 0e67493306b71e4d143c4b52929bc281
+# sha256: text ad35deaa266bb9d1ebc877da0e57a5ef, code d4f78c8c1ab6274fa7264db04d0e1383

@@ -32,6 +32,7 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32, 16)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(
@@ -140,10 +141,10 @@ def attention_gate(skip: KerasTensor, x: KerasTensor, filters: int, *, name: str
 def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """Two 3x3x3 convolutions. (N, D, H, W, C) -> (N, D, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -188,4 +189,4 @@ def SEResNeXt50AttentionUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor attention_unet
-# sha256: text 204d1344f274f18737d221a56456697c, code 52645499bba6d467f630cc2bb446fb30
+# sha256: text 619b51775d1b83e2131b223f42b956c4, code a00f1839d38b97923591aa6cbdbaef40

@@ -31,6 +31,7 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 DECODER_FILTERS = (256, 128, 64, 32)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 def conv(
@@ -127,10 +128,10 @@ def upsample(x: KerasTensor, like: KerasTensor) -> KerasTensor:
 def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """One node of the grid: two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn1")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
     x = layers.ReLU()(x)
     x = conv(x, filters, 3, name=f"{name}_conv2")
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn2")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn2")(x)
     return layers.ReLU()(x)
 
 
@@ -186,4 +187,4 @@ def SEResNeXt50UNetPlusPlus(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: text e3c543ec8862a9d93d2700853b1ab947, code 7392b13733a435e8dcab6a088e3d7ec4
+# sha256: text c65b881dbb376b0fc4a8e146851acbde, code a09cce9aceee417404e046a3272721a6

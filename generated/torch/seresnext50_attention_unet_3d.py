@@ -34,6 +34,7 @@ STAGES = (  # depth, width, channels, stride
 )
 SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32, 16)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 class SqueezeExcite(nn.Module):
@@ -141,9 +142,9 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, filters: int):
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, filters, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm3d(filters, eps=1e-3, momentum=0.01)
+        self.bn1 = nn.BatchNorm3d(filters, eps=DECODER_EPS, momentum=0.1)
         self.conv2 = nn.Conv3d(filters, filters, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm3d(filters, eps=1e-3, momentum=0.01)
+        self.bn2 = nn.BatchNorm3d(filters, eps=DECODER_EPS, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
@@ -194,4 +195,4 @@ class SEResNeXt50AttentionUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor attention_unet
-# sha256: text 506893b4d8e426bb212973c4d60ee102, code 129119b3afd278cfb8717e7cad7e732f
+# sha256: text 6fe20ee772e118eaeba694f3cc3e8f57, code bd93435bfe72637e4b23c87f5b016411

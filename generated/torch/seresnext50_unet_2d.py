@@ -34,6 +34,7 @@ STAGES = (  # depth, width, channels, stride
 )
 SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32, 16)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 class SqueezeExcite(nn.Module):
@@ -123,9 +124,9 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, filters: int):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, filters, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
+        self.bn1 = nn.BatchNorm2d(filters, eps=DECODER_EPS, momentum=0.1)
         self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
+        self.bn2 = nn.BatchNorm2d(filters, eps=DECODER_EPS, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
@@ -174,4 +175,4 @@ class SEResNeXt50UNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor unet
-# sha256: text 1a7d738f0d13be5162fdc2bd05ea58fd, code 3c6d6ae3a501deba78d4e3b3455afc8b
+# sha256: text 8ff178f5c3ec5ead66d867054782138b, code b330de6677dbcdcf5abd34a10ed67494

@@ -33,6 +33,7 @@ STAGES = (  # depth, width, channels, stride
 )
 SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 class SqueezeExcite(nn.Module):
@@ -122,9 +123,9 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, filters: int):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, filters, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
+        self.bn1 = nn.BatchNorm2d(filters, eps=DECODER_EPS, momentum=0.1)
         self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
+        self.bn2 = nn.BatchNorm2d(filters, eps=DECODER_EPS, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
@@ -192,4 +193,4 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor unet_plus_plus
-# sha256: text d29f2e735d7518dbc402b1a664b6a276, code 82e7f87951007b6829960e5f2ecc1fac
+# sha256: text 751c9129bc33975554975c3946dcaa46, code bc2116c9c3b31e587003b71768ceadcb

@@ -33,6 +33,7 @@ STAGES = (  # depth, width, channels, stride
 )
 SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32)
+DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
 class SqueezeExcite(nn.Module):
@@ -122,9 +123,9 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, filters: int):
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, filters, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm3d(filters, eps=1e-3, momentum=0.01)
+        self.bn1 = nn.BatchNorm3d(filters, eps=DECODER_EPS, momentum=0.1)
         self.conv2 = nn.Conv3d(filters, filters, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm3d(filters, eps=1e-3, momentum=0.01)
+        self.bn2 = nn.BatchNorm3d(filters, eps=DECODER_EPS, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
@@ -192,4 +193,4 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor unet_plus_plus
-# sha256: text 9008748ddc9d0331332f54be49bae6ce, code 9b89a079a3d0cea41b8f76aa214ee214
+# sha256: text c6d1690fe89eb7dbee242e2f7525559b, code 4cdafc751954a1c292888d550d8400cb
