@@ -102,9 +102,9 @@ def check(paths: FilePath | Iterable[FilePath], *, exclude: Iterable[str] = ()) 
 
     `paths` is one file or folder, or several; of a folder, its Python files are checked, without
     those that match a pattern in `exclude`. Returns a `Verdict` for each file. Its `state` is
-    `"clean"`, `"reformatted"` (the same code in another layout), `"differs"`, `"not ours"` (it could
-    not be compared: see `problems`) or `"skipped"` (found in a folder, without provenance). Raises
-    `CompileError` if a path does not exist.
+    `"clean"`, `"reformatted"` (the same code in another layout), `"differs"`, `"not ours"` (see
+    `problems`) or `"skipped"` (found in a folder, without provenance). Raises `CompileError` if a
+    path does not exist.
     """
     from .checker import check_file, find_files
 
