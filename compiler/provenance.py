@@ -19,16 +19,7 @@ from dataclasses import dataclass, fields
 from .catalog import ENCODERS
 from .errors import CompileError, Problem
 from .limits import PROVENANCE_BYTES
-from .model import (
-    Classifier,
-    Encoder,
-    Features,
-    Model,
-    Segmentor,
-    SqueezeExcite,
-    TransUNet,
-    UNet,
-)
+from .model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite, TransUNet, UNet
 from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
 from .passes.heads import FIELDS
 from .passes.validate import looks_channels_first

@@ -12,8 +12,10 @@ from .values import FLAG_HINT, choice, count, counts
 
 BLOCK_KINDS = ("basic", "bottleneck", "basic_vd", "bottleneck_vd")
 # What a file defines or imports beside the model, so that no model can have the name.
-TAKEN = {"Encoder", "F", "GROUPS", "STAGES", "Tensor", PROJECTION.name, SQUEEZE_EXCITE.name} | {
-    block.name for block, _ in RESIDUAL_BLOCKS.values()
+TAKEN = {
+    *("Encoder", "F", "GROUPS", "KerasTensor", "STAGES", "Tensor"),
+    *(PROJECTION.name, SQUEEZE_EXCITE.name),
+    *(block.name for block, _ in RESIDUAL_BLOCKS.values()),
 }
 
 
