@@ -77,22 +77,3 @@ FAMILIES = ("senet", "resnet")
 # The encoders of the reference library's page: the classifiers of `generated/`.
 SHOWCASE = tuple(f"se{encoder.name}" for encoder in RESNETS if encoder.name != "resnext101_64x4d")
 SEGMENTED = "seresnext50"  # the encoder that shows the segmentors
-
-
-def dialects_of(encoder: Encoder) -> tuple[str, ...]:
-    """The dialects in which an encoder exists, its own first.
-
-    medicai has all but timm's own rows. timm has no v2 of this form. Cadene published SE encoders
-    without deep stems, torchvision those without SE.
-    """
-    plain = not encoder.pre_activation and not encoder.pooled_shortcut
-    found = []
-    if encoder.dialect == "medicai":
-        found.append("medicai")
-    if not encoder.pre_activation:
-        found.append("timm")
-    if plain and encoder.se:
-        found.append("cadene")
-    if plain and not encoder.se:
-        found.append("torchvision")
-    return tuple(found)

@@ -20,14 +20,16 @@ class SqueezeExcite:
 class Dialect:
     """How a library writes the same encoders: what its published checkpoints hold.
 
-    The gate stands before the last norm or after it; `squeeze` rounds its width down, or to
-    multiples of eight; `strided_1x1` puts the stride of an ungrouped bottleneck on its first
-    convolution; the stem's pool is padded, or unpadded with a cut last window; `zero_gamma` starts
-    each block as its shortcut.
+    The gate stands before the last norm of a block or after it, in basic blocks with a ReLU between
+    the two under `relu_before_gate`. Its width is rounded down, or to a multiple of eight.
+    `strided_1x1` puts the stride of an ungrouped bottleneck on its first convolution. The stem's
+    pool is padded by one, or unpadded with a partial last window (`ceil_pool`). With `zero_gamma`,
+    each block starts as the identity. `dialects.PROOFS` says which blocks a dialect has.
     """
 
     name: str
     gate_after_norm: bool = False
+    relu_before_gate: bool = False
     squeeze_by_eight: bool = False
     strided_1x1: bool = False
     ceil_pool: bool = False
@@ -39,7 +41,13 @@ DIALECTS = {
     for dialect in (
         Dialect("medicai"),
         Dialect("timm", gate_after_norm=True, squeeze_by_eight=True, zero_gamma=True),
-        Dialect("cadene", gate_after_norm=True, strided_1x1=True, ceil_pool=True),
+        Dialect(
+            "cadene",
+            gate_after_norm=True,
+            relu_before_gate=True,
+            strided_1x1=True,
+            ceil_pool=True,
+        ),
         Dialect("torchvision"),
     )
 }
@@ -102,6 +110,13 @@ class Encoder:
     def pooled_shortcut(self) -> bool:
         """Whether its shortcuts average before they project (ResNet-D, Fig. 2c)."""
         return self.block.endswith("_vd")
+
+    @property
+    def kind(self) -> str:
+        """`grouped bottleneck vd v2, SE`: the kind of its blocks."""
+        grouped = "grouped " if self.groups > 1 else ""
+        version = " v2" if self.pre_activation else ""
+        return f"{grouped}{self.block.replace('_', ' ')}{version}{', SE' if self.se else ''}"
 
     @property
     def stages(self) -> tuple[Stage, ...]:

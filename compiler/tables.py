@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from .api import traced
-from .catalog import ENCODERS, dialects_of
+from .catalog import ENCODERS
 from .checker import SKIPPED, Verdict
+from .dialects import dialects_of, reference_of
 from .lower_trans import TableRow
 from .model import Encoder, Model, Segmentor
 from .options import SEGMENTORS
@@ -77,6 +78,7 @@ def catalog_rows(family: str | None) -> list[dict[str, object]]:
                     "parameters": counts,
                     "segmentors": list(SEGMENTORS),
                     "dialects": list(dialects_of(encoder)),
+                    "references": {d: reference_of(encoder, d) for d in dialects_of(encoder)},
                 }
             )
     return rows

@@ -1,15 +1,26 @@
 """Dialects: the same encoders as other libraries publish them."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import compiler
 from compiler.blocks import BASIC, BOTTLENECK
-from compiler.catalog import ENCODERS, dialects_of
+from compiler.catalog import ENCODERS
+from compiler.dialects import PROOFS, dialects_of, publishers
 from compiler.errors import CompileError
 from compiler.ir import Conv, Norm
 from compiler.options import SEGMENTORS
 from compiler.passes import specialize as passes
+from compiler.tables import catalog_rows
+from compiler.weights.convert import convert
 from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of
+from tests.sampling import by_kind
+from tests.test_layouts import logits, weight
+from tests.test_reference import SHAPES, _randomized, assert_agree, medicai_backbone
 
 # Trainable parameters (2D, 3 channels, 1000 classes) read off the libraries' own models.
 COUNTS = {
@@ -21,6 +32,7 @@ COUNTS = {
     ("seresnext101d_32x8d", "timm"): 93_588_280,
     ("resnet50", "timm"): 25_557_032,
     ("seresnet18", "cadene"): 11_778_592,
+    ("seresnet34", "cadene"): 21_958_868,
     ("seresnet50", "cadene"): 28_088_024,
     ("seresnext50", "cadene"): 27_559_896,
     ("seresnext101_32x4d", "cadene"): 48_955_416,
@@ -61,6 +73,8 @@ def test_counts(encoder, dialect):
 def test_lines():
     gated = passes.insert_squeeze_excite(BOTTLENECK, after_norm=True)
     assert gated.body[3] == "x = se(bn3(conv3(x)))"
+    gated = passes.insert_squeeze_excite(BASIC, after_norm=True, relu_first=True)
+    assert gated.body[2] == "x = se(relu(bn2(conv2(x))))"
     strides = {
         c.name: c.stride for c in passes.stride_first(BOTTLENECK).layers if isinstance(c, Conv)
     }
@@ -133,6 +147,157 @@ def test_blocks_start_as_their_shortcut(target):
         names = ("encoder_stages_0_0_bn2", "encoder_stages_0_0_bn1")
         scales = [model.get_layer(name).gamma.value for name in names]
     assert [float(scale.abs().max()) for scale in scales] == [0.0, 1.0]
+
+
+# What the libraries' own classes gave, one block a stage and two in the second: the key is a kind
+# of block, with a word more where the stem is another than usual.
+PUBLISHED = json.loads((Path(__file__).parent / "oracle" / "published_blocks.json").read_text())
+RUNS = [(dialect, key) for dialect, models in PUBLISHED.items() for key in models]
+
+
+def of_kind(kind, deep=False, **options):
+    """An encoder of one's own with blocks of that kind, at the published widths."""
+    words = kind.removesuffix(", SE").split()
+    grouped = {"groups": 32, "width_per_group": 4} if "grouped" in words else {}
+    stem = {"stem_filters": (32, 32, 64), "stem_kernels": (3, 3, 3)} if deep else {}
+    return compiler.custom_encoder(
+        "own",
+        blocks=(1, 2, 1, 1),
+        block=f"{'basic' if 'basic' in words else 'bottleneck'}{'_vd' if 'vd' in words else ''}",
+        pre_activation="v2" in words,
+        se_ratio=16 if kind.endswith("SE") else None,
+        **{**grouped, **stem, **options},
+    )
+
+
+def published(dialect, key):
+    """Our encoder for a recorded network."""
+    kind, _, stem = key.partition("; ")
+    deep = stem == "deep stem" or ("vd" in kind and stem != "plain stem")
+    wide = {"stem_filters": (64, 64, 128)} if deep and dialect == "cadene" else {}
+    return of_kind(kind, deep, **wide)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "key", "target"),
+    by_kind(
+        [(*run, target) for target in ("torch", "keras") for run in RUNS],
+        kind=lambda dialect, key, target: (dialect, key) if dialect != "cadene" else (key, target),
+    ),
+)
+def test_published_blocks_have_these_logits(dialect, key, target, tmp_path):
+    """From the library's own names. Verifying that the targets agree is for other tests."""
+    recorded, encoder = PUBLISHED[dialect][key], published(dialect, key)
+    state = {name: weight(name, shape) for name, shape in recorded["keys"]}
+    save_file(state, tmp_path / "in.safetensors")
+    options = {"dialect": dialect, "num_classes": 10}
+    out = tmp_path / {"torch": "w.safetensors", "keras": "w.weights.h5"}[target]
+    convert(tmp_path / "in.safetensors", out, encoder, layout=dialect, **options)
+    for run in recorded["runs"]:
+        x = np.random.default_rng(0).standard_normal(run["input_shape"]).astype(np.float32)
+        found, wanted = logits(out, encoder, target, x, **options)[0], np.array(run["logits"])
+        assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("kind", [k for k, proof in PROOFS["medicai"].items() if proof.reference])
+def test_blocks_of_the_reference(kind):
+    """medicai's backbone of the same table, with weights of its own."""
+    pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
+    small = {"filters": (64, 32, 32, 64)}
+    encoder = of_kind(kind, "vd" in kind, **small)
+    theirs = medicai_backbone(
+        input_shape=SHAPES[2],
+        num_blocks=encoder.depths,
+        num_filters=encoder.filters,
+        num_strides=encoder.strides,
+        conv_filters=encoder.stem.filters,
+        conv_kernel_sizes=encoder.stem.kernels,
+        block_type=encoder.block.replace("neck_vd", "neck_block_vd")
+        + ("" if encoder.pooled_shortcut else "_block"),
+        use_pre_activation=encoder.pre_activation,
+        groups=encoder.groups,
+        width_per_group=encoder.width_per_group,
+        se_block=encoder.se is not None,
+    )
+    assert_agree(_randomized(theirs), encoder, SHAPES[2], features_only=True)
+
+
+def test_every_proof_has_a_run():
+    """A combination without a recorded run, or a test above, is marked as unproven or missing."""
+    for dialect, models in PUBLISHED.items():
+        assert {key.partition("; ")[0] for key in models} == set(PROOFS[dialect])
+        assert all(proof.reference for proof in PROOFS[dialect].values())
+    unproven = [kind for kind, proof in PROOFS["medicai"].items() if not proof.reference]
+    assert all(kind.startswith("basic vd") or "vd v2" in kind for kind in unproven)
+    kinds = {of_kind(kind).kind for kind in PROOFS["medicai"]}
+    assert kinds == set(PROOFS["medicai"])
+    for name, encoder in ENCODERS.items():
+        assert set(dialects_of(encoder)) <= {d for d in PROOFS if encoder.kind in PROOFS[d]}, name
+
+
+def test_the_list_says_what_proves_a_dialect():
+    rows = {row["model"]: row["references"] for row in catalog_rows("senet")}
+    assert rows["seresnet34"] == {
+        "medicai": "medicai SEResNet18",
+        "timm": "timm seresnet18",
+        "cadene": "timm legacy_seresnet34",
+    }
+    assert all(reference for row in rows.values() for reference in row.values())
+
+
+def test_the_page_has_the_table_of_proofs():
+    page = (Path(__file__).parents[1] / "docs" / "checkpoints.md").read_text()
+    for kind in PROOFS["medicai"]:
+        cells = []
+        for dialect in PROOFS:
+            proof = PROOFS[dialect].get(kind)
+            cells.append("refused" if proof is None else proof.reference or "unproven")
+        assert f"| {kind} | {' | '.join(cells)} |" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("basic", {"dialect": "cadene"}),
+        ("basic v2, SE", {"dialect": "cadene"}),
+        ("basic vd, SE", {"dialect": "cadene"}),
+        ("bottleneck vd, SE", {"dialect": "cadene"}),
+        ("bottleneck v2", {"dialect": "timm"}),
+        ("basic, SE", {"dialect": "torchvision"}),
+        ("bottleneck vd", {"dialect": "torchvision"}),
+    ],
+)
+def test_unproven_blocks_are_refused(kind, options):
+    with pytest.raises(CompileError, match=f"--dialect {options['dialect']} has no own"):
+        compiler.emit(of_kind(kind), target="torch", **options)
+
+
+def test_unproven_stems_are_refused():
+    two = of_kind("basic, SE", stem_filters=(32, 64), stem_kernels=(3, 3))
+    assert dialects_of(two) == ("medicai",)
+    assert dialects_of(of_kind("basic", deep=True)) == ("medicai", "timm")
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind", "message"),
+    [
+        ("monai", "basic, SE", "nothing of monai proves basic, SE blocks"),
+        ("smp", "basic, SE", "smp checkpoints are of the dialect timm, but the model is of"),
+        ("torchvision", "bottleneck vd", "nothing of torchvision proves bottleneck vd blocks"),
+        ("medicai", "basic vd", "nothing of medicai proves basic vd blocks"),
+    ],
+)
+def test_unproven_layouts_are_refused(layout, kind, message, tmp_path):
+    dialect = "cadene" if kind.endswith("SE") else "medicai"
+    with pytest.raises(CompileError, match=message):
+        convert(
+            tmp_path / "a.pt",
+            tmp_path / "b.pt",
+            of_kind(kind, "vd" in kind),
+            layout=layout,
+            dialect=dialect,
+        )
+    assert dialect not in publishers(of_kind(kind), layout)
 
 
 def test_every_row_exists_somewhere():

@@ -16,13 +16,16 @@ from compiler.errors import CompileError
 from compiler.weights.convert import convert
 from tests.harness import constructor, ledger_of, ledger_shapes
 
-ORACLE = json.loads((Path(__file__).parent / "oracle" / "timm_layouts.json").read_text())["models"]
+ORACLE = {}
+for file in ("timm_layouts.json", "timm_legacy34.json"):
+    ORACLE |= json.loads((Path(__file__).parent / "oracle" / file).read_text())["models"]
 MODELS = {  # timm's name -> ours, layout, dialect
     "seresnet50": ("seresnet50", "timm", "timm"),
     "seresnext50_32x4d": ("seresnext50", "timm", "timm"),
     "resnet50": ("resnet50", "torchvision", "torchvision"),
     "resnet50d": ("resnet50vd", "timm", "timm"),
     "resnext50_32x4d": ("resnext50", "torchvision", "torchvision"),
+    "legacy_seresnet34": ("seresnet34", "cadene", "cadene"),
     "legacy_seresnet50": ("seresnet50", "cadene", "cadene"),
     "legacy_seresnext50_32x4d": ("seresnext50", "cadene", "cadene"),
 }

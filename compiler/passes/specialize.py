@@ -39,7 +39,8 @@ def specialize(model: Model) -> Network:
         constants.append(("SE_RATIO", encoder.se.ratio))
         channels = [stage.channels for stage in encoder.stages]
         blocks.append(squeeze_excite(encoder.se, channels, dialect.squeeze_by_eight))
-        block = insert_squeeze_excite(block, dialect.gate_after_norm)
+        relu_first = dialect.relu_before_gate and encoder.basic
+        block = insert_squeeze_excite(block, dialect.gate_after_norm, relu_first)
     if dialect.strided_1x1 and encoder.groups == 1:
         block = stride_first(block)
     if dialect.zero_gamma:
@@ -88,17 +89,22 @@ def squeeze_excite(se: SqueezeExcite, channels: Sequence[int], by_eight: bool = 
     return replace(SQUEEZE_EXCITE, layers=layers, body=body)
 
 
-def insert_squeeze_excite(block: Block, after_norm: bool = False) -> Block:
-    """The gate right after the last convolution: before its norm or after it, or before the sum."""
+def insert_squeeze_excite(
+    block: Block, after_norm: bool = False, relu_first: bool = False
+) -> Block:
+    """The gate after the last convolution: before its norm, or after it and perhaps a ReLU."""
     kinds = Norm if after_norm else Conv
     last = [layer for layer in block.layers if isinstance(layer, kinds)][-1]
     at = block.layers.index(last) + 1
     gate = Call("se", "SqueezeExcite", ("channels",))
+    body = tuple(_wrap(line, last.name, gate.name) for line in block.body)
+    if relu_first:
+        body = tuple(_wrap(line, last.name, "relu") for line in body)
     return replace(
         block,
         additions=(*block.additions, "SE"),
         layers=(*block.layers[:at], gate, *block.layers[at:]),
-        body=tuple(_wrap(line, last.name, gate.name) for line in block.body),
+        body=body,
     )
 
 
@@ -124,7 +130,7 @@ def start_as_shortcut(block: Block) -> Block:
 
 
 def pool(encoder: Encoder, dialect: Dialect) -> str:
-    """The stem's max-pool: padded with zeros' equal, with -inf, or not at all."""
+    """The stem's max-pool: zero-padded (enough after a ReLU), padded with -inf, or unpadded."""
     if encoder.pre_activation:
         return "signed_max_pool"
     return "ceil_max_pool" if dialect.ceil_pool else "max_pool"

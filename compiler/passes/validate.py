@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..catalog import ENCODERS, dialects_of
+from ..catalog import ENCODERS
+from ..dialects import dialects_of
 from ..errors import CompileError, Problem, raise_all, shown, suggest
 from ..limits import CHANNELS, VOXELS
 from ..model import Encoder, Model

@@ -1,0 +1,153 @@
+"""How other libraries name the layers of these networks: one table of patterns each.
+
+A pattern is a path of ours and its name there; `{s}`, `{b}`, `{n}` are the stage, the block and the
+layer's number, `{s1}` the stage counted from 1. In a decoder `{row}` and `{node}` are ours, and
+`{stage}`, `{level}`, `{above}`, `{next}` and `{column}` theirs; `{word}` is the same word in both.
+The first pattern that fits the whole path counts.
+"""
+
+from __future__ import annotations
+
+from ..model import Model, TransUNet, UNet, UNetPlusPlus
+
+Table = tuple[tuple[str, str], ...]
+
+_BLOCK = "encoder.stages.{s}.{b}."
+_STAGES: Table = (
+    (_BLOCK + "conv{n}", "layer{s1}.{b}.conv{n}"),
+    (_BLOCK + "bn{n}", "layer{s1}.{b}.bn{n}"),
+)
+_SHORTCUT: Table = (
+    (_BLOCK + "shortcut.conv", "layer{s1}.{b}.downsample.0"),
+    (_BLOCK + "shortcut.bn", "layer{s1}.{b}.downsample.1"),
+)
+_POOLED_SHORTCUT: Table = (
+    (_BLOCK + "shortcut.conv", "layer{s1}.{b}.downsample.1"),
+    (_BLOCK + "shortcut.bn", "layer{s1}.{b}.downsample.2"),
+)
+_STEM: Table = (("encoder.conv1", "conv1"), ("encoder.bn1", "bn1"))
+_DEEP_STEM: Table = (
+    ("encoder.conv1", "conv1.0"),
+    ("encoder.bn1", "conv1.1"),
+    ("encoder.conv2", "conv1.3"),
+    ("encoder.bn2", "conv1.4"),
+    ("encoder.conv3", "conv1.6"),
+    ("encoder.bn3", "bn1"),
+)
+_FC: Table = (("head", "fc"),)
+_TIMM_SE: Table = ((_BLOCK + "se.conv{n}", "layer{s1}.{b}.se.fc{n}"),)
+CADENE: Table = (
+    ("encoder.conv{n}", "layer0.conv{n}"),
+    ("encoder.bn{n}", "layer0.bn{n}"),
+    *_STAGES,
+    *_SHORTCUT,
+    (_BLOCK + "se.conv{n}", "layer{s1}.{b}.se_module.fc{n}"),
+    ("head", "last_linear"),
+)
+MONAI: Table = (
+    ("encoder.conv1", "layer0.conv1"),
+    ("encoder.bn1", "layer0.bn1"),
+    (_BLOCK + "conv{n}", "layer{s1}.{b}.conv{n}.conv"),
+    (_BLOCK + "bn{n}", "layer{s1}.{b}.conv{n}.adn.N"),
+    (_BLOCK + "shortcut.conv", "layer{s1}.{b}.project.conv"),
+    (_BLOCK + "shortcut.bn", "layer{s1}.{b}.project.adn.N"),
+    (_BLOCK + "se.conv1", "layer{s1}.{b}.se_layer.fc.0"),
+    (_BLOCK + "se.conv2", "layer{s1}.{b}.se_layer.fc.2"),
+    ("head", "last_linear"),
+)
+_MEDICAI: Table = (
+    ("encoder.conv{n}", "conv{n}_conv"),
+    ("encoder.bn{n}", "conv{n}_bn"),
+    (_BLOCK + "shortcut", "stack{s}_block{b}_0_conv"),
+    (_BLOCK + "shortcut.conv", "stack{s}_block{b}_0_conv"),
+    (_BLOCK + "shortcut.bn", "stack{s}_block{b}_0_bn"),
+    (_BLOCK + "conv{n}", "stack{s}_block{b}_{n}_conv"),
+    (_BLOCK + "se.conv{n}", "stack{s}_block{b}_squeeze_excitation/conv{n}"),
+    ("post_bn", "post_bn"),
+)
+_MEDICAI_CLASSIFIER: Table = (("head", "predictions"),)
+_MEDICAI_NORMS: Table = ((_BLOCK + "bn{n}", "stack{s}_block{b}_{n}_bn"),)
+_MEDICAI_PRE_NORMS: Table = (
+    (_BLOCK + "bn1", "stack{s}_block{b}_pre_activation_bn"),
+    (_BLOCK + "bn2", "stack{s}_block{b}_1_bn"),
+    (_BLOCK + "bn3", "stack{s}_block{b}_2_bn"),
+)
+
+_UP_ROW, _GATE_ROW, _ROW = "decoder.ups.{row}.", "decoder.gates.{row}.", "decoder.blocks.{row}."
+_MEDICAI_UNET: Table = (
+    (_GATE_ROW + "theta", "decoder_stage{stage}_attention_gate/theta_x"),
+    (_GATE_ROW + "phi", "decoder_stage{stage}_attention_gate/phi_g"),
+    (_GATE_ROW + "psi", "decoder_stage{stage}_attention_gate/psi"),
+    (_ROW + "conv{n}", "decoder_stage{stage}_conv_{n}_conv"),
+    (_ROW + "bn{n}", "decoder_stage{stage}_conv_{n}_norm"),
+    (_UP_ROW + "conv", "decoder_stage{stage}_transpose_conv"),
+    (_UP_ROW + "bn", "decoder_stage{stage}_norm"),
+    (_ROW + "conv", "decoder_stage{stage}_conv_1_conv"),
+    (_ROW + "bn", "decoder_stage{stage}_conv_1_norm"),
+    ("head", "conv"),
+)
+_MEDICAI_UNET_PLUS_PLUS: Table = (
+    (_ROW + "{node}.conv{n}", "x_{level}_{column}_conv{n}_conv"),
+    (_ROW + "{node}.bn{n}", "x_{level}_{column}_conv{n}_norm"),
+    (_UP_ROW + "{node}.conv", "x_{level}_{column}_transpose"),
+    (_UP_ROW + "{node}.bn", "x_{level}_{column}_transpose_norm"),
+    (_ROW + "{node}.conv", "x_{level}_{column}_conv1_conv"),
+    (_ROW + "{node}.bn", "x_{level}_{column}_conv1_norm"),
+    ("decoder.last_up.conv", "bridge_transpose"),
+    ("decoder.last_up.bn", "bridge_transpose_norm"),
+    ("head", "conv"),
+)
+_VIT, _VIT_THERE = "vit.blocks.{row}.", "transunet_vit_encoder_block_{next}/"
+_MASKED, _MASKED_THERE = "mask_decoder.levels.{row}.", "masked_xattn_level_{row}/"
+_MEDICAI_TRANS_UNET: Table = (
+    ("vit.positions", "transunet_vit_patching_and_embedding/position_embedding"),
+    ("vit.patch", "transunet_vit_patching_and_embedding/patch_embedding"),
+    (_VIT + "norm{n}", _VIT_THERE + "layer_norm_{n}"),
+    (_VIT + "attention.attention_output", _VIT_THERE + "mha/output_dense"),
+    (_VIT + "attention.{word}", _VIT_THERE + "mha/{word}_dense"),
+    (_VIT + "mlp.fc{n}", _VIT_THERE + "mlp/fc{n}"),
+    ("mask_decoder.queries", "learnable_queries"),
+    (_MASKED + "project", "proj_cnn_{level}"),
+    (_MASKED + "project_norm", "proj_cnn_group_norm_{level}"),
+    (_MASKED + "norm{n}", _MASKED_THERE + "layernorm{n}"),
+    (_MASKED + "attention.attention_output", _MASKED_THERE + "cross_attention/output_dense"),
+    (_MASKED + "attention.{word}", _MASKED_THERE + "cross_attention/{word}_dense"),
+    (_MASKED + "mlp.fc{n}", _MASKED_THERE + "mlp_layer/fc{n}"),
+    ("mask_decoder.classes", "class_prediction"),
+    ("mask_decoder.resize", "mask_resize"),
+    ("decoder.conv", "decoder_proj_0"),
+    ("decoder.blocks.{row}", "decoder_conv_{above}"),
+    ("head", "final_conv"),
+)
+
+
+def torchvision(model: Model) -> Table:
+    """torchvision's names; timm's too, where its networks have more parts."""
+    encoder = model.encoder
+    stem = _DEEP_STEM if len(encoder.stem.filters) == 3 else _STEM
+    shortcut = _POOLED_SHORTCUT if encoder.pooled_shortcut else _SHORTCUT
+    return (*stem, *_STAGES, *shortcut, *_FC)
+
+
+def timm(model: Model) -> Table:
+    return (*torchvision(model), *_TIMM_SE)
+
+
+def medicai(model: Model) -> Table:
+    norms = _MEDICAI_PRE_NORMS if model.encoder.pre_activation else _MEDICAI_NORMS
+    match model.head:
+        case UNetPlusPlus():
+            head = _with_any_norm(_MEDICAI_UNET_PLUS_PLUS)
+        case UNet():
+            head = _with_any_norm(_MEDICAI_UNET)
+        case TransUNet():
+            head = _MEDICAI_TRANS_UNET
+        case _:
+            head = _MEDICAI_CLASSIFIER
+    return (*_MEDICAI, *norms, *head)
+
+
+def _with_any_norm(table: Table) -> Table:
+    """A decoder's norms are called `bn` where they are batch norms, and else `norm`."""
+    renamed = ((ours.replace("bn", "norm"), theirs) for ours, theirs in table if "bn" in ours)
+    return (*table, *renamed)
