@@ -268,7 +268,9 @@ def test_the_page_has_the_table_of_proofs():
     ],
 )
 def test_unproven_blocks_are_refused(kind, options):
-    with pytest.raises(CompileError, match=f"--dialect {options['dialect']} has no own"):
+    with pytest.raises(
+        CompileError, match=f"own does not exist in the dialect {options['dialect']}"
+    ):
         compiler.emit(of_kind(kind), target="torch", **options)
 
 

@@ -48,7 +48,9 @@ LAYOUTS = (
     Layout("timm", patterns.timm, ("timm",), _ALIKE),
     Layout("torchvision", patterns.torchvision, (), _ALIKE),
     Layout("cadene", lambda model: patterns.CADENE, _CADENE_ONLY),
-    Layout("smp", lambda model: patterns.CADENE, _CADENE_ONLY, prefix="encoder.", others=_OTHER_HEADS),
+    Layout(
+        "smp", lambda model: patterns.CADENE, _CADENE_ONLY, prefix="encoder.", others=_OTHER_HEADS
+    ),
     Layout("smp", patterns.torchvision, (), _ALIKE, prefix="encoder.", others=_OTHER_HEADS),
     Layout("smp", patterns.timm, ("timm",), _ALIKE, prefix="encoder.model.", others=_OTHER_HEADS),
     Layout("monai", lambda model: patterns.MONAI, _CADENE_ONLY, linear=True),
