@@ -268,10 +268,10 @@ def test_the_page_has_the_table_of_proofs():
     ],
 )
 def test_unproven_blocks_are_refused(kind, options):
-    with pytest.raises(
-        CompileError, match=f"own does not exist in the dialect {options['dialect']}"
-    ):
+    with pytest.raises(CompileError) as raised:
         compiler.emit(of_kind(kind), target="torch", **options)
+    said = str(raised.value).splitlines()[0]
+    assert options["dialect"] in said and "own" in said
 
 
 def test_unproven_stems_are_refused():
