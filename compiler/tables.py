@@ -132,8 +132,12 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
         markup=False,
     )
     if isinstance(model.head, Segmentor):
-        kept = f"as in {model.compat}" if model.compat else "ours, not the reference's"
-        console().print(f"Where the two differ, it is {kept}.", markup=False)
+        follows = model.compat or "plainnet (--compat medicai follows medicai)"
+        console().print(
+            f"Where the decoders of plainnet and medicai differ, this one follows {follows}.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _sizes(shape: Sequence[int]) -> str:

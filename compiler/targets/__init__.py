@@ -9,11 +9,13 @@ from .base import Target
 
 @cache
 def target_named(name: str) -> Target:
-    """The target of that name, one of `compiler.options.TARGETS`."""
+    """The target of that name, one of `compiler.options.TARGETS`. Raises `KeyError`."""
     if name == "torch":
         from .torch import Torch
 
         return Torch()
-    from .keras import Keras
+    if name == "keras":
+        from .keras import Keras
 
-    return Keras()
+        return Keras()
+    raise KeyError(f"there is no target {name!r}")

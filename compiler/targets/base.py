@@ -300,5 +300,6 @@ def spell_eps(norm: Norm) -> str:
 
 
 def spell_float(value: float) -> str:
-    """A small power of ten as people write it: 1e-5."""
-    return f"{value:.0e}".replace("e-0", "e-")
+    """A small number as people write it: 1e-5, 1.5e-5. It reads back as the same number."""
+    short = f"{value:.0e}"
+    return (short if float(short) == value else f"{value!r}").replace("e-0", "e-")
