@@ -195,7 +195,7 @@ def _private_folder(parent: Path) -> Iterator[Path]:
         for _ in range(_ATTEMPTS):
             folder = Path(tempfile.mkdtemp(prefix=".plainnet-", suffix=".tmp", dir=parent))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            _lock(stack.enter_context(_opened(folder)))
+            lock(stack.enter_context(_opened(folder)))
             if folder.exists():  # not taken for a leftover just before it was locked
                 break
         yield folder
@@ -218,7 +218,7 @@ def _is_leftover(descriptor: int) -> bool:
     information = os.fstat(descriptor)
     if stat.S_IMODE(information.st_mode) & 0o777 != 0o700 or information.st_uid != os.geteuid():
         return False
-    locked = _lock(descriptor, wait=False)
+    locked = lock(descriptor, wait=False)
     return time.time() - information.st_mtime > _ABANDONED if locked is None else locked
 
 
@@ -236,8 +236,8 @@ def _opened(folder: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int | None, wait: bool = True) -> bool | None:
-    """Whether the folder could be locked; None where the system or the disk has no locks."""
+def lock(descriptor: int | None, wait: bool = True) -> bool | None:
+    """Whether a file or folder could be locked; None where the system or the disk has no locks."""
     if descriptor is None:
         return None
     try:

@@ -65,4 +65,8 @@ CHECKPOINT_ENTRIES = Limit(10**5, "A checkpoint has at most 100,000 tensors.")
 PICKLE_DEPTH = Limit(64, "A pickled state dict nests at most 64 levels deep.")
 PICKLE_OPCODES = Limit(10**7, "A pickled state dict has at most 10,000,000 opcodes.")
 
+# A state file of `verify --all`.
+STATE_BYTES = Limit(64 * 2**20, "A state file has at most 64 MiB.")
+STATE_LINE_BYTES = Limit(2**20, "A line of a state file has at most 1 MiB.")
+
 LIMITS = {name: value for name, value in globals().items() if isinstance(value, Limit)}

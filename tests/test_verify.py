@@ -16,7 +16,8 @@ from compiler.cli import main
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
 from compiler.verify import sweep
-from compiler.verify.compare import compile_pair, sized, verify
+from compiler.verify.compare import compile_pair, verify
+from compiler.verify.conditioning import sized
 from compiler.verify.pairs import read_pair
 from compiler.verify.parity import Source
 from compiler.verify.report import Settings, as_dict

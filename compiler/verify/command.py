@@ -1,9 +1,13 @@
-"""The command `verify`: arguments, the report as a table, exit codes."""
+"""The command `verify`: arguments, reports and exit codes."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import re
 import shlex
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +15,37 @@ import click
 
 from ..cli_options import model_options
 from ..errors import CompileError, Problem, raise_all
+from ..limits import DIGITS, NUMBER
+from .report import shown
 
 
 @click.command("verify")
 @click.argument("models", nargs=-1, metavar="MODEL | TORCH_FILE KERAS_FILE")
 @model_options
-@click.option("--size", metavar="SIZES", help="Of the image: 33,40,47, or one for all axes.")
-@click.option("--seed", metavar="N", default="0", help="Of weights and image. Default: 0.")
+@click.option("--size", metavar="SIZES", help="Size of the image: 33,40,47, or one for all axes.")
+@click.option("--seed", metavar="N", default="0", help="Seed of weights and image. Default: 0.")
 @click.option(
     "--tolerance",
     metavar="X",
     default="1e-4",
-    help="Of float32, relative. Default: 1e-4. What is in float64 has 1e-6.",
+    help="Largest relative difference in float32. Default: 1e-4. In float64 it is always 1e-6.",
 )
 @click.option(
     "--backend",
     metavar="tensorflow|torch|jax",
     default="torch",
-    help="What Keras runs on. Default: torch.",
+    help="Backend that Keras runs on. Default: torch.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.option("--all", "everything", is_flag=True, help="The catalog, 2D and 3D.")
-@click.option("--shard", metavar="I/N", help="Of --all, one part of N.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--all", "everything", is_flag=True, help="Verify the whole catalog in 2D and 3D.")
+@click.option("--shard", metavar="I/N", help="With --all: verify only part I of N.")
 @click.option(
     "--resume",
     metavar="PATH",
-    help="Of --all: results go there as JSON lines, and what passed there is not run.",
+    help="With --all: save results in this file as JSON lines, and skip cases that passed there. "
+    "Several processes may share it.",
 )
-@click.option("-o", "output", metavar="PATH", help="Of --all: its table, in Markdown.")
+@click.option("-o", "output", metavar="PATH", help="With --all: write the table, as Markdown.")
 def verify_command(
     models: tuple[str, ...],
     size: str | None,
@@ -52,10 +59,11 @@ def verify_command(
     output: str | None,
     **options: Any,
 ) -> int:
-    """Run a network in PyTorch and Keras with the same weights, and compare the numbers.
+    """Run a network in PyTorch and Keras with the same weights and compare the numbers.
 
-    MODEL is compiled to both; two files, in any order, are run as they stand. Ends with 1 where
-    they differ, and names the first row of the ledger that does.
+    A MODEL is compiled to both frameworks. Two files, in any order, are compared with each other as
+    they are. This runs their code: verify only files that you trust. The exit code is 0 if both
+    hold the same network, and 1 if they differ; the report names the first layer that does.
     """
     from .report import Settings
 
@@ -76,7 +84,9 @@ def verify_command(
             Problem(f"{name} is an option of --all") for name, value in of_all.items() if value
         ]
         if not models:
-            problems.append(Problem("which model?", hint="`verify MODEL`, or two files, or --all"))
+            problems.append(
+                Problem("which model?", hint="`plainnet verify MODEL`, two files, or --all")
+            )
     if everything:
         raise_all(problems)
         return _all(settings, shard, resume, output, as_json)
@@ -94,30 +104,33 @@ def _one(
     from dataclasses import replace
 
     from ..passes.validate import resolve
-    from .compare import sized, verify
+    from .compare import verify
+    from .conditioning import sized
+    from .isolated import verify_files
     from .report import as_dict
     from .sweep import sizes
 
-    files = None
     if len(models) == 1 and not models[0].endswith(".py"):
         model = resolve(models[0], options, problems)
         size = sizes(settings.size, model.dims)
         if size is None and options.get("input_shape"):
             size = model.input_shape[:-1]
         model = sized(model, size)
+        report = verify(model, replace(settings, size=model.input_shape[:-1]))
     else:
-        from .pairs import read_pair
-
         if given:
             problems.append(
-                Problem(f"files say themselves which model they are: leave out {', '.join(given)}")
+                Problem(f"the files say which model they hold: leave out {', '.join(given)}")
             )
         if len(models) > 2:
-            problems.append(Problem(f"{len(models)} arguments, and two files are compared"))
+            problems.append(
+                Problem(
+                    f"{len(models)} arguments",
+                    hint="name one model, or a PyTorch file and a Keras file",
+                )
+            )
         raise_all(problems)
-        model, files = read_pair(models)
-        model = sized(model, sizes(settings.size, model.dims), fixed=True)
-    report = verify(model, replace(settings, size=model.input_shape[:-1]), files)
+        report = verify_files(models, settings)
     if as_json:
         print(json.dumps(as_dict(report), indent=2))
     else:
@@ -134,22 +147,28 @@ def _all(
     from ..tables import print_table, progress
     from . import sweep
     from .report import TOLERANCE
+    from .state import read_state
 
     raise_all(_unwritable("--resume", resume) + _unwritable("-o", output))
     cases = sweep.shard(sweep.catalog(), part)
     state = Path(resume) if resume else None
-    done = sweep.read_state(state, settings)
     if settings.size and len(settings.size) > 1:
         raise CompileError(
-            Problem("--all has 2D and 3D networks", at="--size", hint="one number, as in --size 33")
+            Problem(
+                "--all verifies 2D and 3D networks",
+                at="--size",
+                hint="a single number is the size of every axis: --size 33",
+            )
         )
+    named = {case.name: case for case in sweep.catalog()}
+    done = read_state(state, settings, lambda name: named[name].model(settings))
     todo = [case for case in cases if not done.get(case.name, {}).get("passed")]
     for case in progress(todo, "verifying"):
         done[case.name] = sweep.run(case, settings, state)
     rows = [sweep.line(case.name, done[case.name]) for case in cases]
     failed = [case.name for case in cases if not done[case.name]["passed"]]
     if output:
-        words = ["python -m compiler verify --all"]
+        words = ["plainnet verify --all"]
         words += [f"--size {settings.size[0]}"] if settings.size else []
         words += [f"--shard {shlex.quote(part)}"] if part else []
         words += [f"--seed {settings.seed}"] if settings.seed else []
@@ -167,20 +186,33 @@ def _all(
 
 def _unwritable(flag: str, name: str | None) -> list[Problem]:
     """Why a file cannot be written once the work is done."""
-    path = Path(name or "here")
-    if path.is_dir():
-        return [Problem(f"{name!r} is a folder", at=flag)]
-    if not path.parent.is_dir():
-        return [Problem(f"there is no folder {str(path.parent)!r}", at=f"{flag} {name}")]
-    return []
+    at = f"{flag} {shown(name or '')}"
+    if name is None:
+        return []
+    if not name:
+        return [Problem(f"{flag} is empty", hint="name a file")]
+    try:
+        mode = os.stat(name).st_mode
+    except FileNotFoundError:
+        folder = os.path.dirname(name) or "."
+        if os.path.isdir(folder):
+            return []
+        return [Problem(f"the folder {shown(folder)} does not exist", at=at)]
+    except (OSError, ValueError) as error:  # too long, or with a null character
+        return [Problem(f"cannot write: {getattr(error, 'strerror', None) or error}", at=at)]
+    if stat.S_ISDIR(mode):
+        return [Problem(f"{shown(name)} is a folder", at=at)]
+    return [] if stat.S_ISREG(mode) else [Problem(f"{shown(name)} is not a regular file", at=at)]
 
 
 def _sizes(size: str | None, problems: list[Problem]) -> tuple[int, ...] | None:
     if size is None:
         return None
-    parts = size.split(",")
-    if not all(part.strip().isdecimal() and 0 < int(part) < 10**5 for part in parts):
-        problems.append(Problem(f"--size is {size!r}", hint="as in 33,40,47, or one number"))
+    parts = [part.strip() for part in size.split(",", 4)]
+    if not all(re.fullmatch("[0-9]{1,5}", part) and int(part) for part in parts):
+        problems.append(
+            Problem(f"--size is {shown(size)}", hint="sizes below 100,000: 33,40,47, or one number")
+        )
         return None
     return tuple(map(int, parts))
 
@@ -189,12 +221,12 @@ def _number(
     flag: str, text: str, kind: type[int] | type[float], least: float, problems: list[Problem]
 ) -> float:
     try:
-        value = kind(text)
-        if least <= value < 2**31:  # a NaN is not
+        value = kind(text) if len(text) <= DIGITS.largest else math.nan
+        if least <= value < NUMBER.largest + 1:  # false for NaN
             return value
     except ValueError:
         pass
-    problems.append(Problem(f"{flag} is {text!r}", hint=f"a number from {least} on"))
+    problems.append(Problem(f"{flag} is {shown(text)}", hint=f"a number, at least {least}"))
     return least
 
 
@@ -202,5 +234,7 @@ def _backend(backend: str, problems: list[Problem]) -> str:
     from .parity import BACKENDS
 
     if backend not in BACKENDS:
-        problems.append(Problem(f"--backend is {backend!r}", hint=f"one of {', '.join(BACKENDS)}"))
+        problems.append(
+            Problem(f"--backend is {shown(backend)}", hint=f"one of {', '.join(BACKENDS)}")
+        )
     return backend

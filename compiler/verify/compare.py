@@ -1,4 +1,4 @@
-"""`verify`: the two files of a network are one network, or where they first are not."""
+"""`verify`: whether the two files of a network hold the same network, or where they diverge."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import contextlib
 import gc
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..api import traced
 from ..errors import CompileError
-from ..model import Model, TransUNet
+from ..model import Model
 from ..passes.count import non_trainable, trainable
 from ..passes.interpret import NOT_TRAINED
 from ..passes.trace import Ledger
-from ..passes.transformer import patch_of
+from .conditioning import batch_of, check_rows, check_size
 from .divergence import name_first, name_first_weight, name_last, spell
 from .doubles import floating
+from .joint import changes, joint_ledger, run_once
 from .parity import (
     Source,
     build_keras,
@@ -30,29 +30,7 @@ from .parity import (
     randomize,
     use_backend,
 )
-from .report import BATCH, FLOOR, Quantity, Report, Settings
-
-# In each, one axis is even at every stride (there "same" pads one side) and one is odd.
-SIZES = {2: (65, 96), 3: (33, 32, 47)}
-
-
-def sized(model: Model, size: tuple[int, ...] | None, fixed: bool = False) -> Model:
-    """The model at the image size of a comparison; channels stay.
-
-    Of a file that stands (`fixed`), TransUNet's patch is a literal: the default size is taken where
-    it means the same patch, else the file's own.
-    """
-    wanted = size or SIZES[model.dims]
-    small = replace(model, input_shape=(*wanted, model.in_channels))
-    if size is None and fixed and _patch(small) != _patch(model):
-        return model
-    return small
-
-
-def _patch(model: Model) -> tuple[int, ...]:
-    if not isinstance(model.head, TransUNet):
-        return ()
-    return patch_of(model.image[1:], traced(model)[1].pyramid[-1][1][1:])
+from .report import FLOOR, Quantity, Report, Settings
 
 
 def compile_pair(model: Model) -> tuple[Source, Source]:
@@ -62,23 +40,30 @@ def compile_pair(model: Model) -> tuple[Source, Source]:
     return Source(source(model, "torch")), Source(source(model, "keras"))
 
 
-def verify(model: Model, settings: Settings, files: tuple[Source, Source] | None = None) -> Report:
-    """Run both files of a model (torch, Keras; none: compiled now) and compare them.
+def verify(
+    model: Model,
+    settings: Settings,
+    files: tuple[Source, Source] | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Report:
+    """Run the torch and the Keras file of a model, or compile them now, and compare the numbers.
 
-    `model` has the size of the comparison already. The report tells what was found; any exception
-    on the way is a failure in it. Raises `CompileError` only where a framework is missing.
+    `model` has the size of the comparison already. An exception in a file is reported as a failure;
+    `notify` is called with each step. Raises `CompileError` if a framework is missing, or the size
+    is too small to judge.
     """
+    check_size(model)
     use_backend(settings.backend)
-    report = Report(model, settings)
+    report = Report(model, settings, notify=notify)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what a file prints is no part of the report
+        with contextlib.redirect_stdout(sys.stderr):  # a file's prints are not part of the report
             _verify(report, files)
     except (CompileError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # a file may raise whatever it likes
+    except BaseException as error:  # a file may raise anything
         words = str(error).strip().splitlines()
-        told = f": {words[0]}" if words else ""
-        report.error = f"{report.doing}: {type(error).__name__}{told}"
+        message = f": {words[0]}" if words else ""
+        report.error = f"{report.doing}: {type(error).__name__}{message}"
     finally:
         import keras
 
@@ -89,50 +74,58 @@ def verify(model: Model, settings: Settings, files: tuple[Source, Source] | None
 
 def _verify(report: Report, files: tuple[Source, Source] | None) -> None:
     model = report.model
-    report.doing = "compiling"
+    report.begin("compiling")
     _, ledger = traced(model)
     torch_source, keras_source = files or compile_pair(model)
-    report.doing = "building in torch"
+    report.begin("building in torch")
     torch_model = build_torch(torch_source, model).double()
-    x = image(model.input_shape, BATCH, report.settings.seed + 1)
     with floating("float64"):
-        if not _in_float64(report, ledger, torch_model, keras_source, x):
+        report.begin("building in Keras")
+        keras_model = build_keras(keras_source, model)
+        report.begin("matching weights")
+        note = ""
+        if files:
+            emitted, ledger = ledger, joint_ledger(ledger, torch_model, keras_model)
+            note = changes(emitted, ledger)
+        if not _match(report, torch_model, keras_model, ledger, note):
             return
+        randomize(torch_model, report.settings.seed)
+        copy_to_keras(torch_model, keras_model, ledger)
+        if files:
+            report.begin("running torch")
+            ledger = run_once(ledger, torch_model, model.input_shape)
+            check_rows(ledger, model.input_shape)
+        report.batch = batch_of(ledger)
+        x = image(model.input_shape, report.batch, report.settings.seed + 1)
+        _in_float64(report, ledger, torch_model, keras_model, x)
+        del keras_model
     _in_float32(report, ledger, torch_model, keras_source, x)
 
 
-def _in_float64(
-    report: Report, ledger: Ledger, torch_model: Any, keras_source: Source, x: Any
-) -> bool:
-    """Weights, outputs row by row, gradients, training. False: the weights did not match."""
+def _in_float64(report: Report, ledger: Ledger, torch_model: Any, keras_model: Any, x: Any) -> None:
+    """Outputs row by row, gradients, a training step."""
     from .measure import run_keras, run_torch
 
-    report.doing = "building in Keras"
-    keras_model = build_keras(keras_source, report.model)
-    report.doing = "matching weights"
-    if not _match(report, torch_model, keras_model, ledger):
-        return False
-    randomize(torch_model, report.settings.seed)
-    copy_to_keras(torch_model, keras_model, ledger)
-    report.doing = "running torch"
+    report.begin("running torch")
     ours = run_torch(torch_model, ledger.rows, x)
-    report.doing = "running Keras"
+    report.begin("running Keras")
     theirs = run_keras(keras_model, ledger.rows, x)
-    report.doing = "comparing outputs"
+    report.begin("comparing outputs")
     _outputs(report, ledger, ours, theirs, "float64")
     name_first(report, ledger, ours, theirs)
     del ours.rows, theirs.rows
     _gradients(report, ledger, torch_model, keras_model, x)
-    return True
 
 
-def _match(report: Report, torch_model: Any, keras_model: Any, ledger: Ledger) -> bool:
-    """Names, shapes and counts."""
+def _match(report: Report, torch_model: Any, keras_model: Any, ledger: Ledger, edited: str) -> bool:
+    """Whether weights have the same names and shapes in both, and parameters the same count."""
     problems = mismatches(torch_model, keras_model, ledger)
     count = sum(len(row.weights) for row in ledger.rows)
     note = problems[0].message if problems else f"{count} matched one to one, none left over"
     if len(problems) > 1:
         note += f"; and {len(problems) - 1} more"
+    elif edited and not problems:
+        note += f"; {edited}"
     report.quantities.append(Quantity("weights", note=note, failed=bool(problems)))
     if problems:
         report.blame(problems[0].row, problems[0].message)
@@ -162,7 +155,10 @@ def stage_rows(ledger: Ledger) -> dict[str, tuple[str, int]]:
     for stage, _ in ledger.decoder:
         prefix = "vit" if stage == "tokens" else f"decoder.blocks.{stage.split()[-1]}"
         inside = [path for path in paths if path == prefix or path.startswith(f"{prefix}.")]
-        found[stage] = ("decoder.conv", 0) if stage == "maps" else (inside[-1], 1)
+        if stage == "maps":
+            found[stage] = ("decoder.conv", 0)
+        else:  # both files may have removed all of it
+            found[stage] = (inside[-1] if inside else prefix, 1)
     return found
 
 
@@ -204,21 +200,21 @@ def _gradients(report: Report, ledger: Ledger, torch_model: Any, keras_model: An
     """By the image and by each weight, in evaluation mode; then a step of training."""
     from . import measure
 
-    shape = (BATCH, *ledger.output)
-    cotangent = image(shape[1:], BATCH, report.settings.seed + 2)
-    report.doing = "differentiating in torch"
+    shape = (report.batch, *ledger.output)
+    cotangent = image(shape[1:], report.batch, report.settings.seed + 2)
+    report.begin("differentiating in torch")
     torch_model.eval()
     ours = measure.torch_gradients(torch_model, ledger, x, cotangent)
-    report.doing = "differentiating in Keras"
+    report.begin("differentiating in Keras")
     theirs = measure.keras_gradients(keras_model, ledger, x, cotangent)[0]
-    report.doing = "comparing gradients"
+    report.begin("comparing gradients")
     value = difference(theirs.image, ours.image)
     report.quantities.append(Quantity("gradient of the image", float64=value))
     report.gradients = _differences(theirs.weights, ours.weights)
     _worst(report, "gradients of the weights", report.gradients)
     name_last(report, ledger, report.gradients, "its gradient")
     del ours, theirs  # each copy of the largest networks is a gigabyte
-    report.doing = "a training step in torch"
+    report.begin("a training step in torch")
     momenta = {
         row.path: torch_model.get_submodule(row.path).momentum
         for row in ledger.rows
@@ -230,13 +226,13 @@ def _gradients(report: Report, ledger: Ledger, torch_model: Any, keras_model: An
         if name.endswith("running_var")
     }
     stepped, rate = measure.train_torch(torch_model, ledger, x, cotangent)
-    report.doing = "a training step in Keras"
+    report.begin("a training step in Keras")
     keras_steps = measure.train_keras(keras_model, ledger, x, cotangent, rate)
-    report.doing = "comparing the training step"
+    report.begin("comparing the training step")
     for row in ledger.rows:
         name = f"{row.path}.running_var"
         if momenta.get(row.path):
-            count = BATCH * math.prod(row.output[1:])
+            count = report.batch * math.prod(row.output[1:])
             stepped[name] = measure.biased(stepped[name], before[name], momenta[row.path], count)
     _step(report, ledger, stepped, keras_steps)
 
@@ -286,7 +282,7 @@ def _in_float32(
     """The outputs once more, as people run them."""
     from .measure import run_keras, run_torch
 
-    report.doing = "building in Keras, in float32"
+    report.begin("building in Keras, in float32")
     with floating("float32"):
         keras_model = build_keras(keras_source, report.model)
     torch_model.float()
@@ -294,11 +290,11 @@ def _in_float32(
     copy_to_keras(torch_model, keras_model, ledger)
     stages = {path for path, _ in stage_rows(ledger).values()}
     rows = [row for row in ledger.rows if row.path in stages]
-    report.doing = "running torch in float32"
+    report.begin("running torch in float32")
     ours = run_torch(torch_model, rows, x)
-    report.doing = "running Keras in float32"
+    report.begin("running Keras in float32")
     theirs = run_keras(keras_model, rows, x)
-    report.doing = "comparing outputs in float32"
+    report.begin("comparing outputs in float32")
     _outputs(report, ledger, ours, theirs, "float32")
     for quantity in report.quantities:
         if not report.ok(quantity):

@@ -51,7 +51,7 @@ def _row_before(ledger: Ledger, quantity: str, last: str) -> str:
     stem = [r.path for r in ledger.rows if r.path.startswith("encoder.")]
     prefix = f"encoder.stages.{index - 1}."
     inside = [p for p in stem if (p.startswith(prefix) if index else ".stages." not in p)]
-    return inside[-1]
+    return inside[-1] if inside else last
 
 
 def row_differs(ours: list[Any], theirs: list[Any], tolerance: float = TOLERANCE_64) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..passes.interpret import NOT_TRAINED, Row
 from ..passes.trace import Ledger
-from ..targets.keras_weights import keras_name, layer_name, torch_name, torch_value
-from .parity import by_path, channels_first
+from ..targets.keras_weights import torch_name, torch_value
+from .parity import by_path, channels_first, layer_of, variable_of
 
 
 @dataclass
@@ -84,7 +84,7 @@ def _watch_keras(model: Any, rows: Sequence[Row], run: Run) -> Iterator[None]:
     """Each layer's own `call` is wrapped: this also sees the layers inside of an attention."""
     import keras
 
-    paths = {layer_name(row.path): row for row in rows if row.kind != "table"}
+    paths = {layer_of(row): row for row in rows if row.kind != "table"}
     watched = []
 
     def watch(layer: Any, row: Row) -> None:
@@ -244,7 +244,7 @@ def places(model: Any, ledger: Ledger) -> Iterator[tuple[Row, str, tuple[int, ..
     variables = by_path(model)
     for row in ledger.rows:
         for weight, shape in row.weights:
-            variable = variables[keras_name(row.path, row.kind, weight)]
+            variable = variables[variable_of(row, weight)]
             yield row, weight, shape, torch_name(row.path, weight), variable
 
 

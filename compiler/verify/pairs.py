@@ -1,4 +1,4 @@
-"""Two files of one network, as they stand in somebody's repository: which model they hold."""
+"""Read the two files of a network as they are in a repository: which model they hold."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .parity import Source
 
 
 def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
-    """The model that both files name, and the files: PyTorch's, then Keras'. Edited or not.
+    """Return the model that both files name, and the files: the PyTorch one, then the Keras one.
 
-    Raises `CompileError` where one cannot be read, has no provenance, or the two do not belong
-    together.
+    They may have been edited. Raises `CompileError` if one cannot be read or has no provenance, or
+    if they were emitted from different models.
     """
     if len(names) != 2:
         raise CompileError(
             Problem(
-                f"one file, {names[0]}: two are compared",
-                hint="name the PyTorch file and the Keras file",
+                f"only one file, {names[0]}",
+                hint="name the PyTorch file and the Keras file: `plainnet verify A.py B.py`",
             )
         )
     problems: list[Problem] = []
@@ -36,18 +36,23 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
             if provenance is None:
                 raise CompileError(
                     Problem(
-                        "it has no provenance of ours at its end, which names the model",
-                        hint="take the last lines from version control, or `emit` it again",
+                        "the file has no provenance comment at its end, which names the model",
+                        hint="restore its last lines from version control, or emit it again",
                     )
                 )
             model, target = model_of(provenance)
         except CompileError as error:
-            hint = "" if name.endswith(".py") else "two files are compared, or one model is named"
+            hint = (
+                "" if name.endswith(".py") else "name one model, or a PyTorch file and a Keras file"
+            )
             problems += [Problem(p.message, p.at or name, p.hint or hint) for p in error.problems]
             continue
         if target in found:
             problems.append(
-                Problem(f"{names[0]} and {name} are both {target}", hint="one of each framework")
+                Problem(
+                    f"{names[0]} and {name} are both {target} files",
+                    hint="verify compares a PyTorch file with a Keras file",
+                )
             )
         found[target] = model, source
     raise_all(problems)
@@ -56,7 +61,7 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
         one, two = _spelled(model, other), _spelled(other, model)
         raise CompileError(
             Problem(
-                f"the files are of two networks: {one}, and {two}",
+                f"the files were emitted from different models: {one}, and {two}",
                 hint="emit both with the same options",
             )
         )
@@ -64,7 +69,7 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
 
 
 def _spelled(model: Model, other: Model) -> str:
-    """A model's name, and what it has in another way than the other."""
+    """A model's name and the options in which it differs from the other."""
     there = _options(other).items()
     words = [f"{name}={value}" for name, value in _options(model).items() - there]
     return " ".join([model.encoder.name, *sorted(words)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import types
@@ -14,7 +15,7 @@ from ..errors import CompileError, Problem
 from ..model import Features, Model, TransUNet
 from ..passes.interpret import Row
 from ..passes.trace import Ledger
-from ..targets.keras_weights import keras_name, keras_value, torch_name, weight_axes
+from ..targets.keras_weights import keras_name, keras_value, layer_name, torch_name, weight_axes
 
 BACKENDS = ("tensorflow", "torch", "jax")
 _INSTALL = {"jax": "pip install jax"}
@@ -35,6 +36,26 @@ class Mismatch:
 
     row: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paired(Row):
+    """A row of two files whose Keras layer, or bare variable, has a name of its own."""
+
+    layer: str = ""
+    variable: str = ""
+
+
+def layer_of(row: Row) -> str:
+    """The name of a row's Keras layer, slashes as underscores."""
+    return row.layer if isinstance(row, Paired) else layer_name(row.path)
+
+
+def variable_of(row: Row, weight: str) -> str:
+    """The path of a weight's Keras variable, slashes as underscores."""
+    if isinstance(row, Paired) and row.variable:
+        return f"{row.layer}_{row.variable}"
+    return keras_name(layer_of(row), row.kind, weight)
 
 
 def use_backend(backend: str) -> None:
@@ -84,11 +105,14 @@ def load(text: str, name: str = "emitted", path: Path | None = None) -> types.Mo
     if folder:
         sys.path.insert(0, folder)
     before = set(sys.modules)
+    writes = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # no __pycache__ beside somebody else's files
     sys.modules[name] = module  # where dataclasses look for it
     try:
         code = compile(text, str(path or f"<{name}>"), "exec", dont_inherit=True)
         exec(code, module.__dict__)
     finally:
+        sys.dont_write_bytecode = writes
         if folder in sys.path:
             sys.path.remove(str(folder))
         for new in set(sys.modules) - before:
@@ -99,12 +123,14 @@ def load(text: str, name: str = "emitted", path: Path | None = None) -> types.Mo
 
 
 def constructor(source: Source, class_name: str, framework: str) -> Any:
-    """The file's constructor of that name; else its one public name."""
+    """The file's constructor of that name, or else its only public name. Raises `NameError`."""
     module = load(source.text, f"emitted_{framework}", source.path)
-    public = getattr(module, "__all__", [])
-    if not hasattr(module, class_name) and len(public) == 1:
-        class_name = public[0]
-    return getattr(module, class_name)
+    public = list(getattr(module, "__all__", []))
+    name = class_name if hasattr(module, class_name) or len(public) != 1 else public[0]
+    if not callable(getattr(module, name, None)):
+        listed = f"`__all__` lists {', '.join(map(str, public))}" if public else "no `__all__`"
+        raise NameError(f"the {framework} file defines no {name} ({listed})")
+    return getattr(module, name)
 
 
 def build_torch(source: Source, model: Model) -> Any:
@@ -112,13 +138,21 @@ def build_torch(source: Source, model: Model) -> Any:
     arguments: dict[str, Any] = {"in_channels": model.in_channels, **_classes(model)}
     if isinstance(model.head, TransUNet):
         arguments["image_size"] = model.input_shape[:-1]
-    return constructor(source, model.class_name, "torch")(**arguments)
+    return _call(constructor(source, model.class_name, "torch"), arguments)
 
 
 def build_keras(source: Source, model: Model) -> Any:
     """The file's network in Keras, at the model's size and channels."""
-    make = constructor(source, model.class_name, "keras")
-    return make(input_shape=model.input_shape, **_classes(model))
+    arguments = {"input_shape": model.input_shape, **_classes(model)}
+    return _call(constructor(source, model.class_name, "keras"), arguments)
+
+
+def _call(make: Any, arguments: dict[str, Any]) -> Any:
+    """A network, made with those arguments that its constructor takes: files may be edited."""
+    taken = inspect.signature(make).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        arguments = {name: value for name, value in arguments.items() if name in taken}
+    return make(**arguments)
 
 
 def _classes(model: Model) -> dict[str, int]:
@@ -164,7 +198,7 @@ def keras_shapes(model: Any, ledger: Ledger) -> dict[str, tuple[int, ...]]:
         torch_name(row.path, name): torch_shape(row, name, tuple(variables[found].shape))
         for row in ledger.rows
         for name, _ in row.weights
-        if (found := keras_name(row.path, row.kind, name)) in variables
+        if (found := variable_of(row, name)) in variables
     }
 
 
@@ -172,7 +206,7 @@ def mismatches(torch_model: Any, keras_model: Any, ledger: Ledger) -> list[Misma
     """Every weight that is not matched one to one: missing, left over, or of another shape."""
     wanted = ledger_shapes(ledger)
     rows = {torch_name(row.path, name): row.path for row in ledger.rows for name, _ in row.weights}
-    names = {keras_name(row.path, row.kind, name) for row in ledger.rows for name, _ in row.weights}
+    names = {variable_of(row, name) for row in ledger.rows for name, _ in row.weights}
     found = {"torch": torch_shapes(torch_model), "keras": keras_shapes(keras_model, ledger)}
     problems = []
     for weight, shape in wanted.items():
@@ -226,7 +260,7 @@ def copy_to_keras(torch_model: Any, keras_model: Any, ledger: Ledger) -> None:
     variables = by_path(keras_model)
     for row in ledger.rows:
         for name, _ in row.weights:
-            variable = variables[keras_name(row.path, row.kind, name)]
+            variable = variables[variable_of(row, name)]
             value = state[torch_name(row.path, name)].numpy().copy()  # JAX may keep the memory
             variable.assign(keras_value(row.kind, name, value, tuple(variable.shape)))
 

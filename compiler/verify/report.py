@@ -1,21 +1,23 @@
-"""What `verify` was asked, and what it found."""
+"""The settings of a comparison, and its report."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..model import Model
 
 TOLERANCE = 1e-4  # in float32
 TOLERANCE_64 = 1e-6
-FLOOR = 1e-6  # of the largest gradient: one below it is measured against it
-BATCH = 2
+FLOOR = 1e-6  # smaller gradients are compared relative to this share of the largest one
+BATCH = 2  # the smallest; see `conditioning`
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a comparison is made. `size` is the image's; none is one that suits the model."""
+    """How a comparison is made. `size` is that of the image; None stands for a suitable one."""
 
     size: tuple[int, ...] | None = None
     seed: int = 0
@@ -25,19 +27,22 @@ class Settings:
 
 @dataclass
 class Quantity:
-    """One line of the report: largest difference over largest value, in either precision."""
+    """One line of the report: the largest difference relative to the largest value."""
 
     name: str
     shape: tuple[int, ...] | None = None  # channels last, without the batch axis
     float32: float | None = None
     float64: float | None = None
     note: str = ""
-    failed: bool = False  # told by no number
+    failed: bool = False  # for a reason that no number shows
 
 
 @dataclass
 class Report:
-    """What `verify` found. `first` is the ledger row that diverges first, `why` how."""
+    """What `verify` found: `first` is the row that diverges first, and `why` says how.
+
+    `notify` is called with each step of the work as it begins.
+    """
 
     model: Model
     settings: Settings
@@ -47,10 +52,18 @@ class Report:
     first: str = ""
     why: str = ""
     error: str = ""
+    batch: int = BATCH
     doing: str = ""
+    notify: Callable[[str], None] | None = None
+
+    def begin(self, doing: str) -> None:
+        """Note the step of the work that begins."""
+        self.doing = doing
+        if self.notify:
+            self.notify(doing)
 
     def ok(self, quantity: Quantity) -> bool:
-        """Whether it is within its tolerance. A NaN is not."""
+        """Whether a quantity is within its tolerance. NaN is not."""
         pairs = ((quantity.float32, self.settings.tolerance), (quantity.float64, TOLERANCE_64))
         return not quantity.failed and all(
             value is None or value <= tolerance for value, tolerance in pairs
@@ -58,19 +71,20 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        told = self.error or self.first or not self.quantities
-        return not told and all(map(self.ok, self.quantities))
+        """Whether there is a verdict, and everything in it agrees."""
+        found = self.error or self.first or self.why or not self.quantities
+        return not found and all(map(self.ok, self.quantities))
 
     def blame(self, row: str, why: str) -> None:
-        """Name the first diverging row; the first that is named stays."""
+        """Name the first diverging row, unless one has been named before."""
         if not self.why:
             self.first, self.why = row, why
 
 
 def as_dict(report: Report, weights: bool = True) -> dict[str, object]:
-    """The report as `--json` prints it: numbers that are none are strings, JSON has none.
+    """Return the report as `--json` prints it. NaN and infinity, which JSON lacks, are strings.
 
-    `weights` adds the difference of each weight's gradient and step.
+    `weights` adds the difference of each weight's gradient and training step.
     """
     settings = report.settings
     result: dict[str, object] = {
@@ -80,7 +94,7 @@ def as_dict(report: Report, weights: bool = True) -> dict[str, object]:
         "compat": report.model.compat or None,
         "backend": settings.backend,
         "seed": settings.seed,
-        "batch": BATCH,
+        "batch": report.batch,
         "tolerance": {"float32": settings.tolerance, "float64": TOLERANCE_64},
         "passed": report.passed,
         "first": report.first or None,
@@ -106,3 +120,42 @@ def as_dict(report: Report, weights: bool = True) -> dict[str, object]:
 
 def _number(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
+
+
+def from_dict(value: dict[str, Any], model: Model, settings: Settings) -> Report:
+    """The report that `as_dict` wrote. Raises `ValueError`, `TypeError` or `KeyError`."""
+    report = Report(model, settings, batch=value["batch"])
+    for entry in value["quantities"]:
+        found = Quantity(
+            name=entry["name"],
+            shape=tuple(entry["shape"]) if entry["shape"] else None,
+            float32=_read(entry["float32"]),
+            float64=_read(entry["float64"]),
+            note=entry["note"] or "",
+            failed=entry["passed"] is False,
+        )
+        if not (isinstance(found.name, str) and isinstance(found.note, str)):
+            raise TypeError("a name is text")
+        report.quantities.append(found)
+    report.first, report.why = value["first"] or "", value["why"] or ""
+    report.error = value["error"] or ""
+    for name, differences in (("gradients", report.gradients), ("step", report.step)):
+        for weight, number in value.get(name, {}).items():
+            differences[weight] = _required(number)
+    return report
+
+
+def _read(value: object) -> float | None:
+    return None if value is None else _required(value)
+
+
+def _required(value: object) -> float:
+    if value in ("nan", "inf") or (isinstance(value, float) and value >= 0):
+        return float(value)
+    raise ValueError(f"{value!r} is not a difference")
+
+
+def shown(text: str, most: int = 60) -> str:
+    """The text as an error quotes it: escaped, and shortened in the middle."""
+    half = (most - 3) // 2
+    return repr(text if len(text) <= most else f"{text[:half]}...{text[-half:]}")

@@ -1,29 +1,27 @@
-"""`verify --all`: the catalog, in parts, kept in a file as it goes, and told as a table."""
+"""`verify --all`: verify the catalog, or a part of it, and report it as a table."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..catalog import ENCODERS
 from ..errors import CompileError, Problem
 from ..model import Model
 from ..options import DEPTHS, RANKS, SEGMENTORS
 from ..passes.validate import resolve
-from .compare import sized, verify
-from .report import Settings, as_dict
+from .compare import verify
+from .conditioning import sized
+from .report import Settings, as_dict, shown
+from .state import append
 
 # One of each kind (basic, bottleneck, pre-activation, pooled shortcut, grouped), SE or not.
 KINDS = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
-
-
-ENTRY = '{"case": "'  # as a line of the state file begins
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As it is typed: `seresnext50 --dims 3 --segmentor unet --encoder-depth 4`."""
+        """As on the command line: `seresnext50 --dims 3 --segmentor unet --encoder-depth 4`."""
         words = [f"--{name.replace('_', '-')} {value}" for name, value in self.options]
         return " ".join([self.encoder, *words])
 
@@ -46,7 +44,7 @@ class Case:
 
 
 def sizes(size: tuple[int, ...] | None, dims: int) -> tuple[int, ...] | None:
-    """The size of each axis: one number is that of all. Raises `CompileError`."""
+    """The size of each axis; a single number is that of all axes. Raises `CompileError`."""
     if size is None or len(size) == dims:
         return size
     if len(size) == 1:
@@ -55,7 +53,7 @@ def sizes(size: tuple[int, ...] | None, dims: int) -> tuple[int, ...] | None:
     raise CompileError(
         Problem(
             f"--size {typed} has {len(size)} sizes, but a {dims}D network takes {dims}",
-            hint="one number is the size of every axis",
+            hint="a single number is the size of every axis",
         )
     )
 
@@ -73,94 +71,42 @@ def catalog() -> list[Case]:
 
 
 def shard(cases: Sequence[Case], part: str | None) -> list[Case]:
-    """Every n-th case: `1/4` to `4/4` are the whole, each case once. Raises `CompileError`."""
+    """Every n-th case: `1/4` to `4/4` together are the whole catalog. Raises `CompileError`."""
     if part is None:
         return list(cases)
-    index, _, count = part.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", part)
+    index, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= index <= count:
         raise CompileError(
-            Problem(f"--shard is {part!r}", hint="1/4 is the first of four parts, 4/4 the last")
+            Problem(
+                f"--shard is {shown(part)}",
+                hint="1/4 is the first of four parts, 4/4 the last",
+            )
         )
-    return list(cases[int(index) - 1 :: int(count)])
-
-
-def key(settings: Settings) -> dict[str, object]:
-    """What a result in the state file holds for."""
-    return {
-        "version": __version__,
-        "backend": settings.backend,
-        "seed": settings.seed,
-        "size": list(settings.size) if settings.size else None,
-        "tolerance": settings.tolerance,
-    }
-
-
-def read_state(path: Path | None, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Results by case, the last of each, made with the same settings. Raises `CompileError`.
-
-    The file is JSON lines; a last line that was cut off counts as not there. Any other file is none
-    of ours, and is left alone.
-    """
-    if path is None or not path.exists():
-        return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CompileError(Problem(f"cannot read it: {error}", at=f"--resume {path}")) from None
-    done = {}
-    for number, entered in enumerate(text.splitlines(keepends=True), start=1):
-        try:
-            entry = json.loads(entered)
-            line(str(entry["case"]), entry["report"])  # it is whole
-            if entry["settings"] == key(settings):
-                done[str(entry["case"])] = dict(entry["report"])
-        except (ValueError, TypeError, KeyError):
-            if entered.endswith("\n") or not entered.startswith(ENTRY[: len(entered)]):
-                raise CompileError(
-                    Problem(
-                        "it is no state file of `verify --all`",
-                        at=f"--resume {path}:{number}",
-                        hint="name a new file, or delete the line",
-                    )
-                ) from None
-    return done
+    return list(cases[index - 1 :: count])
 
 
 def run(case: Case, settings: Settings, state: Path | None) -> dict[str, Any]:
-    """Verify one case, and note the result in the state file. Raises `CompileError`."""
+    """Verify one case, and add the result to the state file. Raises `CompileError`."""
     report = verify(case.model(settings), settings)
     result = as_dict(report, weights=False)
     _release_memory()
     if state is not None:
-        entry = {"case": case.name, "settings": key(settings), "report": result}
-        try:
-            _append(state, json.dumps(entry) + "\n")
-        except OSError as error:
-            raise CompileError(
-                Problem(f"cannot write: {error.strerror}", at=f"--resume {state}")
-            ) from None
+        append(state, case.name, settings, result)
     return result
 
 
 def _release_memory() -> None:
-    """Give freed memory back to the system: glibc keeps it, and a catalog would grow to its sum."""
+    """Return freed memory to the system: glibc keeps it, and would add up a whole catalog."""
     with contextlib.suppress(OSError, AttributeError):  # another libc
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _append(path: Path, text: str) -> None:
-    """Add a line; one that was cut off before gives way to it."""
-    with path.open("ab+") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(text.encode())
 
 
 COLUMNS = ("network", "image", ">output, float32", ">outputs", ">gradients", ">step", "verdict")
 
 
 def line(name: str, result: dict[str, Any]) -> tuple[str, ...]:
-    """One row of the table: the largest differences of one result."""
+    """The table's row for one result: its largest differences."""
     found: dict[str, list[float]] = {"float32": [], "outputs": [], "gradients": [], "step": []}
     for quantity in result["quantities"]:
         if quantity["float32"] is not None:
@@ -174,14 +120,14 @@ def line(name: str, result: dict[str, Any]) -> tuple[str, ...]:
 
 
 def verdict(result: dict[str, Any]) -> str:
-    """`same`, or what is wrong in a few words."""
+    """`same`, or in a few words what differs."""
     if result["passed"]:
         return "same"
     return " ".join(filter(None, (result["error"], result["first"], result["why"]))) or "differs"
 
 
 def markdown(rows: Iterable[tuple[str, ...]], command: str, missing: int) -> str:
-    """The table as a page."""
+    """The table as a Markdown page."""
     rows = list(rows)
     failed = sum(row[-1] != "same" for row in rows)
     lines = [
@@ -190,13 +136,14 @@ def markdown(rows: Iterable[tuple[str, ...]], command: str, missing: int) -> str
         f"    {command}",
         "",
         f"{len(rows)} networks compared, {failed} of them different"
-        + (f"; {missing} more of the catalog not run." if missing else "."),
+        + (f"; {missing} more networks of the catalog were not run." if missing else "."),
         "",
-        "Each is compiled to both targets, given random weights and statistics, and compared:",
-        "largest difference over largest value. *output, float32*: levels, decoder stages and",
-        "output as people run them. The rest is in float64: *outputs*, the same; *gradients*, of",
-        "the image and of every weight; *step*, weights and moving statistics after one step of",
-        "SGD.",
+        "Each network is compiled to both targets, and both are given the same random weights and",
+        "moving statistics. The columns show the largest difference relative to the largest value.",
+        "*Output, float32* covers pyramid levels, decoder stages and the output in the precision",
+        "that people use. The other columns are in float64: *outputs* covers the same, *gradients*",
+        "those with respect to the image and every weight, and *step* the weights and moving",
+        "statistics after one step of SGD.",
         "",
         "| " + " | ".join(column.lstrip(">") for column in COLUMNS) + " |",
         "|" + "|".join("--:" if column.startswith(">") else "---" for column in COLUMNS) + "|",

@@ -1,0 +1,116 @@
+"""At which batch and image size numbers can tell whether two networks are the same.
+
+A norm over few values amplifies rounding. Over two values a and b it returns the sign of a - b, as
+good as discontinuous, and a network of fifty such layers turns a difference of 1e-16 into one of 1.
+Batch norm in training sees batch x voxels values: a larger batch cures it. Instance norm sees the
+voxels alone: below `INSTANCE_VALUES` of them, no comparison can judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..api import traced
+from ..errors import CompileError, Problem
+from ..limits import AXIS
+from ..model import Model, TransUNet
+from ..passes.trace import Ledger
+from ..passes.transformer import patch_of
+from .report import BATCH
+
+# Measured on resnet200vd at an image of one pixel: with 4 values in each norm, the sum of
+# 1 / (values - 1) is 66 and weights after a step differ by 6; with 6 values, 40 and 2e-5; with 8,
+# 29 and 3e-8; with 12, 18 and 1e-9; with 16, 13 and 3e-10. The tolerance is 1e-6.
+BATCH_VALUES = 8
+AMPLIFICATION = 10.0
+# Measured on unet++: two voxels leave 3e-4 in float32, four leave 1e-5.
+INSTANCE_VALUES = 4
+
+
+# Of each, one axis is even at every stride, where "same" pads one side only, and one is odd.
+SIZES = {2: (65, 96), 3: (33, 32, 47)}
+
+
+def sized(model: Model, size: tuple[int, ...] | None, fixed: bool = False) -> Model:
+    """The model at the image size of a comparison, with its own channels.
+
+    In a file (`fixed`), TransUNet's patch is a literal: the default size is used if it means the
+    same patch, and the file's own size otherwise.
+    """
+    wanted = size or SIZES[model.dims]
+    small = replace(model, input_shape=(*wanted, model.in_channels))
+    if size is None and fixed and _patch(small) != _patch(model):
+        return model
+    return small
+
+
+def _patch(model: Model) -> tuple[int, ...]:
+    if not isinstance(model.head, TransUNet):
+        return ()
+    return patch_of(model.image[1:], traced(model)[1].pyramid[-1][1][1:])
+
+
+def batch_of(ledger: Ledger) -> int:
+    """The smallest power of two at which a training step is well-conditioned."""
+    voxels = [_voxels(row.output) for row in ledger.rows if row.kind == "batch_norm"]
+    batch = BATCH
+    while any(batch * n < BATCH_VALUES for n in voxels) or (
+        sum(1 / (batch * n - 1) for n in voxels) > AMPLIFICATION
+    ):
+        batch *= 2
+    return batch
+
+
+def check_size(model: Model) -> None:
+    """Raise `CompileError` if the image is too small for instance norm, with the smallest size."""
+    few = _fewest(model)
+    if few is None or few >= INSTANCE_VALUES:
+        return
+    low, high = 0, 1
+    while not _large_enough(model, high) and high < AXIS.largest:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _large_enough(model, middle) else (middle, high)
+    raise CompileError(
+        _too_small(few, model.input_shape[:-1], f"--size {high} is the smallest that works")
+    )
+
+
+def check_rows(ledger: Ledger, shape: tuple[int, ...]) -> None:
+    """Raise `CompileError` if the image is too small for an instance norm that both files added."""
+    few = _fewest_of(ledger)
+    if few is not None and few < INSTANCE_VALUES:
+        raise CompileError(_too_small(few, shape[:-1], "use a larger --size"))
+
+
+def _too_small(few: int, size: tuple[int, ...], hint: str) -> Problem:
+    voxels = "one voxel" if few == 1 else f"{few} voxels"
+    return Problem(
+        f"at an image of {'x'.join(map(str, size))}, an instance norm sees {voxels} and amplifies"
+        " rounding errors: no comparison can tell whether the networks are the same",
+        at=f"--size {','.join(map(str, size))}",
+        hint=hint,
+    )
+
+
+def _large_enough(model: Model, size: int) -> bool:
+    shape = (*(size,) * model.dims, model.in_channels)
+    return (_fewest(replace(model, input_shape=shape)) or 0) >= INSTANCE_VALUES
+
+
+def _fewest(model: Model) -> int | None:
+    return _fewest_of(traced(model)[1])
+
+
+def _fewest_of(ledger: Ledger) -> int | None:
+    """The fewest voxels that an instance norm sees; None without instance norms."""
+    voxels = [_voxels(row.output) for row in ledger.rows if row.kind == "instance_norm"]
+    return min(voxels, default=None)
+
+
+def _voxels(shape: tuple[int, ...]) -> int:
+    voxels = 1
+    for size in shape[1:]:
+        voxels *= size
+    return voxels

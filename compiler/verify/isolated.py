@@ -1,0 +1,138 @@
+"""Run two files in a process of their own and take nothing but an explicit verdict from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import CompileError, Problem
+from ..model import Model
+from .conditioning import check_size, sized
+from .pairs import read_pair
+from .report import Report, Settings, from_dict
+from .sweep import sizes
+
+# Loads this package from its folder: the working folder may hold a `compiler.py` of its own.
+_START = """
+import sys
+folder, sys.path[:] = sys.argv[1], sys.argv[2:]
+from importlib import import_module, util
+spec = util.spec_from_file_location(
+    "_plainnet", folder + "/__init__.py", submodule_search_locations=[folder]
+)
+sys.modules["_plainnet"] = util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["_plainnet"])
+import_module("_plainnet.verify.child").main()
+"""
+_FOLDER = Path(__file__).resolve().parents[1]
+_LONGEST = 2**26  # characters of all messages
+
+
+def verify_files(names: Sequence[str], settings: Settings) -> Report:
+    """Compare a PyTorch file and a Keras file of one network. Only for files that you trust.
+
+    Their code is run, in a process of its own: whatever they do to it, only a verdict that the
+    comparison sends itself counts. Raises `CompileError` if they cannot be compared.
+    """
+    model, _ = read_pair(names)
+    model = sized(model, sizes(settings.size, model.dims), fixed=True)
+    check_size(model)
+    settings = replace(settings, size=model.input_shape[:-1])
+    token = secrets.token_hex(16)
+    request = {
+        "token": token,
+        "files": list(names),
+        "settings": asdict(settings),
+        "size": model.input_shape[:-1],
+    }
+    code, lines = _run(json.dumps(request))
+    return _verdict(model, settings, code, lines, token)
+
+
+def _run(request: str) -> tuple[int, list[str]]:
+    """The exit code of the process, and the lines that it sent. None of its children remains."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _START, str(_FOLDER), *sys.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=_stderr(),
+        start_new_session=True,  # Ctrl-C reaches this process alone, which ends all of them
+    )
+    assert process.stdin and process.stdout
+    received: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(process.stdout, received), daemon=True)
+    reader.start()
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(request.encode() + b"\n")
+            process.stdin.flush()
+        code = process.wait()
+    finally:
+        _kill(process)
+        process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        reader.join(timeout=10)
+    return code, b"".join(received).decode("utf-8", "replace").splitlines()
+
+
+def _read(pipe: IO[bytes], received: list[bytes]) -> None:
+    """Read to the end, keeping no more than a verdict can need."""
+    length = 0
+    while part := os.read(pipe.fileno(), 2**16):
+        length += len(part)
+        if length <= _LONGEST:
+            received.append(part)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+def _stderr() -> int | None:
+    """Where warnings and the output of files go; None stands for this process' own stderr."""
+    try:
+        sys.stderr.flush()
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _verdict(model: Model, settings: Settings, code: int, lines: list[str], token: str) -> Report:
+    found: dict[str, Any] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            message = json.loads(line)
+            if isinstance(message, dict) and message.pop("token", None) == token:
+                found |= message
+    if "problems" in found:
+        raise CompileError(*(Problem(*parts) for parts in found["problems"]))
+    if "report" in found and code == 0:
+        return from_dict(found["report"], model, settings)
+    error = found.get("error") or (
+        f"the process that ran the files {_ended(code)}, without a verdict"
+    )
+    return Report(model, settings, error=f"{found.get('doing', 'starting')}: {error}")
+
+
+def _ended(code: int) -> str:
+    if code >= 0:
+        return f"exited with code {code}"
+    with contextlib.suppress(ValueError):
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"was killed by signal {-code}"
