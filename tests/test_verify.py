@@ -21,6 +21,7 @@ from compiler.verify.conditioning import sized
 from compiler.verify.pairs import read_pair
 from compiler.verify.parity import Source
 from compiler.verify.report import Settings, as_dict
+from compiler.verify.state import append, key, read_state
 
 TINY = {"blocks": (1, 1, 1, 2), "filters": (8, 8, 16, 16), "stem_filters": (8,)}
 VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}
@@ -420,8 +421,8 @@ def test_a_patch_keeps_its_size():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda names: names[:1], "one file"),
-        (lambda names: [names[0], names[0]], "are both keras"),
+        (lambda names: names[:1], "only one file"),
+        (lambda names: [names[0], names[0]], "are both keras files"),
         (lambda names: [names[0], names[1] + "x"], "No such file"),
     ],
 )
@@ -435,7 +436,9 @@ def test_two_networks_are_told(tmp_path):
     names = _write(tmp_path, _model())
     other = compile_pair(_model(se_ratio=8))[0].text
     (tmp_path / "torch_file.py").write_text(other)
-    with pytest.raises(CompileError, match="of two networks: tiny se_ratio=8, and tiny se_ratio=4"):
+    with pytest.raises(
+        CompileError, match="different models: tiny se_ratio=8, and tiny se_ratio=4"
+    ):
         read_pair(names)
     (tmp_path / "torch_file.py").write_text("import torch\n")
     with pytest.raises(CompileError, match="no provenance"):
@@ -445,7 +448,8 @@ def test_two_networks_are_told(tmp_path):
 # The command line
 
 
-def test_the_command_passes_and_fails(tmp_path, capsys):
+def test_the_command_passes_and_fails(tmp_path, capfd):
+    capsys = capfd
     names = _write(tmp_path, _model())
     assert main(["verify", *names, "--size", "33,40", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -470,7 +474,7 @@ def test_the_command_passes_and_fails(tmp_path, capsys):
 
 WRONG = {
     "which model?": [],
-    "or one model is named": ["seresnet18", "seresnet34"],
+    "name one model, or a PyTorch file": ["seresnet18", "seresnet34"],
     "unknown encoder": ["seresnet5"],
     "--size is": ["seresnet18", "--size", "33,a"],
     "takes 2": ["seresnet18", "--size", "33,32,31"],
@@ -481,7 +485,11 @@ WRONG = {
     "is an option of --all": ["seresnet18", "--shard", "1/2"],
     "leave out seresnet18": ["seresnet18", "--all"],
     "--shard is": ["--all", "--shard", "5/4"],
-    "one number": ["--all", "--size", "33,40"],
+    "--shard is '99999": ["--all", "--shard", "9" * 5000 + "/" + "9" * 5000],
+    "--size is '99999": ["seresnet18", "--size", "9" * 5000],
+    "--seed is '99999": ["seresnet18", "--seed", "9" * 5000],
+    "cannot write": ["--all", "--resume", "a" * 5000],
+    "a single number": ["--all", "--size", "33,40"],
     "leave out --dims": ["a.py", "b.py", "--dims", "3"],
 }
 
@@ -604,12 +612,12 @@ def test_resume_runs_what_did_not_pass(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("text", ["notes", "notes\n", '{"case": "a"}\n', "\n", "REPORT"])
 def test_another_file_is_no_state(text, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sweep, "run", lambda case, settings, state: 1 / 0)
-    entry = {"case": "seresnet18 --dims 2", "settings": sweep.key(Settings(size=(33,)))}
+    entry = {"case": "seresnet18 --dims 2", "settings": key(Settings(size=(33,)))}
     text = text.replace("REPORT", json.dumps({**entry, "report": {"passed": True}}) + "\n")
     state = tmp_path / "state"
     state.write_text(text)
     assert main(["verify", "--all", "--size", "33", "--resume", str(state)]) == 2
-    assert "it is no state file of `verify --all`" in capsys.readouterr().err
+    assert "not a line of a state file of `plainnet verify --all`" in capsys.readouterr().err
     assert state.read_text() == text
 
 
@@ -618,7 +626,157 @@ def test_what_cannot_be_written_is_told_first(flag, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(sweep, "run", lambda case, settings, state: 1 / 0)
     for path, words in (
         (tmp_path, "is a folder"),
-        (tmp_path / "no" / "file", "there is no folder"),
+        (tmp_path / "no" / "file", "does not exist"),
+        ("/dev/zero", "is not a regular file"),
     ):
         assert main(["verify", "--all", flag, str(path)]) == 2
         assert words in capsys.readouterr().err
+
+
+# Small images, both files edited, and files that end the process
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (16, 16)])
+@pytest.mark.parametrize("segmentor", [None, "unet"])
+def test_small_images_are_judged(size, segmentor):
+    """Batch norm over two values returns a sign: the batch grows where the image is small."""
+    options = {"segmentor": segmentor, **DECODER} if segmentor else {}
+    model = sized(_model("resnet50" if segmentor else _tiny(), **options), size)
+    report = verify(model, Settings())
+    assert report.passed, (report.first, report.why, report.error)
+    assert report.batch >= 8
+
+
+def test_faults_at_small_images_are_named():
+    options, *edit, row, words = FAULTS["momentum"]
+    model = sized(_model(**options), (2, 2))
+    _is_named(verify(model, Settings(), _edited(model, *edit)), row, words)
+
+
+def test_instance_norm_at_small_images_is_refused():
+    options = {"segmentor": "unet", "decoder_normalization": "instance", **DECODER}
+    with pytest.raises(CompileError, match="--size 17 is the smallest that works"):
+        verify(sized(_model(**options), (16, 16)), Settings())
+    report = verify(sized(_model(**options), (17, 17)), Settings())
+    assert report.passed, (report.first, report.why, report.error)
+
+
+def test_the_same_edit_in_both_files_is_one_network():
+    """A layer that the ledger does not know, in both; then in one."""
+    model = _model()
+    torch_source, keras_source = compile_pair(model)
+    line = next(x for x in keras_source.text.splitlines() if "layers.Dense(num_classes" in x)
+    pad = line[: len(line) - len(line.lstrip())]
+    extra = f'{pad}x = layers.Dense(5, name="adapter")(x)\n'
+    keras_edit = (line + "\n", extra + line + "\n")
+    text = torch_source.text
+    first = next(x for x in text.splitlines() if "self.head = nn.Linear(" in x)
+    width = first.split("nn.Linear(")[1].split(",")[0]
+    torch_text = text.replace(
+        first, f"        self.adapter = nn.Linear({width}, 5)\n" + first.replace(width, "5", 1)
+    ).replace("self.head(", "(lambda t: self.head(self.adapter(t)))(")
+    both = Source(torch_text), Source(keras_source.text.replace(*keras_edit))
+    report = verify(model, Settings(), both)
+    assert report.passed, (report.first, report.why, report.error)
+    assert "edited in both files: adapter" in report.quantities[0].note
+    report = verify(model, Settings(), (both[0], keras_source))
+    assert not report.passed and report.first in ("adapter", "head"), report.first
+
+
+ENDINGS = {
+    "os._exit": ("import os\nos._exit(0)\n", "exited with code 0, without a verdict"),
+    "sys.exit": ("import sys\nsys.exit(0)\n", "SystemExit"),
+    "kill": ("import os\nos.kill(os.getpid(), 9)\n", "was killed by SIGKILL"),
+    "forged": (
+        'import os\nprint(\'{"report": {"passed": true}}\', flush=True)\nos._exit(0)\n',
+        "without a verdict",
+    ),
+    "fork": ("import os\nif os.fork(): os._exit(0)\n", "without a verdict"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_only_a_verdict_is_success(ending, tmp_path, capfd):
+    names = _write(tmp_path, _model())
+    code, words = ENDINGS[ending]
+    path = tmp_path / "torch_file.py"
+    path.write_text(code + path.read_text())
+    assert main(["verify", *names, "--json"]) == 1
+    assert words in json.loads(capfd.readouterr().out)["error"]
+
+
+def test_threads_and_replaced_functions_are_failures(tmp_path, capfd):
+    names = _write(tmp_path, _model())
+    path = tmp_path / "torch_file.py"
+    text = path.read_text()
+    for code, words in (
+        ("import numpy\nnumpy.abs = lambda x: 0 * x\n", "the files replace numpy.abs"),
+        (
+            "import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start(); t.join()\n",
+            "a thread of the files raised ZeroDivisionError",
+        ),
+    ):
+        path.write_text(code + text)
+        assert main(["verify", *names, "--json"]) == 1
+        assert words in json.loads(capfd.readouterr().out)["error"]
+
+
+HAMMER = """
+    import sys
+    from pathlib import Path
+    from compiler.verify.state import append_line
+    for i in range(500):
+        append_line(Path(sys.argv[1]), f"{sys.argv[2]} {i}\\n")
+"""
+
+
+def test_processes_share_a_state_file(tmp_path):
+    path = tmp_path / "state"
+    command = [sys.executable, "-c", textwrap.dedent(HAMMER), str(path)]
+    started = [subprocess.Popen([*command, str(i)]) for i in range(3)]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert sorted(path.read_text().split("\n")[:-1]) == sorted(
+        f"{i} {j}" for i in range(3) for j in range(500)
+    )
+
+
+HOSTILE = {
+    "nested": b"[" * 10**6 + b"\n",
+    "digits": b'{"case": "a", "settings": {}, "report": ' + b"9" * 400 + b"}\n",
+    "latin": b'{"case": "\xff"}\n',
+    "long line": b"a" * 3 * 10**6,
+}
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "sparse", "fifo"])
+def test_a_hostile_state_file_is_refused(name, tmp_path):
+    path = tmp_path / "state"
+    if name == "fifo":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(HOSTILE.get(name, b""))
+    if name == "sparse":
+        os.truncate(path, 20 * 10**9)
+    command = f"ulimit -v 2000000; {sys.executable} -m compiler verify --all --resume {path}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr
+
+
+def test_a_forged_entry_is_refused(tmp_path, monkeypatch):
+    """A verdict must follow from its numbers."""
+    case = sweep.catalog()[0]
+    settings = Settings(size=(33,))
+    result = as_dict(verify(case.model(settings), settings), weights=False)
+    state = tmp_path / "state"
+    append(state, case.name, settings, result)
+    find = {case.name: case}
+
+    def read():
+        return read_state(state, settings, lambda name: find[name].model(settings))
+
+    assert read() == {case.name: result}
+    result["quantities"][-1]["float64"] = 0.5
+    append(state, case.name, settings, result)
+    with pytest.raises(CompileError, match="not a line of a state file"):
+        read()
