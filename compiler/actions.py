@@ -136,7 +136,8 @@ def _verify_model(
     from dataclasses import replace
 
     from .passes.validate import resolve
-    from .verify.compare import sized, verify
+    from .verify.compare import verify
+    from .verify.conditioning import sized
     from .verify.sweep import sizes
 
     resolved = resolve(model, options, problems)
@@ -148,15 +149,9 @@ def _verify_model(
 
 
 def _verify_files(names: tuple[str, ...], settings: Settings) -> Report:
-    from dataclasses import replace
+    from .verify.isolated import verify_files
 
-    from .verify.compare import sized, verify
-    from .verify.pairs import read_pair
-    from .verify.sweep import sizes
-
-    model, files = read_pair(names)
-    model = sized(model, sizes(settings.size, model.dims), fixed=True)
-    return verify(model, replace(settings, size=model.input_shape[:-1]), files)
+    return verify_files(names, settings)
 
 
 def _settings(
