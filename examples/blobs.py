@@ -71,7 +71,6 @@ def networks(dims: int, seed: int = 0) -> tuple[torch.nn.Module, keras.Model]:
         "segmentor": "unet",
         "encoder_depth": 3,
         "decoder_filters": (32, 16, 8),
-        "decoder_normalization": "group",
         "input_shape": (*SIZES[dims], 1),
     }
     torch.manual_seed(seed)
@@ -100,6 +99,11 @@ def channels_first(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.moveaxis(x, -1, 1).copy())
 
 
+def learning_rate(step: int, steps: int) -> float:
+    """Falls to 0 in a straight line, so that batch norm's statistics settle with the weights."""
+    return LEARNING_RATE * (1 - step / steps)
+
+
 class TorchTrainer:
     """Trains a PyTorch model on channels-last arrays."""
 
@@ -107,9 +111,10 @@ class TorchTrainer:
         self.model = model
         self.optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, eps=1e-7)
 
-    def step(self, image: np.ndarray, truth: np.ndarray) -> float:
-        """One update; the loss before it."""
+    def step(self, image: np.ndarray, truth: np.ndarray, rate: float = LEARNING_RATE) -> float:
+        """Update the weights once; returns the loss before it."""
         self.model.train()
+        self.optimizer.param_groups[0]["lr"] = rate
         logits = self.model(channels_first(image))
         loss = F.binary_cross_entropy_with_logits(logits, channels_first(truth))
         self.optimizer.zero_grad()
@@ -117,10 +122,10 @@ class TorchTrainer:
         self.optimizer.step()
         return loss.item()
 
-    def predict(self, image: np.ndarray) -> np.ndarray:
-        """Logits of the images, channels last."""
-        self.model.eval()
-        with torch.inference_mode():
+    def predict(self, image: np.ndarray, training: bool = False) -> np.ndarray:
+        """Logits, channels last. In training mode, batch norm uses these images' statistics."""
+        self.model.train(training)
+        with torch.no_grad():
             return np.moveaxis(self.model(channels_first(image)).numpy(), 1, -1)
 
 
@@ -134,13 +139,14 @@ class KerasTrainer:
             keras.losses.BinaryCrossentropy(from_logits=True),
         )
 
-    def step(self, image: np.ndarray, truth: np.ndarray) -> float:
-        """One update; the loss before it."""
+    def step(self, image: np.ndarray, truth: np.ndarray, rate: float = LEARNING_RATE) -> float:
+        """Update the weights once; returns the loss before it."""
+        self.model.optimizer.learning_rate = rate
         return float(self.model.train_on_batch(image, truth))
 
-    def predict(self, image: np.ndarray) -> np.ndarray:
-        """Logits of the images, channels last."""
-        return self.model.predict_on_batch(image)
+    def predict(self, image: np.ndarray, training: bool = False) -> np.ndarray:
+        """Logits, channels last. In training mode, batch norm uses these images' statistics."""
+        return keras.ops.convert_to_numpy(self.model(image, training=training))
 
 
 def dice(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -181,8 +187,8 @@ def main(steps: int, dims: tuple[str, ...], output: Path) -> None:
             for framework, trainer in zip(FRAMEWORKS, (TorchTrainer(ours), KerasTrainer(theirs))):
                 start = time.perf_counter()
                 rng = np.random.default_rng(2)
-                for _ in progress.track(range(steps), description=f"{framework}, {rank}D"):
-                    trainer.step(*blobs(rng, BATCH[rank], rank))
+                for i in progress.track(range(steps), description=f"{framework}, {rank}D"):
+                    trainer.step(*blobs(rng, BATCH[rank], rank), learning_rate(i, steps))
                 seconds = time.perf_counter() - start
                 logits = trainer.predict(image)
                 drawn.append(logits > 0)
