@@ -206,6 +206,16 @@ def test_wrapped(wrapping, tmp_path, capsys):
     assert ("'_orig_mod.'" in said) == (wrapping in ("model_state_dict", "both"))
 
 
+def test_a_checkpoint_of_lightning(tmp_path):
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    state = state_of(tiny(), **options)
+    inner = {f"model.{name}": torch.from_numpy(value) for name, value in state.items()}
+    torch.save({"state_dict": inner, "epoch": 3, "global_step": 7}, tmp_path / "a.ckpt")
+    done = convert(tmp_path / "a.ckpt", tmp_path / "b.safetensors", tiny(), **options)
+    assert_same(load_file(tmp_path / "b.safetensors"), state)
+    assert "state_dict" in done.notes[0] and "'model.'" in done.notes[1]
+
+
 def test_an_average_of_weights(tmp_path, capsys):
     """And what is said, for machines."""
     options = {"input_shape": SMALL[2], "num_classes": 3}

@@ -35,6 +35,7 @@ FLOORS = (
     ("verify.child", "verify.isolated"),
     ("tables",),
     ("weights.checkpoints", "weights.adapt", "weights.patterns", "weights.layouts"),
+    ("weights.archives",),
     ("weights.torch_files", "weights.keras_files", "weights.naming"),
     ("weights.formats", "weights.matching"),
     ("weights.writers",),

@@ -193,6 +193,27 @@ def claims_in_pickle(good, path):
             new.writestr(entry.filename, data)
 
 
+def short_record(good, path):
+    """One storage of half its bytes, with checksums that hold: PyTorch would read on behind it."""
+    with zipfile.ZipFile(good / "good.pt") as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            new.writestr(entry.filename, data[:72] if entry.filename.endswith("data/0") else data)
+
+
+def flipped(name, part):
+    """A good archive with one bit changed in the middle of a part."""
+
+    def write(good, path):
+        content = bytearray((good / name).read_bytes())
+        with zipfile.ZipFile(good / name) as archive:
+            found = next(e for e in archive.infolist() if e.filename.endswith(part))
+        content[found.header_offset + found.file_size // 2] ^= 1
+        path.write_bytes(content)
+
+    return write
+
+
 def header(claim, text=b"{}"):
     return struct.pack("<Q", claim) + text
 
@@ -229,12 +250,16 @@ HOSTILE = {  # name: file name, how to write it, what is said
     ),
     "fills memory": ("x.pt", fills_memory, "it calls 'bytearray', which no state dict needs"),
     "fills memory, old": ("x.pt", holding(FILLS_MEMORY), "it calls 'bytearray', which no state"),
-    "3 GB pickle": ("x.pt", claims_in_pickle, "no readable .pt file"),
+    "3 GB pickle": ("x.pt", claims_in_pickle, "bytes, its tensors need 3,221,225,472"),
     "3 GB expanded": (
         "x.pt",
         saved({"head.weight": torch.zeros(1).expand(3 << 28)}),
         "'head.weight' is 805306368 in the checkpoint",
     ),
+    "short record": ("x.pt", short_record, "bytes, its tensors need "),
+    "a bit in a pickle": ("x.pt", flipped("good.pt", "data.pkl"), "does not match"),
+    "a bit in an archive": ("x.keras", flipped("good.keras", ".weights.h5"), "does not match"),
+    "a name that is no text": ("x.pt", saved({(1, 2): torch.zeros(3)}), "not text"),
     "bomb": ("x.keras", compressed, "it is a compressed archive"),
     "link": ("x.weights.h5", links_elsewhere, "there is no tensor for 'encoder_conv1/0'"),
     "no h5 in it": (

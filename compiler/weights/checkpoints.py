@@ -14,7 +14,7 @@ from ..errors import CompileError, Problem
 from ..ir import Shape
 
 SUFFIXES = {
-    "torch": (".safetensors", ".pt", ".pth"),
+    "torch": (".safetensors", ".pt", ".pth", ".ckpt"),
     "keras": (".weights.h5", ".keras"),
 }
 FLOATS = ("float32", "float16", "bfloat16", "float64")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CompileError, Problem
+from .archives import check_archive
 from .checkpoints import DIALECT, Tensor, need, shown
 
 KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
@@ -24,13 +25,11 @@ def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tenso
 
     source: Any = path
     if path.suffix == ".keras":
+        check_archive(path)
         with zipfile.ZipFile(path) as archive:
             if KERAS_WEIGHTS not in archive.namelist():
                 raise CompileError(Problem(f"there is no {KERAS_WEIGHTS!r} in it", str(path)))
             member = archive.getinfo(KERAS_WEIGHTS)
-            if member.compress_type != zipfile.ZIP_STORED:
-                hint = "Keras writes none: save the model again"
-                raise CompileError(Problem("it is a compressed archive", str(path), hint))
         source = stack.enter_context(Part(path, member))
     file = stack.enter_context(h5py.File(source, "r"))
     tensors: dict[str, Tensor] = {}

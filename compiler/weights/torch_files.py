@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CompileError, Problem
+from ..limits import PICKLE_OPCODES
+from .archives import check_archive, check_records
 from .checkpoints import DIALECT, Tensor, need, shown
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -48,10 +50,14 @@ def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
 
     alone = "save the weights alone: torch.save(model.state_dict(), path)"
     archive = zipfile.is_zipfile(path)
+    if archive:
+        check_archive(path)
     if builder := _builder(path, archive):
         message = f"it calls {builder!r}, which no state dict needs: nothing was run"
         raise CompileError(Problem(message, str(path), alone))
     try:
+        if archive:
+            check_records(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower():
@@ -67,7 +73,9 @@ def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
             hint=f"a state dict, as it is or under {', '.join(WRAPPERS)}",
         )
         raise CompileError(problem)
-    return {str(name): _from_torch(str(name), value) for name, value in state.items()}
+    if not all(isinstance(name, str) for name in state):
+        raise CompileError(Problem("a tensor in it has a name that is not text", str(path)))
+    return {name: _from_torch(name, value) for name, value in state.items()}
 
 
 def _builder(path: Path, archive: bool) -> str:
@@ -78,23 +86,24 @@ def _builder(path: Path, archive: bool) -> str:
         pickles: list[Any] = [stack.enter_context(open(path, "rb"))]
         if archive:
             file = stack.enter_context(zipfile.ZipFile(path))
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
-                problem = Problem("it is a compressed archive", str(path), "PyTorch writes none")
-                raise CompileError(problem)
             names = [name for name in file.namelist() if name.lower().endswith("data.pkl")]
             pickles = [stack.enter_context(file.open(name)) for name in names]
         else:
             pickles *= LEGACY_PICKLES
         for stream in pickles:
             with contextlib.suppress(ValueError):  # no pickle, as the unpickler will tell
-                for operation, argument, _ in pickletools.genops(stream):
+                for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+                    if count > PICKLE_OPCODES.largest:
+                        raise CompileError(
+                            *PICKLE_OPCODES.problems("the pickle's length", count, str(path))
+                        )
                     word = str(argument).rpartition(" ")[2]
                     if operation.name == "GLOBAL" and word in BUILDERS:
                         return word
     return ""
 
 
-def _unwrapped(content: object, notes: list[str]) -> Mapping[object, Any] | None:
+def _unwrapped(content: object, notes: list[str]) -> Mapping[Any, Any] | None:
     import torch
 
     if not isinstance(content, Mapping):
