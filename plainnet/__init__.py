@@ -55,3 +55,4 @@ else:
     __all__ = _compiler.__all__
     __version__ = _compiler.__version__
     globals().update({name: getattr(_compiler, name) for name in __all__})
+    verify = _compiler.actions.verify  # the function itself: `compiler.verify` is also a package
