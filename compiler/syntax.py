@@ -84,11 +84,12 @@ def _comments(source: str) -> list[str]:
     tokens, inside_fstring = 0, 0
     indents = [0]
     after_string = after_opening = line_has_code = False
-    for kind, text, (_, column), _, _ in tokenize.generate_tokens(io.StringIO(source).readline):
+    for kind, text, (_, column), _, line in tokenize.generate_tokens(io.StringIO(source).readline):
         if kind == tokenize.COMMENT:
             if after_opening and line_has_code:
                 opened[-1].append(len(found))
-            depth = bisect_right(indents, column) if not opened else 0
+            width = len(line[:column].expandtabs())
+            depth = bisect_right(indents, width) if not opened else 0
             place = "after code" if line_has_code else f"own line, depth {depth}"
             found.append((tokens, place, text.lstrip("#").strip()))
         elif kind == tokenize.INDENT:
