@@ -255,7 +255,7 @@ MASKED_CROSS_ATTENTION = Block(
     inputs=(("queries", "EMBED"), ("level", "channels"), ("mask", "")),
     layers=(
         Conv("project", "channels", "EMBED", 1, bias=True),
-        Norm("project_norm", "EMBED", kind="group", eps=1e-3, groups="PROJECT_GROUPS"),
+        Norm("project_norm", "EMBED", kind="group", eps=1e-3, groups="math.gcd(32, EMBED)"),
         Norm("norm1", "EMBED", kind="token", eps=1e-6),
         Attention("attention", "EMBED", dropout="DROPOUT"),
         Norm("norm2", "EMBED", kind="token", eps=1e-6),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -108,3 +110,21 @@ def test_no_file_has_a_clipped_phrase(target):
     for kind, dims in itertools.product(KINDS, (2, 3)):
         text = text_of(kind, dims, target)
         assert [phrase for phrase in CLIPPED if phrase in text] == [], kind
+
+
+def test_torch_files_pass_mypy_and_keras_files_as_far_as_its_stubs_go(tmp_path):
+    """Keras ships no types: what comes from it is `Any`, and a subclass of it is one too."""
+    for kind in KINDS:
+        for target in ("torch", "keras"):
+            folder = tmp_path / target
+            folder.mkdir(exist_ok=True)
+            (folder / f"{kind}.py").write_text(text_of(kind, 3, target))
+    loose = ["--ignore-missing-imports", "--allow-subclassing-any"]
+    for target, options in (("torch", []), ("keras", loose)):
+        result = subprocess.run(
+            [sys.executable, "-m", "mypy", "--strict", "--config-file=", *options, "."],
+            cwd=tmp_path / target,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr

@@ -24,6 +24,9 @@ DECODER_EPS = 1e-3
 MOMENTUM = {"": 0.1, "medicai": 0.01}
 
 
+MOST_GROUPS = 8  # of a decoder's group norm
+
+
 def decoder_constants(head: Head) -> tuple[tuple[str, float], ...]:
     """The decoder's named constants. The number of groups divides the filters of every stage."""
     if isinstance(head, TransUNet):
@@ -37,18 +40,14 @@ def decoder_constants(head: Head) -> tuple[tuple[str, float], ...]:
         )
     if not isinstance(head, UNet) or head.decoder_normalization in ("instance", "none"):
         return ()
-    groups = ("NORM_GROUPS", math.gcd(8, *head.stage_filters))
+    groups = ("NORM_GROUPS", math.gcd(MOST_GROUPS, *head.stage_filters))
     return (*[groups] * (head.decoder_normalization == "group"), ("DECODER_EPS", DECODER_EPS))
 
 
 def decoder_blocks(head: Head, dialect: Dialect, compat: str = "") -> tuple[Block, ...]:
     """The classes of a decoder, in the order of definition."""
     if isinstance(head, TransUNet):
-        return (
-            _with_sizes(MLP, head),
-            _with_sizes(VIT_BLOCK, head),
-            _with_sizes(MASKED_CROSS_ATTENTION, head),
-        )
+        return (MLP, VIT_BLOCK, MASKED_CROSS_ATTENTION)
     if not isinstance(head, UNet):
         return ()
     gates = (gate_of(dialect),) if isinstance(head, AttentionUNet) else ()
@@ -60,19 +59,6 @@ def decoder_blocks(head: Head, dialect: Dialect, compat: str = "") -> tuple[Bloc
         blocks = (*blocks[:-1], node)
     momentum = MOMENTUM[compat]
     return (*gates, *(with_norm(with_activation(b, head), head, momentum) for b in blocks))
-
-
-def _with_sizes(block: Block, head: TransUNet) -> Block:
-    """The block with groups that divide its width."""
-    layers = tuple(
-        (
-            replace(layer, groups=math.gcd(32, head.embed_dim))
-            if isinstance(layer, Norm) and layer.kind == "group"
-            else layer
-        )
-        for layer in block.layers
-    )
-    return replace(block, layers=layers)
 
 
 def gate_of(dialect: Dialect) -> Block:
@@ -121,7 +107,7 @@ def segmentor_head(head: Segmentor) -> Fragment:
     UNet++ ends at half the image's size. Nearest upsampling and a 1x1 convolution commute, so the
     head comes first where nothing learned stands between the two.
     """
-    layer = Conv("head", head.stage_filters[-1], "num_classes", 1, bias=True, output=True)
+    layer = Conv("head", "last_channels", "num_classes", 1, bias=True, output=True)
     body = [
         "x = head(x)" if head.activation == "none" else f"x = output_{head.activation}(head(x))"
     ]

@@ -30,7 +30,7 @@ def specialize(model: Model) -> Network:
     encoder = model.trunk
     dialect = DIALECTS[encoder.dialect]
     block, projection = RESIDUAL_BLOCKS[encoder.block, encoder.pre_activation]
-    constants: list[tuple[str, int]] = []
+    constants: list[tuple[str, int]] = [("STEM_CHANNELS", encoder.stem.filters[-1])]
     blocks: list[Block] = []
     if encoder.groups > 1:
         constants.append(("GROUPS", encoder.groups))
@@ -163,29 +163,29 @@ def stem(encoder: Encoder, rescaling: bool) -> Fragment:
     cin: int | str = "in_channels"
     last = len(encoder.stem.filters)
     for i, (filters, kernel) in enumerate(zip(encoder.stem.filters, encoder.stem.kernels), 1):
-        layers.append(Conv(f"conv{i}", cin, filters, kernel, stride=2 if i == 1 else 1))
-        cin = filters
+        channels: int | str = "STEM_CHANNELS" if i == last else filters
+        layers.append(Conv(f"conv{i}", cin, channels, kernel, stride=2 if i == 1 else 1))
+        cin = channels
         if encoder.pre_activation and i == last:
             body.append(f"x = conv{i}(x)")
         else:
-            layers.append(Norm(f"bn{i}", filters))
+            layers.append(Norm(f"bn{i}", channels))
             body.append(f"x = relu(bn{i}(conv{i}(x)))")
     return Fragment(tuple(layers), tuple(body))
 
 
 def head(model: Model) -> Fragment:
-    """What makes the output of the last level, both of them `x`."""
-    channels = model.trunk.stages[-1].channels
+    """What makes the output of the last level, both of them `x`, which has `last_channels`."""
     if isinstance(model.head, Segmentor):
         return segmentor_head(model.head)
     layers: list[Norm | Linear] = []
     body: list[str] = []
     if model.trunk.pre_activation:
-        layers.append(Norm("post_bn", channels))
+        layers.append(Norm("post_bn", "last_channels"))
         body.append("x = relu(post_bn(x))")
     match model.head:
         case Classifier(activation=activation):
-            layers.append(Linear("head", channels, "num_classes", output=True))
+            layers.append(Linear("head", "last_channels", "num_classes", output=True))
             body.append("x = global_average(x)")
             output = "head(x)" if activation == "none" else f"output_{activation}(head(x))"
             body.append(f"x = {output}")

@@ -55,7 +55,9 @@ def trace(network: Network) -> Ledger:
         case Classifier() | Features():
             more, stages, x = [], [], pyramid[-1]
     rows += more
-    names = {} if isinstance(model.head, Features) else {"num_classes": model.head.num_classes}
+    names = {"last_channels": x[0]}
+    if not isinstance(model.head, Features):
+        names["num_classes"] = model.head.num_classes
     more, output = tracer.run(network.head, names, {"x": x, "image": model.image})
     rows += more
     _check_unique(rows)

@@ -15,6 +15,7 @@ from typing import ClassVar
 from ..ir import Block, Call, Fragment, Layer, Norm, Shape
 from ..lower import RANK_NAMES, DecoderPlan, Plan, doc_of
 from ..lower_trans import TransPlan
+from ..passes.decoders import MOST_GROUPS
 from .prose import docstring, grid, heading, wrap_sentences
 
 NOTES = {  # constant -> its comment in an emitted file
@@ -67,7 +68,6 @@ class Target:
             "stem": writer.fragment(network.stem),
             "pool": writer.lines(f"x = {network.pool}(x)", {}),
             "head": writer.fragment(network.head, prefix=""),
-            "stem_channels": plan.stem_channels,
             "first_block": writer.construct(network.residual, plan, first=True),
             "next_block": writer.construct(network.residual, plan, first=False),
             "last_level": plan.last_level,
@@ -86,14 +86,16 @@ class Target:
         return {
             "decoder_constants": [
                 ("DECODER_FILTERS", decoder.filters),
-                *named(plan.network.decoder_constants),
+                *(
+                    (name, GROUPS_OF_NORM if name == "NORM_GROUPS" else value)
+                    for name, value in named(plan.network.decoder_constants)
+                ),
             ],
             "decoder_blocks": [
                 self.writer(plan).block(block) for block in plan.network.decoder_blocks
             ],
             "decoder_doc": self.spell_doc(decoder.doc, plan),
             "decoder_shapes": self.spell_doc(decoder.shapes, plan),
-            "deepest_channels": decoder.deepest_channels,
             "skips": ", ".join(f'pyramid["{level}"]' for level in decoder.skips),
             "last_index": len(decoder.skips),
             "grid": grid(decoder.skips, plan.last_level),
@@ -111,7 +113,6 @@ class Target:
             "mlp": blocks[0],
             "vit_block": blocks[1],
             "cross_attention": blocks[2],
-            "deepest_channels": trans.deepest_channels,
             "coarse_map": self.shape("K", axes),
             "query_map": self.shape("Q", axes),
             "map_shape": self.spell_doc("[C]", plan),
@@ -262,6 +263,10 @@ class Writer:
 
     def callee(self, layer: Call) -> Block:
         return self.blocks[layer.block]
+
+
+# So that other filters in the file need no other groups.
+GROUPS_OF_NORM = f"math.gcd({MOST_GROUPS}, *DECODER_FILTERS)"
 
 
 class _Substitute(ast.NodeTransformer):

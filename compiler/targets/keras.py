@@ -120,11 +120,9 @@ class Keras(Target):
                 if decoder.learned
                 else "below[-1]"
             ),
-            "crop_gather": ["count = ops.minimum(count, ops.shape(x)[axis])"] * decoder.extends,
             "crop_extend": [
-                "elif size > x.shape[axis]:  # the pool rounds odd sizes down",
-                "    last = x[(*whole, slice(-1, None))]",
-                "    x = ops.concatenate([x, last], axis=axis)",
+                "if size is None or size > x.shape[axis]:  # the pool rounds odd sizes down",
+                "    x = ops.concatenate([x, x[(*whole, slice(-1, None))]], axis=axis)",
             ]
             * decoder.extends,
             "crop_doc": f", or extend it by its last {UNITS[plan.network.model.dims]}"

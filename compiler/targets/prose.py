@@ -61,3 +61,12 @@ def docstring(first: str, rest: str = "") -> str:
         first, _, more = first.rpartition(". ")
         first, rest = f"{first}.", f"{more} {rest}"
     return "\n    ".join([f"{first}\n", *textwrap.wrap(rest, LINE - 4), ""])
+
+
+def channel_constants(columns: Sequence[str], skips: Sequence[str]) -> list[tuple[str, str]]:
+    """The channels of all levels and of the skips, which follow from the table of stages."""
+    channels = f"*(stage[{columns.index('channels')}] for stage in STAGES)"
+    return [
+        ("CHANNELS", f"(STEM_CHANNELS, {channels})  # P1..P{len(skips) + 1}"),
+        ("SKIP_CHANNELS", f"CHANNELS[-2::-1]  # {', '.join(skips)}"),
+    ]

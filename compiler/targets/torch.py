@@ -6,13 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ..ir import (
-    Norm,
-)
+from ..ir import Norm
 from ..lower import DecoderPlan, Plan
 from ..lower_trans import UNITS, TransPlan
 from .base import Target
-from .prose import ATTEND, docstring, in_lines
+from .prose import ATTEND, channel_constants, docstring, in_lines
 from .torch_writer import TorchWriter
 
 
@@ -49,6 +47,8 @@ class Torch(Target):
 
     def imports(self, body: str) -> list[str]:
         lines = ["import math", ""] if re.search(r"\bmath\.", body) else []
+        if re.search(r"\bAny\b", body):
+            lines = [*lines[:1], "from typing import Any", ""]
         lines += ["import torch"] if re.search(r"\btorch\.", body) else []
         lines.append("from torch import Tensor, nn")
         if re.search(r"\bF\.", body):
@@ -60,19 +60,29 @@ class Torch(Target):
 
     def context(self, plan: Plan) -> dict[str, object]:
         context = super().context(plan)
-        head = self.writer(plan).body(plan.network.head)
+        writer = self.writer(plan)
+        head = writer.body(plan.network.head)
+        column = plan.columns.index("channels")
+        last = f"STAGES[-1][{column}]"
+        if plan.decoder or plan.transformer:
+            last = "DECODER_FILTERS[-1]"
         lines = [f'x = self.encoder(x)["{plan.last_level}"]', *head]
         if plan.decoder:
             image = ", image" * (not plan.decoder.ends_at_half)
-            lines = [f"x = self.decoder(self.encoder(image){image})", *head]
+            lines = [f"x: Tensor = self.decoder(self.encoder(image){image})", *head]
         if plan.transformer:
-            lines = ["x = self.decoder(maps, pyramid, image)", *head]
-        lines[-1] = "return" + lines[-1].removeprefix("x =")
-        return {**context, "forward": lines}
+            lines = ["x: Tensor = self.decoder(maps, pyramid, image)", *head]
+        if lines[-1].startswith("x = self."):  # what modules return has no type
+            lines.append("return x")
+        else:
+            lines[-1] = "return" + lines[-1].removeprefix("x =")
+        declarations = [
+            line.replace("last_channels", last) for line in writer.declarations(plan.network.head)
+        ]
+        return {**context, "forward": lines, "head_declarations": declarations}
 
     def decoder(self, plan: Plan, decoder: DecoderPlan) -> dict[str, object]:
         context = super().decoder(plan, decoder)
-        skips = f"{decoder.skip_channels}  # {', '.join(decoder.skips)}"
         kinds = {
             layer.kind
             for block in plan.network.decoder_blocks
@@ -98,7 +108,10 @@ class Torch(Target):
         up = "crop({up}({x}), {like})" if decoder.learned else "upsample({x}, {like})"
         return {
             **context,
-            "decoder_constants": [("SKIP_CHANNELS", skips), *_listed(context["decoder_constants"])],
+            "decoder_constants": [
+                *channel_constants(plan.columns, decoder.skips),
+                *_listed(context["decoder_constants"]),
+            ],
             "helpers": ["crop.py.j2"] * (decoder.learned or decoder.extends)
             + ["upsample.py.j2"] * (decoder.gated or not decoder.learned)
             + ["layers.py.j2"] * ("layer" in kinds),
@@ -150,11 +163,10 @@ class Torch(Target):
         }
 
     def transformer(self, plan: Plan, trans: TransPlan) -> dict[str, object]:
-        skips = f"{trans.skip_channels}  # {', '.join(trans.skips)}"
         constants = [
             *in_lines(plan.network.decoder_constants),
             *([("PATCH", trans.patch)] if trans.patched else []),
-            ("SKIP_CHANNELS", skips),
+            *channel_constants(plan.columns, trans.skips),
             ("DECODER_FILTERS", trans.head.stage_filters),
         ]
         names = super().transformer(plan, trans)
@@ -242,7 +254,7 @@ class Torch(Target):
         divided = f"[s // p for s, p in zip({deepest}, PATCH)]"
         loop = [
             f"for refine, level, scale in zip(self.levels, levels, {scales}):",
-            "    logits = (queries @ tokens.mT).unflatten(2, grid)",
+            "    logits = torch.unflatten(queries @ tokens.mT, 2, grid)",
             "    queries = refine(queries, level, attention_mask(logits, scale, level))",
         ]
         last = ["masks = torch.sigmoid(queries @ tokens.mT)"]
@@ -258,7 +270,8 @@ class Torch(Target):
         elif trans.patched:
             last += [
                 f"size = {deepest}",
-                f'masks = F.interpolate(masks.unflatten(2, grid), size=size, mode="{linear}")',
+                "masks = torch.unflatten(masks, 2, grid)",
+                f'masks = F.interpolate(masks, size=size, mode="{linear}")',
             ]
         grid = [] if trans.compat else [f"grid = {divided if trans.patched else deepest}"]
         whole = "grid" if not trans.patched and not trans.compat else deepest
@@ -270,7 +283,7 @@ class Torch(Target):
             "declarations": ["self.resize = nn.Linear(num_tokens, num_voxels)"] * resized,
             "before": grid,
             "loop": [*loop, *last],
-            "result": f"(classes.mT @ {masks}).unflatten(2, {whole})",
+            "result": f"torch.unflatten(classes.mT @ {masks}, 2, {whole})",
         }
 
     def _resize_arguments(self, trans: TransPlan, names: Mapping[str, object], down: str) -> str:

@@ -39,7 +39,8 @@ class TorchWriter(Writer):
             declared = f"self.{layer.name} = {self.declare(layer)}"
             if layer.when:
                 absent = "None" if self._tested(layer, code) else "nn.Identity()"
-                lines.append(f"self.{layer.name} = {absent}")
+                kind = "" if absent == "None" else ": nn.Module"
+                lines.append(f"self.{layer.name}{kind} = {absent}")
                 lines.append(f"if {layer.when}:")
                 if isinstance(layer, AvgPool):
                     lines.append("    # as ceil_mode does, but this exports with dynamic sizes")
@@ -97,6 +98,9 @@ class TorchWriter(Writer):
         assert statement.value is not None
         value = spell(self._value(statement.value, layers))
         target = target_of(statement)
+        if not target and (value.startswith("self.") or " + self." in value):
+            name = "queries" if value.startswith("queries") else "x"  # an input, so a Tensor:
+            return [f"{name} = {value}", f"return {name}"]  # what modules return has no type
         code = f"{target} = {value}" if target else f"return {value}"
         return [f"{code}  # {comment}" if comment else code]
 
