@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNet101"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -82,7 +83,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -121,4 +122,4 @@ def SEResNet101(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101 --target keras --dims 3
-# sha256: text 1c54b8f15c4bd16997465c8e689f896c, code ee84b0b74939795cac04acd5d1b05049
+# sha256: text 5c6f11ec8aa2ba346e15aab41adf3351, code dc34b2b661dbe18028a9f012ddbae82c

@@ -18,6 +18,7 @@ from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNet101v2"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -80,7 +81,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
     # x may be negative here, where padding with zeros would change the maximum.
@@ -119,4 +120,4 @@ def SEResNet101v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101v2 --target keras --dims 2
-# sha256: text a80ba7d8555681bdbdecaf8fc2b4b1b6, code bf6eb8149188e3c7762cb1ee13464b8a
+# sha256: text a40700d63156c85f6839a36e4b4c545b, code 890eda8dccca977f89136df66cca3921

@@ -18,6 +18,7 @@ from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNet101v2"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -80,7 +81,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
     # x may be negative here, where padding with zeros would change the maximum.
@@ -119,4 +120,4 @@ def SEResNet101v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101v2 --target keras --dims 3
-# sha256: text 300b4431c1e2bc25441a91d286f3d7ba, code ba69dc658cedf0aafe976842a847f92b
+# sha256: text 2e1e99977a8172899540a0f89a208415, code 958282fe14bcf6ceffc20a9bca98f93d

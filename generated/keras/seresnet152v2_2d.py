@@ -18,6 +18,7 @@ from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNet152v2"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -80,7 +81,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
     # x may be negative here, where padding with zeros would change the maximum.
@@ -119,4 +120,4 @@ def SEResNet152v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet152v2 --target keras --dims 2
-# sha256: text d870bab7507cc9399b9c24f98d8d11f3, code e3eb9ee9db46a7cb4b6abf88fa165c8e
+# sha256: text 683462f3e0a98fbd70bcc4d4b38ce90d, code d2a64a93ffcaca725ad647484002406c

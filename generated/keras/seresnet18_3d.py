@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNet18"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, channels, stride
     (2, 64, 1),
@@ -80,7 +81,7 @@ def basic_block(x: KerasTensor, channels: int, stride: int, *, name: str) -> Ker
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -119,4 +120,4 @@ def SEResNet18(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet18 --target keras --dims 3
-# sha256: text 41dc773a53ecc2b1244f1f20ba9b395a, code 083fa720add5b19fe2253bbf6dbba5c6
+# sha256: text f80e099d84dd0f0aac58007fcad587aa, code e14b1b0c8bcba10e338a04add7624dfa

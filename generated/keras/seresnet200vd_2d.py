@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNet200vd"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -90,7 +91,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = conv(x, 32, 3, name=f"{name}_conv2")
     x = layers.ReLU()(norm(x, name=f"{name}_bn2"))
-    x = conv(x, 64, 3, name=f"{name}_conv3")
+    x = conv(x, STEM_CHANNELS, 3, name=f"{name}_conv3")
     x = layers.ReLU()(norm(x, name=f"{name}_bn3"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -129,4 +130,4 @@ def SEResNet200vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet200vd --target keras --dims 2
-# sha256: text 7737f8c8bbe9b1e966ac5e7ef29a3cf3, code 621969a40bc6601330c11a17e462beac
+# sha256: text d77cb734f081f1ef9acaee55b49f249b, code 75f21f38c6efb522aaefec5df11d0626

@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNet34"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, channels, stride
     (3, 64, 1),
@@ -80,7 +81,7 @@ def basic_block(x: KerasTensor, channels: int, stride: int, *, name: str) -> Ker
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -119,4 +120,4 @@ def SEResNet34(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet34 --target keras --dims 2
-# sha256: text 3a08c1f8e2fc9e90994d8ed5182af6f9, code 2b7023d8df9eba55de6e9b8591ea0869
+# sha256: text 3ff796a616be9584d036d3e33a07639e, code 740d4b3b2d050b6466c4d8b4241c11f5

@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNet34"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, channels, stride
     (3, 64, 1),
@@ -80,7 +81,7 @@ def basic_block(x: KerasTensor, channels: int, stride: int, *, name: str) -> Ker
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -119,4 +120,4 @@ def SEResNet34(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet34 --target keras --dims 3
-# sha256: text 17d09a90a82c6a00f44a0fc219c06b33, code 30a17788c78f29d67ad6550f5ed86934
+# sha256: text 3c7d3c02252794ee7218ae33e8737688, code 64ab1f0313062b2b87d9874eefa32d8e

@@ -18,6 +18,7 @@ from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNet50v2"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -80,7 +81,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
     # x may be negative here, where padding with zeros would change the maximum.
@@ -119,4 +120,4 @@ def SEResNet50v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50v2 --target keras --dims 2
-# sha256: text 8031ff8f7c27c99b3d9026f3fe8a24f3, code 145492e182b42602e4b98a29a11bd8a9
+# sha256: text 156b2471e9fc7d4631d37af03e255fa7, code 7e802d6fd2e96f07bc5502867e97a6cc

@@ -18,6 +18,7 @@ from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNet50v2"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -80,7 +81,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
     # x may be negative here, where padding with zeros would change the maximum.
@@ -119,4 +120,4 @@ def SEResNet50v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50v2 --target keras --dims 3
-# sha256: text bc4b4cf01a9f7a8933e51cd444a4d004, code 0d8d0676f72b229e5b78c19a2d7029d3
+# sha256: text 7f7cfb3dd76d512f5b5fb4f26dff9194, code 18c51cb68d1a743f42c6139c2afd9d75

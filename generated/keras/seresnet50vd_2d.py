@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNet50vd"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -90,7 +91,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = conv(x, 32, 3, name=f"{name}_conv2")
     x = layers.ReLU()(norm(x, name=f"{name}_bn2"))
-    x = conv(x, 64, 3, name=f"{name}_conv3")
+    x = conv(x, STEM_CHANNELS, 3, name=f"{name}_conv3")
     x = layers.ReLU()(norm(x, name=f"{name}_bn3"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -129,4 +130,4 @@ def SEResNet50vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target keras --dims 2
-# sha256: text 5043888bdf8953e310b2ef16f522089d, code 2cd68bbd1073d4e34bdf2913c8f36b73
+# sha256: text 5fd1b213d6c34dcc93d8b17a257d05db, code bf16615e2b4130429e91252ffbe71d09

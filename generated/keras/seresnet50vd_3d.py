@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNet50vd"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -90,7 +91,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = conv(x, 32, 3, name=f"{name}_conv2")
     x = layers.ReLU()(norm(x, name=f"{name}_bn2"))
-    x = conv(x, 64, 3, name=f"{name}_conv3")
+    x = conv(x, STEM_CHANNELS, 3, name=f"{name}_conv3")
     x = layers.ReLU()(norm(x, name=f"{name}_bn3"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -129,4 +130,4 @@ def SEResNet50vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target keras --dims 3
-# sha256: text 46f5a47f4e877fa3eab12cac1c568ef8, code 9ae65fbfad011b6c880da0f72a2eab67
+# sha256: text a5d182e461485875eb7aec02a132f61f, code 62e1fad79ba5f6953dbbd1b31a85f1ed

@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNeXt101"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -84,7 +85,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -123,4 +124,4 @@ def SEResNeXt101(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext101 --target keras --dims 3
-# sha256: text 2d26412e782930c8f9cfe51386acb843, code dda3a33bbc100743ec356c9c5ec4aed9
+# sha256: text 751c5d71a49ea58cb14ef2a065673553, code 34cceeba47c09c96bd8aa036f6d758d4

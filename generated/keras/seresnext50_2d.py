@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNeXt50"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -84,7 +85,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -123,4 +124,4 @@ def SEResNeXt50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2
-# sha256: text 10b78a6498072dcf8f2f530f91c38fe2, code d835ee06efd5dfac875b798a51d85b5a
+# sha256: text 0e9b5765c3c6216a3ca37acf709e4e97, code c3354f2af764500fe5aa2f746c4b8642

@@ -17,6 +17,7 @@ from keras import KerasTensor, layers
 
 __all__ = ["SEResNeXt50"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -84,7 +85,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -123,4 +124,4 @@ def SEResNeXt50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3
-# sha256: text bece3a82160695444c3d390c0671ec11, code 7c809f7deb30b782f6895a50ef7fbc53
+# sha256: text d804a34badc3e23b0629615c2b06d95e, code 09ae5521830572810ba2ad49a6f72a80

@@ -21,6 +21,7 @@ ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_weights("w.weights.h5")
 """
 
+import math
 from typing import Any
 
 import keras
@@ -28,6 +29,7 @@ from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNeXt50TransUNet"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -97,7 +99,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -217,7 +219,9 @@ def masked_cross_attention(
     queries (N, Q, EMBED), level (N, D, H, W, C), mask -> (N, Q, EMBED).
     """
     context = conv(level, EMBED, 1, bias=True, name=f"{name}_project")
-    context = layers.GroupNormalization(32, epsilon=1e-3, name=f"{name}_project_norm")(context)
+    context = layers.GroupNormalization(
+        math.gcd(32, EMBED), epsilon=1e-3, name=f"{name}_project_norm"
+    )(context)
     context = layers.Reshape((-1, EMBED))(context)
     norm1 = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(queries)
     y = attention(norm1, context, mask, dropout=DROPOUT, name=f"{name}_attention")
@@ -291,4 +295,4 @@ def SEResNeXt50TransUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor trans_unet
-# sha256: text eae75ec446604a18f9d6495acfee5878, code aa78bec4d48677a8308f4c6d1fd01739
+# sha256: text 45cba45843553934edc1e040f3b81f04, code 8b7cefbfc01aab18aa8915fa86c4af7f

@@ -23,6 +23,7 @@ from keras import KerasTensor, layers, ops
 
 __all__ = ["SEResNeXt50UNet"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -92,7 +93,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
 
 def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
-    x = conv(x, 64, 7, stride=2, name=f"{name}_conv1")
+    x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
     x = layers.Identity(name=f"{name}_P1")(x)
     pyramid = {"P1": x}
@@ -176,4 +177,4 @@ def SEResNeXt50UNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet
-# sha256: text da7a841b4c2e3b10a64bc69a83456f4f, code c806163cd4813cfc58f538d3e50c3b13
+# sha256: text 06545f63cebc3bb3e0a29eb89aecb317, code 11244bbb8b971c7020491f82271b1f15

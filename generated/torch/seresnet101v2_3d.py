@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 __all__ = ["SEResNet101v2"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -31,7 +32,7 @@ STAGES = (  # depth, width, channels, stride
 class SqueezeExcite(nn.Module):
     """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
@@ -49,7 +50,7 @@ class Bottleneck(nn.Module):
     (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s).
     """
 
-    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm3d(in_channels, eps=1e-5, momentum=0.1)
         self.shortcut = None
@@ -74,11 +75,11 @@ class Bottleneck(nn.Module):
 class Encoder(nn.Module):
     """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv3d(in_channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
         self.stages = nn.ModuleList()
-        channels_before = 64
+        channels_before = STEM_CHANNELS
         for depth, width, channels, stride in STAGES:
             blocks = [Bottleneck(channels_before, width, channels, stride)]
             blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
@@ -98,22 +99,24 @@ class Encoder(nn.Module):
 class SEResNet101v2(nn.Module):
     """(N, 4, D, H, W) -> (N, 3) logits."""
 
-    def __init__(self, in_channels: int = 4, num_classes: int = 3):
+    def __init__(self, in_channels: int = 4, num_classes: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        self.post_bn = nn.BatchNorm3d(2048, eps=1e-5, momentum=0.1)
-        self.head = nn.Linear(2048, num_classes)
+        self.post_bn = nn.BatchNorm3d(STAGES[-1][2], eps=1e-5, momentum=0.1)
+        self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        return self.encoder(x)
+        levels: dict[str, Tensor] = self.encoder(x)
+        return levels
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
         x = F.relu(self.post_bn(x))
         x = x.mean((2, 3, 4))
-        return self.head(x)
+        x = self.head(x)
+        return x
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101v2 --target torch --dims 3
-# sha256: text 2a912127a96b6ecebbb218acb4c3b703, code 083b47535dbb24c5b0e3fc11e38eafcb
+# sha256: text 04a08160387c1c9627a1d564070fc268, code df73c45abdaaa27658af3473161f8c93

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 __all__ = ["SEResNet18"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, channels, stride
     (2, 64, 1),
@@ -30,7 +31,7 @@ STAGES = (  # depth, channels, stride
 class SqueezeExcite(nn.Module):
     """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels // SE_RATIO, 1)
         self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
@@ -45,21 +46,22 @@ class SqueezeExcite(nn.Module):
 class Projection(nn.Module):
     """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        x = self.bn(self.conv(x))
+        return x
 
 
 class BasicBlock(nn.Module):
     """Basic block (ResNet, Fig. 5 left) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != channels:
             self.shortcut = Projection(in_channels, channels, stride)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
@@ -78,12 +80,12 @@ class BasicBlock(nn.Module):
 class Encoder(nn.Module):
     """(N, C, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64, eps=1e-5, momentum=0.1)
+        self.conv1 = nn.Conv2d(in_channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM_CHANNELS, eps=1e-5, momentum=0.1)
         self.stages = nn.ModuleList()
-        channels_before = 64
+        channels_before = STEM_CHANNELS
         for depth, channels, stride in STAGES:
             blocks = [BasicBlock(channels_before, channels, stride)]
             blocks += [BasicBlock(channels, channels, 1) for _ in range(depth - 1)]
@@ -103,20 +105,22 @@ class Encoder(nn.Module):
 class SEResNet18(nn.Module):
     """(N, 3, H, W) -> (N, 1000) logits."""
 
-    def __init__(self, in_channels: int = 3, num_classes: int = 1000):
+    def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        self.head = nn.Linear(512, num_classes)
+        self.head = nn.Linear(STAGES[-1][1], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        return self.encoder(x)
+        levels: dict[str, Tensor] = self.encoder(x)
+        return levels
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
         x = x.mean((2, 3))
-        return self.head(x)
+        x = self.head(x)
+        return x
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet18 --target torch --dims 2
-# sha256: text 784b2e6a0b51d8e9d5fe722a822cd7e3, code f1f5849386b023e38689df92a112677d
+# sha256: text ab1b2fd82501aabe188a02781441c345, code 327c7a00cb9abc26879911db62a90418

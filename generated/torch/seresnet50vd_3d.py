@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 __all__ = ["SEResNet50vd"]
 
+STEM_CHANNELS = 64
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
     (3, 64, 256, 1),
@@ -30,7 +31,7 @@ STAGES = (  # depth, width, channels, stride
 class SqueezeExcite(nn.Module):
     """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
@@ -45,9 +46,9 @@ class SqueezeExcite(nn.Module):
 class Projection(nn.Module):
     """Average-pooling shortcut (ResNet-D, Fig. 2c). (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.pool = nn.Identity()
+        self.pool: nn.Module = nn.Identity()
         if stride != 1:
             # as ceil_mode does, but this exports with dynamic sizes
             self.pool = nn.Sequential(nn.ReplicationPad3d((0, 1) * 3), nn.AvgPool3d(2, stride))
@@ -55,15 +56,16 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(self.pool(x)))
+        x = self.bn(self.conv(self.pool(x)))
+        return x
 
 
 class Bottleneck(nn.Module):
     """Bottleneck (ResNet, Fig. 5 right) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != channels:
             self.shortcut = Projection(in_channels, channels, stride)
         self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
@@ -85,16 +87,16 @@ class Bottleneck(nn.Module):
 class Encoder(nn.Module):
     """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, 32, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm3d(32, eps=1e-5, momentum=0.1)
         self.conv2 = nn.Conv3d(32, 32, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm3d(32, eps=1e-5, momentum=0.1)
-        self.conv3 = nn.Conv3d(32, 64, 3, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm3d(64, eps=1e-5, momentum=0.1)
+        self.conv3 = nn.Conv3d(32, STEM_CHANNELS, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm3d(STEM_CHANNELS, eps=1e-5, momentum=0.1)
         self.stages = nn.ModuleList()
-        channels_before = 64
+        channels_before = STEM_CHANNELS
         for depth, width, channels, stride in STAGES:
             blocks = [Bottleneck(channels_before, width, channels, stride)]
             blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
@@ -116,20 +118,22 @@ class Encoder(nn.Module):
 class SEResNet50vd(nn.Module):
     """(N, 4, D, H, W) -> (N, 3) logits."""
 
-    def __init__(self, in_channels: int = 4, num_classes: int = 3):
+    def __init__(self, in_channels: int = 4, num_classes: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        self.head = nn.Linear(2048, num_classes)
+        self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        return self.encoder(x)
+        levels: dict[str, Tensor] = self.encoder(x)
+        return levels
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
         x = x.mean((2, 3, 4))
-        return self.head(x)
+        x = self.head(x)
+        return x
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target torch --dims 3
-# sha256: text 8b1e997f9a9f5cbfc9228f963d408c11, code d167a2d90921669ab6b2c08657c34e8f
+# sha256: text 1a7176ebcb638117245a3739bd9261e8, code 44d7158eadfd5b75602c41c9dcdeedf5

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 __all__ = ["SEResNeXt50AttentionUNet"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -32,7 +33,8 @@ STAGES = (  # depth, width, channels, stride
     (6, 512, 1024, 2),
     (3, 1024, 2048, 2),
 )
-SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
+CHANNELS = (STEM_CHANNELS, *(stage[2] for stage in STAGES))  # P1..P5
+SKIP_CHANNELS = CHANNELS[-2::-1]  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32, 16)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
@@ -40,7 +42,7 @@ DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the enc
 class SqueezeExcite(nn.Module):
     """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
@@ -55,21 +57,22 @@ class SqueezeExcite(nn.Module):
 class Projection(nn.Module):
     """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        x = self.bn(self.conv(x))
+        return x
 
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != channels:
             self.shortcut = Projection(in_channels, channels, stride)
         self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
@@ -91,12 +94,12 @@ class Bottleneck(nn.Module):
 class Encoder(nn.Module):
     """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm3d(64, eps=1e-5, momentum=0.1)
+        self.conv1 = nn.Conv3d(in_channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(STEM_CHANNELS, eps=1e-5, momentum=0.1)
         self.stages = nn.ModuleList()
-        channels_before = 64
+        channels_before = STEM_CHANNELS
         for depth, width, channels, stride in STAGES:
             blocks = [Bottleneck(channels_before, width, channels, stride)]
             blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
@@ -124,7 +127,7 @@ class AttentionGate(nn.Module):
     skip (N, S, D, H, W), x (N, C, D/2, H/2, W/2) -> (N, S, D, H, W).
     """
 
-    def __init__(self, skip_channels: int, channels: int, filters: int):
+    def __init__(self, skip_channels: int, channels: int, filters: int) -> None:
         super().__init__()
         self.theta = nn.Conv3d(skip_channels, filters, 1, stride=2)
         self.phi = nn.Conv3d(channels, filters, 1)
@@ -139,7 +142,7 @@ class AttentionGate(nn.Module):
 class DecoderBlock(nn.Module):
     """Two 3x3x3 convolutions. (N, C, D, H, W) -> (N, F, D, H, W)."""
 
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, filters, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm3d(filters, eps=DECODER_EPS, momentum=0.1)
@@ -157,11 +160,11 @@ class Decoder(nn.Module):
     P1..P5, image (N, C, D, H, W) -> (N, 16, D, H, W).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.gates = nn.ModuleList()
         self.blocks = nn.ModuleList()
-        channels = 2048
+        channels = CHANNELS[-1]
         for skip_channels, filters in zip(SKIP_CHANNELS, DECODER_FILTERS):
             self.gates.append(AttentionGate(skip_channels, channels, filters))
             self.blocks.append(DecoderBlock(channels + skip_channels, filters))
@@ -169,30 +172,33 @@ class Decoder(nn.Module):
         self.blocks.append(DecoderBlock(channels, DECODER_FILTERS[-1]))
 
     def forward(self, pyramid: dict[str, Tensor], image: Tensor) -> Tensor:
-        x = pyramid["P5"]
+        x: Tensor = pyramid["P5"]
         skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
         for gate, block, skip in zip(self.gates, self.blocks, skips):
             x = block(torch.cat((upsample(x, skip), gate(skip, x)), 1))
-        return self.blocks[-1](upsample(x, image))
+        x = self.blocks[-1](upsample(x, image))
+        return x
 
 
 class SEResNeXt50AttentionUNet(nn.Module):
     """(N, 4, D, H, W) -> (N, 1, D, H, W) logits."""
 
-    def __init__(self, in_channels: int = 4, num_classes: int = 1):
+    def __init__(self, in_channels: int = 4, num_classes: int = 1) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
         self.decoder = Decoder()
-        self.head = nn.Conv3d(16, num_classes, 1)
+        self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        return self.encoder(x)
+        levels: dict[str, Tensor] = self.encoder(x)
+        return levels
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.decoder(self.encoder(image), image)
-        return self.head(x)
+        x: Tensor = self.decoder(self.encoder(image), image)
+        x = self.head(x)
+        return x
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor attention_unet
-# sha256: text 6fe20ee772e118eaeba694f3cc3e8f57, code bd93435bfe72637e4b23c87f5b016411
+# sha256: text f3d9f1a3e2d5e3e3b032a32c33896e00, code a1f96abc5e9c4644a16f7257c0458fde

@@ -21,12 +21,15 @@ ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = ["SEResNeXt50TransUNet"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -36,14 +39,15 @@ STAGES = (  # depth, width, channels, stride
     (3, 1024, 2048, 2),
 )
 VIT_DEPTH, EMBED, HEADS, MLP, DROPOUT, QUERIES = 12, 512, 8, 1024, 0.1, 100
-SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
+CHANNELS = (STEM_CHANNELS, *(stage[2] for stage in STAGES))  # P1..P5
+SKIP_CHANNELS = CHANNELS[-2::-1]  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32, 16)
 
 
 class SqueezeExcite(nn.Module):
     """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels // SE_RATIO, 1)
         self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
@@ -58,21 +62,22 @@ class SqueezeExcite(nn.Module):
 class Projection(nn.Module):
     """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        x = self.bn(self.conv(x))
+        return x
 
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != channels:
             self.shortcut = Projection(in_channels, channels, stride)
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
@@ -94,12 +99,12 @@ class Bottleneck(nn.Module):
 class Encoder(nn.Module):
     """(N, C, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64, eps=1e-5, momentum=0.1)
+        self.conv1 = nn.Conv2d(in_channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM_CHANNELS, eps=1e-5, momentum=0.1)
         self.stages = nn.ModuleList()
-        channels_before = 64
+        channels_before = STEM_CHANNELS
         for depth, width, channels, stride in STAGES:
             blocks = [Bottleneck(channels_before, width, channels, stride)]
             blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
@@ -119,7 +124,7 @@ class Encoder(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask (N, 1, Q, T) -> (N, Q, EMBED)."""
 
-    def __init__(self, dropout: float):
+    def __init__(self, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = HEADS, dropout
         self.query = nn.Linear(EMBED, EMBED)
@@ -133,13 +138,14 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         # (N, HEADS, Q, EMBED // HEADS)
         heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        return self.attention_output(heads.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
+        output: Tensor = self.attention_output(heads.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
+        return output
 
 
 class Mlp(nn.Module):
     """Two dense layers with dropout, MLP wide in between. (N, T, EMBED) -> same shape."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.fc1 = nn.Linear(EMBED, MLP)
         self.fc2 = nn.Linear(MLP, EMBED)
@@ -147,13 +153,14 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.dropout(F.gelu(self.fc1(x)))
-        return self.dropout(self.fc2(x))
+        x = self.dropout(self.fc2(x))
+        return x
 
 
 class VitBlock(nn.Module):
     """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, EMBED) -> same shape."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(EMBED, eps=1e-6)
         self.attention = Attention(dropout=0.0)
@@ -164,20 +171,22 @@ class VitBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
         x = x + self.dropout(self.attention(y, y))
-        return x + self.mlp(self.norm2(x))
+        x = x + self.mlp(self.norm2(x))
+        return x
 
 
 class Vit(nn.Module):
     """ViT on P5, with learned positions. (N, C, H, W) -> (N, T, EMBED)."""
 
-    def __init__(self, num_tokens: int):
+    def __init__(self, num_tokens: int) -> None:
         super().__init__()
-        self.patch = nn.Conv2d(2048, EMBED, 1)
+        self.patch = nn.Conv2d(CHANNELS[-1], EMBED, 1)
         self.positions = nn.Parameter(0.02 * torch.randn(1, num_tokens, EMBED))
         self.blocks = nn.Sequential(*[VitBlock() for _ in range(VIT_DEPTH)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(self.patch(x).flatten(2).mT + self.positions)
+        x = self.blocks(self.patch(x).flatten(2).mT + self.positions)
+        return x
 
 
 def resize(x: Tensor, scale: float, mode: str, like: Tensor) -> Tensor:
@@ -201,10 +210,10 @@ class MaskedCrossAttention(nn.Module):
     queries (N, Q, EMBED), level (N, C, H, W), mask -> (N, Q, EMBED).
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(channels, EMBED, 1)
-        self.project_norm = nn.GroupNorm(32, EMBED, eps=1e-3)
+        self.project_norm = nn.GroupNorm(math.gcd(32, EMBED), EMBED, eps=1e-3)
         self.norm1 = nn.LayerNorm(EMBED, eps=1e-6)
         self.attention = Attention(dropout=DROPOUT)
         self.norm2 = nn.LayerNorm(EMBED, eps=1e-6)
@@ -213,13 +222,14 @@ class MaskedCrossAttention(nn.Module):
     def forward(self, queries: Tensor, level: Tensor, mask: Tensor) -> Tensor:
         context = self.project_norm(self.project(level)).flatten(2).mT
         queries = queries + self.attention(self.norm1(queries), context, mask)
-        return queries + self.mlp(self.norm2(queries))
+        queries = queries + self.mlp(self.norm2(queries))
+        return queries
 
 
 class MaskDecoder(nn.Module):
     """Coarse class maps from queries refined on P4..P1. tokens (N, T, EMBED) -> (N, K, h, w)."""
 
-    def __init__(self, num_classes: int):
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.queries = nn.Parameter(0.02 * torch.randn(1, QUERIES, EMBED))
         self.levels = nn.ModuleList([MaskedCrossAttention(c) for c in SKIP_CHANNELS])
@@ -230,16 +240,16 @@ class MaskDecoder(nn.Module):
         queries = self.queries.expand(tokens.shape[0], -1, -1)
         levels = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
         for refine, level, scale in zip(self.levels, levels, (2.0, 4.0, 8.0, 16.0)):
-            logits = (queries @ tokens.mT).unflatten(2, grid)
+            logits = torch.unflatten(queries @ tokens.mT, 2, grid)
             queries = refine(queries, level, attention_mask(logits, scale, level))
-        classes = torch.sigmoid(self.classes(queries))
-        return (classes.mT @ torch.sigmoid(queries @ tokens.mT)).unflatten(2, grid)
+        classes: Tensor = torch.sigmoid(self.classes(queries))
+        return torch.unflatten(classes.mT @ torch.sigmoid(queries @ tokens.mT), 2, grid)
 
 
 class Decoder(nn.Module):
     """Class maps upsampled with the skips P4..P1. (N, K, h, w) -> (N, 16, H, W)."""
 
-    def __init__(self, num_classes: int):
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(num_classes, DECODER_FILTERS[0], 3, padding=1)
         widths = zip(DECODER_FILTERS, SKIP_CHANNELS, DECODER_FILTERS[1:])
@@ -260,7 +270,7 @@ class SEResNeXt50TransUNet(nn.Module):
 
     def __init__(
         self, in_channels: int = 3, num_classes: int = 1, image_size: tuple[int, ...] = (224, 224)
-    ):
+    ) -> None:
         super().__init__()
         if num_classes > 1:
             raise ValueError("num_classes must be 1 in this file: several classes need a softmax")
@@ -270,10 +280,11 @@ class SEResNeXt50TransUNet(nn.Module):
         self.vit = Vit(h * w)
         self.mask_decoder = MaskDecoder(num_classes)
         self.decoder = Decoder(num_classes)
-        self.head = nn.Conv2d(16, num_classes, 1)
+        self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        return self.encoder(x)
+        levels: dict[str, Tensor] = self.encoder(x)
+        return levels
 
     def forward(self, image: Tensor) -> Tensor:
         if list(image.shape[2:]) != self.image_size:
@@ -282,10 +293,11 @@ class SEResNeXt50TransUNet(nn.Module):
             )
         pyramid = self.encoder(image)
         maps = self.mask_decoder(self.vit(pyramid["P5"]), pyramid)
-        x = self.decoder(maps, pyramid, image)
-        return self.head(x)
+        x: Tensor = self.decoder(maps, pyramid, image)
+        x = self.head(x)
+        return x
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor trans_unet
-# sha256: text 7cadd046d735c0d4f82531a1dc40447c, code cb89864e7b3dadb6986dd8d68949cb86
+# sha256: text 060f71787130aefaa17a330c0e433daa, code 972ea709171a2873624a5f0b44346c0d

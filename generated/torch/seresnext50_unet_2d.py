@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 __all__ = ["SEResNeXt50UNet"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -32,7 +33,8 @@ STAGES = (  # depth, width, channels, stride
     (6, 512, 1024, 2),
     (3, 1024, 2048, 2),
 )
-SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
+CHANNELS = (STEM_CHANNELS, *(stage[2] for stage in STAGES))  # P1..P5
+SKIP_CHANNELS = CHANNELS[-2::-1]  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32, 16)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
@@ -40,7 +42,7 @@ DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the enc
 class SqueezeExcite(nn.Module):
     """Channel gate (SE, Fig. 1). (N, C, H, W) -> same shape."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels // SE_RATIO, 1)
         self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
@@ -55,21 +57,22 @@ class SqueezeExcite(nn.Module):
 class Projection(nn.Module):
     """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        x = self.bn(self.conv(x))
+        return x
 
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != channels:
             self.shortcut = Projection(in_channels, channels, stride)
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
@@ -91,12 +94,12 @@ class Bottleneck(nn.Module):
 class Encoder(nn.Module):
     """(N, C, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64, eps=1e-5, momentum=0.1)
+        self.conv1 = nn.Conv2d(in_channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM_CHANNELS, eps=1e-5, momentum=0.1)
         self.stages = nn.ModuleList()
-        channels_before = 64
+        channels_before = STEM_CHANNELS
         for depth, width, channels, stride in STAGES:
             blocks = [Bottleneck(channels_before, width, channels, stride)]
             blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
@@ -121,7 +124,7 @@ def upsample(x: Tensor, like: Tensor) -> Tensor:
 class DecoderBlock(nn.Module):
     """Two 3x3 convolutions. (N, C, H, W) -> (N, F, H, W)."""
 
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, filters, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(filters, eps=DECODER_EPS, momentum=0.1)
@@ -139,40 +142,43 @@ class Decoder(nn.Module):
     P1..P5, image (N, C, H, W) -> (N, 16, H, W).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
-        channels = 2048
+        channels = CHANNELS[-1]
         for skip_channels, filters in zip(SKIP_CHANNELS, DECODER_FILTERS):
             self.blocks.append(DecoderBlock(channels + skip_channels, filters))
             channels = filters
         self.blocks.append(DecoderBlock(channels, DECODER_FILTERS[-1]))
 
     def forward(self, pyramid: dict[str, Tensor], image: Tensor) -> Tensor:
-        x = pyramid["P5"]
+        x: Tensor = pyramid["P5"]
         skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
         for block, skip in zip(self.blocks, skips):
             x = block(torch.cat((upsample(x, skip), skip), 1))
-        return self.blocks[-1](upsample(x, image))
+        x = self.blocks[-1](upsample(x, image))
+        return x
 
 
 class SEResNeXt50UNet(nn.Module):
     """(N, 3, H, W) -> (N, 1, H, W) logits."""
 
-    def __init__(self, in_channels: int = 3, num_classes: int = 1):
+    def __init__(self, in_channels: int = 3, num_classes: int = 1) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
         self.decoder = Decoder()
-        self.head = nn.Conv2d(16, num_classes, 1)
+        self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        return self.encoder(x)
+        levels: dict[str, Tensor] = self.encoder(x)
+        return levels
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.decoder(self.encoder(image), image)
-        return self.head(x)
+        x: Tensor = self.decoder(self.encoder(image), image)
+        x = self.head(x)
+        return x
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor unet
-# sha256: text 8ff178f5c3ec5ead66d867054782138b, code b330de6677dbcdcf5abd34a10ed67494
+# sha256: text 78ccd9a4978ecf5b16ff7e588688d5b8, code a182ec5036b8651f4386fb14f4cde690

@@ -17,12 +17,15 @@ ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = ["SEResNeXt50UNetPlusPlus"]
 
+STEM_CHANNELS = 64
 GROUPS = 32
 SE_RATIO = 16
 STAGES = (  # depth, width, channels, stride
@@ -31,7 +34,8 @@ STAGES = (  # depth, width, channels, stride
     (6, 512, 1024, 2),
     (3, 1024, 2048, 2),
 )
-SKIP_CHANNELS = (1024, 512, 256, 64)  # P4, P3, P2, P1
+CHANNELS = (STEM_CHANNELS, *(stage[2] for stage in STAGES))  # P1..P5
+SKIP_CHANNELS = CHANNELS[-2::-1]  # P4, P3, P2, P1
 DECODER_FILTERS = (256, 128, 64, 32)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
@@ -39,7 +43,7 @@ DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the enc
 class SqueezeExcite(nn.Module):
     """Channel gate (SE, Fig. 1). (N, C, D, H, W) -> same shape."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(channels, channels // SE_RATIO, 1)
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
@@ -54,21 +58,22 @@ class SqueezeExcite(nn.Module):
 class Projection(nn.Module):
     """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        x = self.bn(self.conv(x))
+        return x
 
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
-    def __init__(self, in_channels: int, width: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != channels:
             self.shortcut = Projection(in_channels, channels, stride)
         self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
@@ -90,12 +95,12 @@ class Bottleneck(nn.Module):
 class Encoder(nn.Module):
     """(N, C, D, H, W) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm3d(64, eps=1e-5, momentum=0.1)
+        self.conv1 = nn.Conv3d(in_channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(STEM_CHANNELS, eps=1e-5, momentum=0.1)
         self.stages = nn.ModuleList()
-        channels_before = 64
+        channels_before = STEM_CHANNELS
         for depth, width, channels, stride in STAGES:
             blocks = [Bottleneck(channels_before, width, channels, stride)]
             blocks += [Bottleneck(channels, width, channels, 1) for _ in range(depth - 1)]
@@ -120,7 +125,7 @@ def upsample(x: Tensor, like: Tensor) -> Tensor:
 class DecoderBlock(nn.Module):
     """One node of the grid: two 3x3x3 convolutions. (N, C, D, H, W) -> (N, F, D, H, W)."""
 
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, filters, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm3d(filters, eps=DECODER_EPS, momentum=0.1)
@@ -149,10 +154,10 @@ class Decoder(nn.Module):
         P5
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList()
-        below = [2048]
+        self.blocks: Any = nn.ModuleList()  # of a ModuleList for each row
+        below = [CHANNELS[-1]]
         for skip_channels, filters in zip(SKIP_CHANNELS, DECODER_FILTERS):
             row = [skip_channels]
             blocks = nn.ModuleList()
@@ -176,21 +181,22 @@ class Decoder(nn.Module):
 class SEResNeXt50UNetPlusPlus(nn.Module):
     """(N, 4, D, H, W) -> (N, 1, D, H, W) logits."""
 
-    def __init__(self, in_channels: int = 4, num_classes: int = 1):
+    def __init__(self, in_channels: int = 4, num_classes: int = 1) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
         self.decoder = Decoder()
-        self.head = nn.Conv3d(32, num_classes, 1)
+        self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        return self.encoder(x)
+        levels: dict[str, Tensor] = self.encoder(x)
+        return levels
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.decoder(self.encoder(image))
+        x: Tensor = self.decoder(self.encoder(image))
         x = self.head(x)
         return upsample(x, image)  # equivalent to upsampling first, but cheaper
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor unet_plus_plus
-# sha256: text c6d1690fe89eb7dbee242e2f7525559b, code 4cdafc751954a1c292888d550d8400cb
+# sha256: text 31f10302d82a1ce69323b75c65c151fa, code c99e46a4ab7a2e5c570ae37ca6001428
