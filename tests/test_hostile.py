@@ -283,6 +283,12 @@ HOSTILE = {  # name: file name, how to write it, what is said
         put("encoder.conv1.bias", np.zeros(8, np.float32)),
         "the tensor 'encoder.conv1.bias' (8) has no place.",
     ),
+    "a folder of another name": ("x", lambda good, path: path.mkdir(), "it is a folder"),
+    "a stray counter": (
+        "x.safetensors",
+        put("encoder.conv1.num_batches_tracked", np.zeros((), np.int64)),
+        "the tensor 'encoder.conv1.num_batches_tracked' (scalar) has no place",
+    ),
     "one too few": (
         "x.safetensors",
         drop("encoder.stages.0.0.bn3.running_var"),

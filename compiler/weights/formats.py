@@ -32,12 +32,12 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     Reads `.safetensors`, `.pt`, `.pth`, `.weights.h5` and `.keras`. Wrappers such as `state_dict`
     and prefixes such as `module.` are taken off. Raises `CompileError` for whatever is none.
     """
+    if path.is_dir():
+        raise CompileError(Problem("it is a folder, not a checkpoint", str(path)))
     framework = framework_of(path, str(path))
     need("numpy", framework)
     with contextlib.ExitStack() as stack:
         with told(path):
-            if path.is_dir():
-                raise CompileError(Problem("it is a folder, not a checkpoint", str(path)))
             size = path.stat().st_size
             if not path.is_file():
                 raise CompileError(Problem("it is a device or a pipe, no file", str(path)))

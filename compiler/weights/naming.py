@@ -75,8 +75,9 @@ class Names:
         self.tensors: dict[str, Tensor] = {}
         self.others: list[str] = []
         for name, tensor in checkpoint.tensors.items():
-            if name.endswith(COUNTER):
-                continue
+            owner = name.removesuffix(COUNTER)
+            if owner != name and f"{owner}running_var" in checkpoint.tensors:
+                continue  # of a batch norm; beside none it is stray, and has no place
             if layout and name.startswith(layout.others or ("\0",)):
                 self.others.append(name)
                 continue
