@@ -1,0 +1,84 @@
+"""The documentation: its commands exist, its Python runs, its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+import compiler
+from compiler.cli import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def _commands() -> list[list[str]]:
+    """The words of every `plainnet ...` in the shell examples and in running text."""
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        lines = "\n".join(_blocks(page, "sh")).replace("\\\n", " ").splitlines()
+        lines += re.findall(r"`((?:plainnet|python -m compiler) [^`]*)`", " ".join(text.split()))
+        for line in lines:
+            for part in line.split("&&"):
+                words = shlex.split(part.replace("\\|", "|"), comments=True)
+                if words[:3] == ["python", "-m", "compiler"]:
+                    words = ["plainnet", *words[3:]]
+                if words[:1] == ["plainnet"] and "..." not in words and len(words) > 1:
+                    found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("words", _commands(), ids=" ".join)
+def test_commands_parse(words):
+    """Every command and option is there. Nothing is run."""
+    name, *rest = words
+    command = cli.commands[name]
+    try:
+        command.make_context(name, rest, resilient_parsing=False)
+    except click.MissingParameter:
+        assert not rest  # a command named in passing, without its arguments
+
+
+@pages
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+def test_the_readme_shows_what_comes_out():
+    """The excerpt is the emitted file's: its docstring, and the lines that run a block."""
+    (excerpt,) = (block for block in _blocks(ROOT / "README.md", "python") if "..." in block[400:])
+    text = compiler.emit("seresnext50", target="torch", dims=3)
+    for part in excerpt.split("\n...\n"):
+        assert part.strip("\n") in text
+    said = re.search(r"in (\d+) lines", (ROOT / "README.md").read_text())
+    assert said and int(said[1]) == len(text.splitlines())
+
+
+def test_the_api_examples_run():
+    """Those of the compiler itself; the ones that need a framework are run in test_export."""
+    import plainnet
+
+    names = {}
+    for page in (ROOT / "README.md", ROOT / "docs/python.md"):
+        for block in _blocks(page, "python"):
+            if "plainnet." in block:
+                exec(block, names)
+                for line in block.splitlines():
+                    expression, mark, value = line.partition("  # ")
+                    if mark and expression.startswith("facts["):
+                        assert eval(expression, names) == eval(value), line
+    assert names["source"] == plainnet.emit(names["encoder"], target="keras", dims=3)
