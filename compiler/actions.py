@@ -42,7 +42,7 @@ def verify(
     `CompileError` with every problem of the arguments, or if a framework is missing.
     """
     problems: list[Problem] = []
-    settings = _settings(size, seed, tolerance, backend, problems)
+    settings = read_settings(size, seed, tolerance, backend, problems)
     first = models[0] if models else None
     if len(models) == 1 and (isinstance(first, Encoder) or not _is_path(first)):
         return _verify_model(first, settings, options, problems)  # type: ignore[arg-type]
@@ -154,17 +154,18 @@ def _verify_files(names: tuple[str, ...], settings: Settings) -> Report:
     return verify_files(names, settings)
 
 
-def _settings(
+def read_settings(
     size: object, seed: object, tolerance: object, backend: object, problems: list[Problem]
 ) -> Settings:
+    """The settings of a comparison, from Python or from text; every problem of theirs is noted."""
     from .verify.parity import BACKENDS
 
     read: dict[str, Any] = {}
     readers: dict[str, Callable[[], object]] = {
         "size": lambda: None if size is None else _sizes(size),
-        "seed": lambda: count("seed", seed, least=0),
-        "tolerance": lambda: share("tolerance", tolerance),
-        "backend": lambda: choice("backend", backend, BACKENDS),
+        "seed": lambda: count("--seed", seed, least=0),
+        "tolerance": lambda: share("--tolerance", tolerance),
+        "backend": lambda: choice("--backend", backend, BACKENDS),
     }
     for name, reader in readers.items():
         try:
@@ -175,5 +176,5 @@ def _settings(
 
 
 def _sizes(size: object) -> tuple[int, ...]:
-    items = size.split(",") if isinstance(size, str) else sequence(size, RANK) or (size,)
-    return tuple(count("size", item, AXIS) for item in items[: RANK.largest])
+    items = size.split(",", RANK.largest) if isinstance(size, str) else sequence(size, RANK)
+    return tuple(count("--size", item, AXIS) for item in items or (size,))

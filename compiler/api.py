@@ -80,7 +80,7 @@ def description(model: Model, ledger: Ledger) -> dict[str, object]:
     """The dict of `describe`."""
     return {
         "model": model.name,
-        "title": model.encoder.title,
+        "title": model.title,
         "dialect": model.encoder.dialect,
         "compat": model.compat or None,
         "dims": model.dims,

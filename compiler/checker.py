@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -222,7 +222,7 @@ def model_of(provenance: Provenance) -> tuple[Model, str]:
         )
         problems: list[Problem] = []
         target = find_target(request.target, problems)
-        return resolve(encoder, request.options, problems), target
+        return resolve(encoder, _as_written(request.options), problems), target
     except CompileError as error:
         raise CompileError(
             *(
@@ -232,3 +232,17 @@ def model_of(provenance: Provenance) -> tuple[Model, str]:
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise CompileError(Problem(f"its provenance is garbled: {error}")) from None
+
+
+def _as_written(options: Mapping[str, object]) -> dict[str, object]:
+    """The options of a footer, as its version of plainnet meant them.
+
+    A footer spells a shape with its channels last, though 0.1.0 did not yet say so where a person
+    could read it the other way round; and that version took `compat` where it has no effect.
+    """
+    written = dict(options)
+    if "input_shape" in written:
+        written["channels_last"] = True
+    if "segmentor" not in written:
+        written.pop("compat", None)
+    return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import assert_never
 
 import black
 import jinja2
@@ -78,3 +79,5 @@ def _templates(head: Head) -> dict[str, str]:
                 "head_template": "segmentor.py.j2",
                 "decoder_template": f"{decoder}.py.j2",
             }
+        case _:
+            assert_never(head)

@@ -101,7 +101,13 @@ OPTIONS = (
         "mlp_dim", "count", "Width inside the MLPs. Default: 1024.", (), TRANS_UNET, limit=CHANNELS
     ),
     Option("dropout", "share", "Dropout rate of the transformer. Default: 0.1.", (), TRANS_UNET),
-    Option("compat", "choice", "Match this library where we differ from it.", ("medicai",)),
+    Option(
+        "compat",
+        "choice",
+        "Match medicai where its decoders differ from ours.",
+        ("medicai",),
+        SEGMENTORS,
+    ),
     Option("se_ratio", "count", "Squeeze ratio of the SE gate. Default: 16."),
     Option("se_activation", "choice", "Activation inside the SE gate. Default: relu."),
     Option(

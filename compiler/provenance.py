@@ -15,6 +15,7 @@ import hashlib
 import re
 import shlex
 from dataclasses import dataclass, fields
+from typing import assert_never
 
 from .catalog import ENCODERS
 from .errors import CompileError, Problem
@@ -167,6 +168,8 @@ def spell_options(model: Model) -> dict[str, object]:
                 options["pooling"] = pooling
         case UNet() | TransUNet():
             options |= _segmentor_options(model.head, len(model.encoder.levels))
+        case _:
+            assert_never(model.head)
     if model.compat:
         options["compat"] = model.compat
     if model.include_rescaling:

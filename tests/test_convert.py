@@ -416,13 +416,43 @@ ERRORS = {
     "2D into 3D": ({"dims": 3, "input_shape": (32, 32, 32, 3)}, "--inflate center, mean or"),
     "inflated 2D": ({"inflate": "mean"}, "--inflate is for a 3D model"),
     "unknown inflation": ({"inflate": "means"}, "Did you mean 'mean'?"),
-    "unknown axis": ({"axis": 3}, "unknown axis 3"),
+    "unknown axis": ({"axis": 3}, "--axis is 3."),
     "unknown layout": ({"layout": "tim"}, "Did you mean 'timm'?"),
-    "other dialect": ({"layout": "timm"}, "timm checkpoints are of the dialect timm, the model"),
+    "other dialect": (
+        {"layout": "timm"},
+        "timm checkpoints are of the dialect timm, but the model",
+    ),
     "no gates": ({"layout": "torchvision"}, "torchvision has no networks with SE"),
     "wrong end": ({"to": "keras"}, "'b.safetensors' is a file of torch"),
+    "not one way": ({"inflate": ["mean"]}, "--inflate is ['mean']."),
     "unknown framework": ({"to": "kera"}, "Did you mean 'keras'?"),
 }
+
+
+def test_choices_are_case_insensitive_and_accept_titles(tmp_path):
+    options = {"num_classes": 3, "dialect": "timm", "input_shape": SMALL[2]}
+    save_file(state_of(tiny(), **options), tmp_path / "a.safetensors")
+    written = [tmp_path / f"{i}.safetensors" for i in range(3)]
+    for path, to in zip(written, ("torch", "PyTorch", " TORCH"), strict=True):
+        convert(tmp_path / "a.safetensors", path, tiny(), to=to, **options)
+    assert len({path.read_bytes() for path in written}) == 1
+    with pytest.raises(CompileError, match="is a file of torch"):
+        convert(tmp_path / "a.safetensors", written[0], tiny(), to="Keras 3", **options)
+    options |= {"dims": 3, "input_shape": SMALL[3]}
+    ways = [tmp_path / f"way{i}.safetensors" for i in range(2)]
+    for path, how, axis in zip(ways, ("mean", "Mean"), (1, " 1 "), strict=True):
+        convert(tmp_path / "a.safetensors", path, tiny(), inflate=how, axis=axis, **options)
+    assert ways[0].read_bytes() == ways[1].read_bytes()
+    with pytest.raises(CompileError) as raised:  # the names are ours, and the layout was understood
+        convert(
+            tmp_path / "a.safetensors",
+            tmp_path / "b.pt",
+            tiny(),
+            layout="TIMM",
+            inflate="mean",
+            **options,
+        )
+    assert "--layout is" not in str(raised.value)
 
 
 @pytest.mark.parametrize("case", ERRORS)

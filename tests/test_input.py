@@ -1,6 +1,7 @@
 """Input of any kind: a plain value or an error, within bounded work; names as they are printed."""
 
 import enum
+import hashlib
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import compiler
+from compiler.actions import read_settings
 from compiler.catalog import ENCODERS
 from compiler.cli import main
 from compiler.limits import LIMITS
@@ -175,6 +177,56 @@ def test_the_warning_is_on_stderr_and_not_in_json(capsys):
     said = capsys.readouterr()
     assert said.err.startswith("warning: at 32 x 32 P5 is a single voxel: ")
     assert said.out.startswith("{") and "warning" not in said.out
+
+
+def test_instance_norm_over_a_single_voxel_is_a_warning_too():
+    options = {"encoder_depth": 3, "decoder_normalization": "instance"}
+    with pytest.warns(compiler.CompileWarning) as caught:
+        compiler.emit("resnet18_unet", target="torch", input_shape=(4, 4, 3), **options)
+    [told] = [str(w.message) for w in caught if "instance norm has one value per" in str(w.message)]
+    assert told.startswith("at 4 x 4 P2 and P3 are single voxels: ")
+    size = int(re.search(r"From the size (\d+) on an axis, it has more", told)[1])
+    for shape, starves in (((size - 1, size - 1, 3), True), ((size, 4, 3), False)):
+        lines = advice(resolve("resnet18_unet", options | {"input_shape": shape}))
+        assert any("instance norm" in line for line in lines) == starves
+
+
+@pytest.mark.parametrize("name", ["resnet18", *(f"resnet18_{name}" for name in SEGMENTORS)])
+def test_describe_and_show_say_the_whole_title(name, capsys):
+    title = resolve(name, {}).title
+    assert compiler.describe(name)["title"] == title
+    assert main(["show", name]) == 0
+    assert f"{title}, 2D, input" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [{}, {"features_only": True}, {"dims": 3}])
+def test_compat_is_an_error_where_it_changes_nothing(options):
+    with pytest.raises(compiler.CompileError, match="--compat is an option of segmentors only"):
+        compiler.emit("resnet18", target="torch", compat="medicai", **options)
+    assert resolve("resnet18_unet", {"compat": "medicai"}).compat == "medicai"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "resnet18 --target torch --dims 2 --input-shape 3,64,64",
+        "resnet18 --target torch --dims 3 --input-shape 4,64,64,16",
+        "resnet18 --target torch --dims 2 --compat medicai",
+        "resnet18 --target torch --dims 2 --features-only --compat medicai",
+    ],
+)
+def test_footers_of_the_first_version_are_still_read(command, tmp_path, capsys):
+    """It wrote neither --channels-last nor an error where --compat has no effect."""
+    text = compiler.emit("resnet18", target="torch").split("\n\n\n# Written by")[0] + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    path = tmp_path / "net.py"
+    path.write_text(
+        f"{text}\n\n# Written by plainnet 0.1.0, for you to own. To write it again:\n"
+        f"#     python -m compiler emit {command}\n# sha256: spec {digest}, body {digest}\n"
+    )
+    [verdict] = compiler.check(path)
+    assert verdict.state in ("clean", "differs"), verdict.problems
+    assert verdict.state == "clean" or "untouched since plainnet 0.1.0" in verdict.note
 
 
 def test_every_limit_has_a_sentence():
@@ -340,3 +392,17 @@ def test_show_says_which_two_differ(capsys):
     for compat, follows in ((None, "plainnet (--compat medicai"), ("medicai", "medicai.")):
         main(["show", "resnet18_unet", *(["--compat", compat] if compat else [])])
         assert f"plainnet and medicai differ, this one follows {follows}" in capsys.readouterr().out
+
+
+def test_the_settings_of_verify_are_read_alike_from_python_and_from_text():
+    problems = []
+    typed = read_settings("33,40", "7", "1e-3", "TensorFlow", problems)
+    assert typed == read_settings((33, 40), 7, 1e-3, "tensorflow", problems)
+    assert (typed.size, typed.backend, problems) == ((33, 40), "tensorflow", [])
+    read_settings(0, -1, float("nan"), "mxnet", problems)
+    assert [problem.message.split()[0] for problem in problems] == [
+        "--size",
+        "--seed",
+        "--tolerance",
+        "--backend",
+    ]

@@ -16,7 +16,7 @@ from ..options import BY_NAME, DEFAULT_SHAPE, RANKS
 from .custom import make_encoder
 from .heads import resolve_head
 from .interpret import product
-from .values import find_target, parse
+from .values import parse
 
 FEW, MANY = 4, 16  # channels of an image, and what is more likely its size
 
@@ -62,13 +62,6 @@ def resolve(
         problems += _squeeze_problems(model)
     raise_all(problems)
     return model
-
-
-def validate_target(target: object) -> list[Problem]:
-    """No problem, or the one that the target has."""
-    problems: list[Problem] = []
-    find_target(target, problems)
-    return problems
 
 
 def _given(options: Mapping[str, object], problems: list[Problem]) -> dict[str, object]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import shlex
 import stat
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any
 
 import click
 
+from ..actions import read_settings
 from ..cli_options import model_options
 from ..errors import CompileError, Problem, raise_all
-from ..limits import DIGITS, NUMBER
 from .report import shown
 
 
@@ -65,15 +63,8 @@ def verify_command(
     they are. This runs their code: verify only files that you trust. The exit code is 0 if both
     hold the same network, and 1 if they differ; the report names the first layer that does.
     """
-    from .report import Settings
-
     problems: list[Problem] = []
-    settings = Settings(
-        size=_sizes(size, problems),
-        seed=int(_number("--seed", seed, int, 0, problems)),
-        tolerance=_number("--tolerance", tolerance, float, 0.0, problems),
-        backend=_backend(backend, problems),
-    )
+    settings = read_settings(size, seed, tolerance, backend, problems)
     of_all = {"--shard": shard, "--resume": resume, "-o": output}
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
     if everything and (models or given):
@@ -203,38 +194,3 @@ def _unwritable(flag: str, name: str | None) -> list[Problem]:
     if stat.S_ISDIR(mode):
         return [Problem(f"{shown(name)} is a folder", at=at)]
     return [] if stat.S_ISREG(mode) else [Problem(f"{shown(name)} is not a regular file", at=at)]
-
-
-def _sizes(size: str | None, problems: list[Problem]) -> tuple[int, ...] | None:
-    if size is None:
-        return None
-    parts = [part.strip() for part in size.split(",", 4)]
-    if not all(re.fullmatch("[0-9]{1,5}", part) and int(part) for part in parts):
-        problems.append(
-            Problem(f"--size is {shown(size)}", hint="sizes below 100,000: 33,40,47, or one number")
-        )
-        return None
-    return tuple(map(int, parts))
-
-
-def _number(
-    flag: str, text: str, kind: type[int] | type[float], least: float, problems: list[Problem]
-) -> float:
-    try:
-        value = kind(text) if len(text) <= DIGITS.largest else math.nan
-        if least <= value < NUMBER.largest + 1:  # false for NaN
-            return value
-    except ValueError:
-        pass
-    problems.append(Problem(f"{flag} is {shown(text)}", hint=f"a number, at least {least}"))
-    return least
-
-
-def _backend(backend: str, problems: list[Problem]) -> str:
-    from .parity import BACKENDS
-
-    if backend not in BACKENDS:
-        problems.append(
-            Problem(f"--backend is {shown(backend)}", hint=f"one of {', '.join(BACKENDS)}")
-        )
-    return backend

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..checker import model_of
-from ..errors import CompileError, Problem, raise_all, suggest
+from ..errors import CompileError, Problem, raise_all
 from ..files import read_source
 from ..model import Encoder, Model
+from ..names import target_of
 from ..options import TARGETS
 from ..passes.validate import resolve
+from ..passes.values import choice, not_one_of, plain_text
 from ..provenance import read as read_provenance
 from ..provenance import spell_options
 from .adapt import AXES, INFLATIONS
 from .checkpoints import framework_of
 from .formats import open_checkpoint
-from .layouts import validate_layout
+from .layouts import LAYOUT_NAMES, validate_layout
 from .matching import Adapting, match
 
 ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # of an emitted file's constructor
@@ -62,13 +64,18 @@ def convert(
     source, path = Path(checkpoint), Path(output)
     resolved, notes = _model(model, options)
     target = _target(path, to)
-    problems = validate_layout(layout, resolved)
-    problems += _validate_inflation(inflate, axis, resolved)
+    problems: list[Problem] = []
+    layout = _chosen("--layout", layout, LAYOUT_NAMES, problems)
+    inflate = _chosen("--inflate", inflate, INFLATIONS, problems)
+    place = _chosen("--axis", axis, tuple(map(str, AXES)), problems)
+    problems += validate_layout(layout, resolved)
+    if inflate and resolved.dims == 2:
+        problems.append(Problem("--inflate is for a 3D model", hint="--dims 3"))
     problems += _may_write(path, source, force)
     raise_all(problems)
     adapting = Adapting(
         inflate or "",
-        int(axis),
+        int(place or 0),
         options.get("in_channels") is not None or options.get("input_shape") is not None,
     )
     with open_checkpoint(source) as opened:
@@ -84,7 +91,7 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
     """The model that is named, or that a file of ours is of, and what to tell of the file."""
     if not isinstance(model, str) or not (model.endswith(".py") or os.sep in model):
         return resolve(model, dict(options)), []
-    given = {name: value for name, value in options.items() if value not in (None, False)}
+    given = {n: value for n, value in options.items() if value is not None and value is not False}
     wrong = [name for name in given if name not in ARGUMENTS]
     raise_all(
         Problem(
@@ -111,31 +118,30 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
 
 
 def _target(path: Path, to: str | None) -> str:
-    if to is not None and to not in TARGETS:
-        message = f"unknown framework {to!r}.{suggest(to, TARGETS)}"
-        raise CompileError(Problem(message, hint=f"one of {', '.join(TARGETS)}"))
+    asked = None if to is None else target_of(plain_text(to) or "")
+    if to is not None and asked is None:
+        raise CompileError(not_one_of("--to", to, TARGETS))
     target = framework_of(path, f"-o {path}")
-    if to not in (None, target):
+    if asked not in (None, target):
         endings = {"torch": ".safetensors, .pt or .pth", "keras": ".weights.h5 or .keras"}
         problem = Problem(
             f"{path.name!r} is a file of {target}",
             f"-o {path}",
-            f"{to}'s end in {endings[str(to)]}",
+            f"{asked}'s end in {endings[str(asked)]}",
         )
         raise CompileError(problem)
     return target
 
 
-def _validate_inflation(how: str | None, axis: int | str, model: Model) -> list[Problem]:
-    problems = []
-    if how is not None and how not in INFLATIONS:
-        message = f"unknown inflation {how!r}.{suggest(how, INFLATIONS)}"
-        problems.append(Problem(message, hint=f"one of {', '.join(INFLATIONS)}"))
-    elif how is not None and model.dims == 2:
-        problems.append(Problem("--inflate is for a 3D model", hint="--dims 3"))
-    if str(axis) not in map(str, AXES):
-        problems.append(Problem(f"unknown axis {axis!r}", hint="0, 1 or 2, the depth being 0"))
-    return problems
+def _chosen(
+    flag: str, value: object, choices: Sequence[str], problems: list[Problem]
+) -> str | None:
+    """The choice that a value spells, None if it is not given; a problem of it is noted."""
+    try:
+        return None if value is None else choice(flag, value, choices)
+    except CompileError as error:
+        problems += error.problems
+        return None
 
 
 def _may_write(path: Path, source: Path, force: bool) -> list[Problem]:

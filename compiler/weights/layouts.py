@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..dialects import publishers
-from ..errors import Problem, suggest
+from ..errors import Problem
 from ..model import Model, Segmentor, TransUNet, UNet
 from . import patterns
 from .patterns import Table
@@ -68,16 +68,13 @@ LAYOUT_NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
 
 def validate_layout(name: str | None, model: Model) -> list[Problem]:
-    """What is wrong with a layout for this model: unknown, or of networks that differ from it.
+    """What is wrong with a layout for this model: it is of networks that differ from it.
 
     Two dialects can have the same tensors, shape by shape, and other numbers.
     """
     if name is None:
         return []
     at = f"--layout {name}"
-    if name not in LAYOUT_NAMES:
-        message = f"unknown layout {name!r}.{suggest(name, LAYOUT_NAMES)}"
-        return [Problem(message, hint=f"one of {', '.join(LAYOUT_NAMES)}")]
     variants = [layout for layout in LAYOUTS if layout.name == name]
     encoder = model.encoder
     if encoder.pre_activation and not any(layout.v2 for layout in variants):
