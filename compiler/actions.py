@@ -112,8 +112,22 @@ def check(paths: FilePath | Iterable[FilePath], *, exclude: Iterable[str] = ()) 
         names = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     except TypeError:
         names = [paths]  # type: ignore[list-item]
-    patterns = [exclude] if isinstance(exclude, str) else [str(pattern) for pattern in exclude]
-    return [check_file(found) for found in find_files([_path(n) for n in names], patterns)]
+    return [
+        check_file(found)
+        for found in find_files([_path(name) for name in names], _patterns(exclude))
+    ]
+
+
+def _patterns(exclude: object) -> list[str]:
+    given = (exclude,) if isinstance(exclude, str) else exclude
+    try:
+        patterns = list(given)  # type: ignore[call-overload]
+    except TypeError:
+        patterns = [given]
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise CompileError(Problem(f"exclude has {shown(pattern)}", hint="patterns are text"))
+    return [str.__str__(pattern) for pattern in patterns]
 
 
 def _is_path(model: object) -> bool:

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .api import custom_encoder
-from .errors import CompileError, Problem, raise_all
+from .errors import CompileError, Problem, raise_all, shown
 from .files import is_temporary, read_source
 from .limits import SOURCE_BYTES
 from .model import Model
@@ -74,7 +74,7 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
     problems = []
     for name in paths:
         if not os.path.lexists(name):
-            problems.append(Problem(f"there is no file or folder {name!r}"))
+            problems.append(Problem(f"there is no file or folder {shown(name)}"))
         elif not os.path.isdir(name):
             if not _is_excluded(Path(name), Path(name).parent, exclude):
                 files[Path(name)] = Found(Path(name))  # also if a folder before held it
@@ -83,9 +83,10 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
             for path in found:
                 files.setdefault(path, Found(path, name))
             if not found:
-                problems.append(Problem(f"there is no Python file in {name!r}"))
+                problems.append(Problem(f"there is no Python file in {shown(name)}"))
     if not files and not problems:
-        problems.append(Problem("--exclude leaves no file to check"))
+        message = "--exclude leaves no file to check" if exclude else "no file or folder to check"
+        problems.append(Problem(message))
     raise_all(problems)
     return list(files.values())
 
