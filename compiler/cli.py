@@ -1,4 +1,4 @@
-"""The command line: arguments, tables, exit codes. What it does stands in the floors below."""
+"""The command line: arguments, tables and exit codes. The work is done by the modules below."""
 
 from __future__ import annotations
 
@@ -69,16 +69,22 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="plainnet", message="%(prog)s %(version)s")
 def cli() -> None:
-    """One readable source file of a network, in PyTorch or Keras 3, 2D or 3D."""
+    """Turn a network's name into one readable source file, in PyTorch or Keras 3, 2D or 3D."""
 
 
 @cli.command("emit")
 @click.argument("model", required=False)
-@click.option("--target", metavar="|".join(TARGETS), help="Framework of the file.")
+@click.option("--target", metavar="|".join(TARGETS), help="Framework of the emitted file.")
 @model_options
-@click.option("-o", "output", metavar="PATH", help="File or FOLDER/; - prints the source alone.")
-@click.option("--all", "everything", is_flag=True, help="The whole showcase, into the folder -o.")
-@click.option("--force", is_flag=True, help="Replace files that are not untouched emissions.")
+@click.option(
+    "-o", "output", metavar="PATH", help="Write to this file or FOLDER/; - prints the source."
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Emit the whole showcase into the folder -o."
+)
+@click.option(
+    "--force", is_flag=True, help="Overwrite files that were edited or hold something else."
+)
 def emit_command(
     model: str | None,
     target: str | None,
@@ -166,10 +172,10 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
 
 
 @cli.command("list")
-@click.option("--family", metavar="|".join(FAMILIES), help="Only this family.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--family", metavar="|".join(FAMILIES), help="List only this family.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def list_command(family: str | None, as_json: bool) -> None:
-    """The catalog, with parameters in 2D and 3D."""
+    """List the encoders, with their parameter counts in 2D and 3D."""
     from .passes.values import choice
     from .tables import catalog_rows, print_catalog
 
@@ -185,9 +191,9 @@ def list_command(family: str | None, as_json: bool) -> None:
     "--target", metavar="|".join(TARGETS), help="The answer is the same for every target."
 )
 @model_options
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def show_command(model: str, target: str | None, as_json: bool, **options: Any) -> None:
-    """Step by step, what happens to the tensor: shape, parameters, MACs."""
+    """Show each step of MODEL: output shape, parameters and MACs."""
     from .api import description
     from .lower import lower
     from .passes.specialize import specialize

@@ -1,4 +1,4 @@
-"""The options of `compiler.options`, as they are typed."""
+"""The options of a model, as decorators for commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def model_options(command: Command) -> Command:
-    """A command with the options of a model. Their values are checked together, later."""
+    """Add the options of a model to a command. `resolve` checks their values together."""
     for option in reversed(OPTIONS):
         choices = "|".join(option.choices)
         if option.kind == "flag":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LINE_END = "\n"
 LONGEST = 80  # characters of a value in an error, and of a word that is compared with known ones
 
 
@@ -17,11 +18,11 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        lines = [f"error: {self.message}"]
+        lines = [f"error: {escaped(self.message, kept=LINE_END)}"]
         if self.at:
-            lines.append(f"  at   {self.at}")
+            lines.append(f"  at   {escaped(self.at)}")
         if self.hint:
-            lines.append(f"  hint {self.hint}")
+            lines.append(f"  hint {escaped(self.hint, kept=LINE_END)}")
         return "\n".join(lines)
 
 
@@ -57,6 +58,11 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
+def escaped(text: str, kept: str = "") -> str:
+    """The text without what a terminal obeys or cannot spell: control characters, surrogates."""
+    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
+
+
 def shown(value: object) -> str:
     """A value as an error prints it: its `repr` on one line, shortened, without control characters.
 
@@ -72,5 +78,5 @@ def shown(value: object) -> str:
             text = str.__str__(repr(value))
         except Exception:
             return f"a value of type {type(value).__name__}"
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: LONGEST + 1])
+    text = escaped(text[: LONGEST + 1])
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

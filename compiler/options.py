@@ -42,7 +42,7 @@ OPTIONS = (
     Option(
         "input_shape",
         "shape",
-        "Sizes and channels of the image, channels last: 96,96,96,4.",
+        "Shape of the image, channels last: 96,96,96,4.",
         limit=AXIS,
     ),
     Option(
@@ -59,19 +59,23 @@ OPTIONS = (
     ),
     Option("segmentor", "choice", "Add this decoder instead of a classifier.", SEGMENTORS),
     Option(
-        "encoder_depth", "choice", "Number of pyramid levels used. Default: 5.", DEPTHS, SEGMENTORS
+        "encoder_depth",
+        "choice",
+        "Number of pyramid levels used; deeper stages are omitted. Default: 5.",
+        DEPTHS,
+        SEGMENTORS,
     ),
     Option(
         "decoder_block",
         "choice",
-        "How the decoder doubles sizes. Default: upsampling.",
+        "How a decoder stage upsamples. Default: upsampling.",
         ("upsampling", "transpose"),
         UNETS,
     ),
     Option(
         "decoder_filters",
         "counts",
-        "Filters of the decoder's stages, deepest first. Default: 256,128,64,32,16.",
+        "Filters of each decoder stage, deepest first. Default: 256,128,64,32,16.",
         (),
         UNETS,
         CHANNELS,
@@ -104,7 +108,7 @@ OPTIONS = (
     Option(
         "compat",
         "choice",
-        "Match medicai where its decoders differ from ours.",
+        "Match medicai where its segmentors differ from ours.",
         ("medicai",),
         SEGMENTORS,
     ),
@@ -118,7 +122,7 @@ OPTIONS = (
     ),
     Option("features_only", "flag", "Leave out the head and return the last pyramid level."),
     Option("pooling", "choice", "Pool the features, with --features-only.", ("avg", "max")),
-    Option("include_rescaling", "flag", "Divide the image by 255 first."),
+    Option("include_rescaling", "flag", "Divide the image by 255 before the stem."),
     Option(
         "classifier_activation",
         "choice",

@@ -26,7 +26,7 @@ PIPE_WIDTH = 160
 
 
 def console(error: bool = False) -> Console:
-    """A console that does not squeeze tables when its output is no terminal."""
+    """A console that does not squeeze tables when its output is not a terminal."""
     made = Console(stderr=error, highlight=False, emoji=False)
     if made.is_terminal:
         return made
@@ -34,7 +34,7 @@ def console(error: bool = False) -> Console:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table. Columns with > stand right; those with ~ wrap where there is no room."""
+    """Print a table. Columns marked > are right-aligned; those marked ~ may wrap."""
     table = Table(title=Text(title), title_justify="left")
     for column in columns:
         right, wraps = column.startswith(">"), column.startswith("~")
@@ -47,7 +47,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def blocks_of(encoder: Encoder) -> str:
-    """`bottleneck 32x4d, SE`: the kind of block, in the catalog's words."""
+    """The kind of block as the catalog lists it: `bottleneck 32x4d, SE`."""
     words = encoder.block.replace("_", " ")
     if encoder.pre_activation:
         words += " v2"
@@ -57,7 +57,7 @@ def blocks_of(encoder: Encoder) -> str:
 
 
 def catalog_rows(family: str | None) -> list[dict[str, object]]:
-    """One dict an encoder, as `list --json` prints them."""
+    """One dict per encoder, as `list --json` prints them."""
     from .passes.validate import resolve
 
     rows: list[dict[str, object]] = []
@@ -85,9 +85,9 @@ def catalog_rows(family: str | None) -> list[dict[str, object]]:
 
 
 def print_catalog(rows: Iterable[dict[str, object]]) -> None:
-    """The catalog as a table."""
+    """Print the catalog as a table."""
     print_table(
-        "Encoders; parameters as classifiers of 1000 classes in 2D, 3 in 3D",
+        "Encoders; parameters as classifiers with 1000 classes in 2D, 3 in 3D",
         ("family", "model", "depths", "blocks", ">2D", ">3D", "~dialects"),
         (
             (
@@ -101,11 +101,11 @@ def print_catalog(rows: Iterable[dict[str, object]]) -> None:
             for row in rows
         ),
     )
-    console().print(f"Segmentors, on each of them: {', '.join(SEGMENTORS)}.", markup=False)
+    console().print(f"Segmentors for every encoder: {', '.join(SEGMENTORS)}.", markup=False)
 
 
 def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) -> None:
-    """What happens to the tensor, step by step, and what it costs."""
+    """Print each step of the network: output shape, parameters and MACs."""
     total = trainable(ledger.rows)
     total_macs = macs(ledger.rows)
     levels = {row.label: row.level for row in rows}
@@ -128,7 +128,7 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
     )
     fixed = non_trainable(ledger.rows)
     console().print(
-        f"{total:,} parameters, and {fixed:,} moving statistics; {total_macs:,} MACs an item.",
+        f"{total:,} parameters, and {fixed:,} moving statistics; {total_macs:,} MACs per item.",
         markup=False,
     )
     if isinstance(model.head, Segmentor):
@@ -153,7 +153,7 @@ def _share(part: int, total: int) -> str:
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
-    """A line for each file that was checked, and one that counts those that were skipped."""
+    """Print a line for each file checked, and one that counts the skipped files."""
     out = console()
     skipped = 0
     for verdict in verdicts:
@@ -168,7 +168,7 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
 
 
 def print_report(report: Report) -> None:
-    """What `verify` found, quantity by quantity, and where the two first diverge."""
+    """Print what `verify` found for each quantity, and where the two first diverge."""
     model, settings = report.model, report.settings
     print_table(
         f"{model.title}, {model.dims}D, image {_sizes(model.input_shape)}: PyTorch, and Keras on"
@@ -194,7 +194,7 @@ def print_report(report: Report) -> None:
         out.print(f"{first}{report.why}", markup=False, soft_wrap=True)
     if report.passed:
         out.print(
-            "The same network. Differences are over the largest value; seed"
+            "The same network. Differences are relative to the largest value; seed"
             f" {settings.seed}, at most {settings.tolerance:g} in float32, {TOLERANCE_64:g} in"
             " float64.",
             markup=False,
@@ -206,7 +206,7 @@ def _relative(value: float | None) -> str:
 
 
 def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
-    """The items, with a bar on a terminal and nothing in a pipe."""
+    """Yield the items, with a progress bar if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return

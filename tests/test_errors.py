@@ -504,3 +504,11 @@ def test_what_is_close_to_wrong_is_right():
 )
 def test_spellings(spelling, name):
     assert compiler.describe(spelling)["model"] == name
+
+
+def test_an_error_holds_nothing_that_a_terminal_obeys():
+    problem = compiler.Problem("a\x1b[2J\nb\ud800", "nets/\x1b]0;x\x07\nerror.py", "c\r")
+    text = str(problem)
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert text.split("\n")[:2] == ["error: a\\x1b[2J", "b\\ud800"]
+    assert "  at   nets/\\x1b]0;x\\x07\\nerror.py" in text

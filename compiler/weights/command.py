@@ -15,14 +15,25 @@ from ..options import TARGETS
 
 @click.command("convert")
 @click.argument("checkpoint")
-@click.option("--to", metavar="|".join(TARGETS), help="Framework of the result.")
-@click.option("-o", "output", metavar="PATH", help="Where to; the name's end says what it is.")
-@click.option("--model", metavar="MODEL|FILE.py", help="A model, or a file of ours.")
-@click.option("--layout", metavar="NAME", help="Whose names the checkpoint has: timm, smp, ...")
-@click.option("--inflate", metavar="center|mean|repeat", help="Make 3D kernels of 2D ones.")
-@click.option("--axis", metavar="0|1|2", default="0", help="The axis they get. Default: 0.")
-@click.option("--force", is_flag=True, help="Replace the file that is there.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--to", metavar="|".join(TARGETS), help="Framework of the output.")
+@click.option(
+    "-o", "output", metavar="PATH", help="Write to this file; its suffix sets the format."
+)
+@click.option(
+    "--model",
+    metavar="MODEL|FILE.py",
+    help="The model that the weights are for, or its emitted file.",
+)
+@click.option("--layout", metavar="NAME", help="Library that named the tensors: timm, smp, ...")
+@click.option("--inflate", metavar="center|mean|repeat", help="Inflate 2D kernels to 3D.")
+@click.option(
+    "--axis",
+    metavar="0|1|2",
+    default="0",
+    help="With --inflate: position of the new spatial axis. Default: 0.",
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @model_options
 def convert_command(
     checkpoint: str, output: str | None, model: str | None, as_json: bool, **options: Any
