@@ -87,22 +87,39 @@ def may_write(path: Path, subject: str, force: bool, new_folder: bool = False) -
     the folder will be created if there is none.
     """
     at = f"-o {path}"
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        if path.parent.is_dir() or new_folder:
-            return []
-        there_is_none = f"there is no folder {str(path.parent)!r}"
-        return [Problem(there_is_none, at, hint="create it first, or name another")]
-    except OSError as error:
-        return [Problem(f"cannot write: {error.strerror}", at)]
-    if stat.S_ISDIR(mode):
-        return [Problem(f"{str(path)!r} is a folder", at, hint="end it with a /")]
-    if not stat.S_ISREG(mode):
-        return [Problem(f"{str(path)!r} is not a regular file", at, hint="-o - prints to stdout")]
+    if problem := obstacle(path, at, new_folder):
+        return [problem]
+    if not path.exists():
+        return []
     reason = "" if force else _reason_to_keep(path, subject)
     hint = "--force replaces it, -o FILE.py writes another file"
     return [Problem(f"{str(path)!r} {reason}", at, hint)] if reason else []
+
+
+def obstacle(path: Path, at: str, new_folder: bool = False) -> Problem | None:
+    """What prevents writing a regular file at the path, whatever is in a file that is there.
+
+    A symbolic link stands for what it points to, also where there is nothing yet.
+    """
+    mode = None
+    try:
+        real = resolved(path)
+        with contextlib.suppress(FileNotFoundError):
+            mode = real.stat().st_mode
+    except FileNotFoundError:  # the working folder has gone, as writing will report
+        return None
+    except OSError as error:
+        return Problem(f"cannot write: {error.strerror}", at)
+    if mode is not None and stat.S_ISDIR(mode):
+        return Problem(f"{str(path)!r} is a folder", at, "name a file in it")
+    if mode is not None and not stat.S_ISREG(mode):
+        return Problem(f"{str(path)!r} is not a regular file", at)
+    if not real.parent.is_dir():
+        missing = f"there is no folder {str((real if path.is_symlink() else path).parent)!r}"
+        return None if new_folder else Problem(missing, at, "create it first, or name another")
+    if not os.access(real.parent, os.W_OK | os.X_OK):
+        return Problem(f"the folder {str(real.parent)!r} is not writable", at)
+    return None
 
 
 def _reason_to_keep(path: Path, subject: str) -> str:

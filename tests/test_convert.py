@@ -3,8 +3,11 @@
 import functools
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -420,10 +423,13 @@ ERRORS = {
     "unknown layout": ({"layout": "tim"}, "Did you mean 'timm'?"),
     "other dialect": (
         {"layout": "timm"},
-        "timm checkpoints are of the dialect timm, but the model",
+        "of the dialect timm, but the model is of the dialect medicai",
     ),
     "no gates": ({"layout": "torchvision"}, "torchvision has no networks with SE"),
-    "wrong end": ({"to": "keras"}, "'b.safetensors' is a file of torch"),
+    "wrong end": (
+        {"to": "keras"},
+        "'b.safetensors' is the name of a torch file, but --to is keras",
+    ),
     "not one way": ({"inflate": ["mean"]}, "--inflate is ['mean']."),
     "unknown framework": ({"to": "kera"}, "Did you mean 'keras'?"),
 }
@@ -537,6 +543,173 @@ def test_a_file_with_other_arguments(tmp_path, capsys):
     assert "tensors for keras" in said
     assert main([*command, "--force", "--dims", "3"]) == 2
     assert "--dims is what the file says" in capsys.readouterr().err
+
+
+# --- where the result goes ------------------------------------------------------------------------
+
+OUTPUTS = ("out.safetensors", "out.pt", "out.weights.h5", "out.keras")
+
+
+@pytest.fixture(scope="module")
+def encoder_file(tmp_path_factory):
+    """A folder with an emitted file and a checkpoint for it."""
+    folder = tmp_path_factory.mktemp("given")
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    (folder / "net.py").write_text(source(resolve(tiny(), options), "torch"))
+    save_file(state_of(tiny(), **options), folder / "a.safetensors")
+    return folder
+
+
+def converting(given, output):
+    """The arguments of a command that writes there."""
+    model = ["--model", str(given / "net.py"), "-o", str(output)]
+    return ["convert", str(given / "a.safetensors"), *model]
+
+
+def emitting(given, output):
+    return ["emit", "resnet18", "--target", "torch", "-o", str(output)]
+
+
+LINKS = {  # what the link points to: what is there, and what both commands say ("": they write)
+    "nothing yet": ("real.EXT", None, ""),
+    "a file": ("real.EXT", "old", "real.EXT"),
+    "no folder": ("nowhere/real.EXT", None, "there is no folder"),
+    "itself": ("link.EXT", None, "cannot write: Too many levels of symbolic links"),
+    "a device": ("/dev/full", None, "is not a regular file"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".py", ".safetensors", ".pt", ".weights.h5", ".keras"])
+@pytest.mark.parametrize("case", LINKS)
+def test_links_are_alike_in_emit_and_convert(case, suffix, encoder_file, tmp_path, capsys):
+    """A link stays a link, and stands for the file that it points to; `--force` changes nothing."""
+    points_to, content, said = LINKS[case]
+    link = tmp_path / f"link{suffix}"
+    link.symlink_to(points_to.replace(".EXT", suffix))
+    real = tmp_path / f"real{suffix}"
+    if content:
+        real.write_text(content)
+    before = sorted(os.listdir(tmp_path))
+    command = (emitting if suffix == ".py" else converting)(encoder_file, link)
+    assert main(command) == (2 if said else 0)
+    assert said.replace("real.EXT", f"{link.name}") in capsys.readouterr().err
+    if said:
+        assert sorted(os.listdir(tmp_path)) == before
+        assert not content or real.read_text() == content
+        assert main([*command, "--force"]) == (0 if content else 2)
+    assert link.is_symlink() and os.readlink(link) == points_to.replace(".EXT", suffix)
+    if content or not said:
+        assert sorted(os.listdir(tmp_path)) == [link.name, real.name]
+        assert real.stat().st_size > 3000 and not real.is_symlink()
+
+
+def test_a_link_to_a_folder_is_the_folder(encoder_file, tmp_path, capsys):
+    """`emit` names a file in a folder; `convert` needs the name, whose end says the format."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "nets.keras").symlink_to("deep")
+    assert main(emitting(encoder_file, tmp_path / "nets.keras")) == 0
+    (emitted,) = os.listdir(tmp_path / "deep")
+    for output in ("nets.keras", "deep"):
+        assert main(converting(encoder_file, tmp_path / output)) == 2
+        assert f"{output}' is a folder" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "deep") == [emitted]
+
+
+@pytest.mark.parametrize(
+    "kind", ["pipe", "device", "full", "itself", "link to itself", "unwritable"]
+)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_where_nothing_can_be_written(output, kind, encoder_file, tmp_path, capsys, monkeypatch):
+    path = tmp_path / output
+    given = tmp_path / "given"
+    shutil.copytree(encoder_file, given)
+    message = "is not a regular file"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind in ("device", "full"):
+        path.symlink_to({"device": "/dev/zero", "full": "/dev/full"}[kind])
+    elif kind == "unwritable":
+        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+        message = "is not writable"
+    else:
+        if kind == "itself":
+            os.link(given / "a.safetensors", path)
+        else:
+            path.symlink_to("given/a.safetensors")
+        message = "the output is the checkpoint itself"
+    content = (given / "a.safetensors").read_bytes()
+    for force in ([], ["--force"]):
+        assert main([*converting(given, path), *force]) == 2
+        assert message in capsys.readouterr().err
+    assert (given / "a.safetensors").read_bytes() == content
+    assert set(os.listdir(tmp_path)) <= {"given", output}
+
+
+def test_lightning_files_are_read_but_not_written(encoder_file, tmp_path, capsys):
+    assert main(converting(encoder_file, tmp_path / "a.ckpt")) == 2
+    said = capsys.readouterr().err
+    assert "plainnet reads but does not write" in said and ".pt file" in said
+    assert not os.listdir(tmp_path)
+
+
+KILLED = """
+import sys, time
+from compiler import cli, files
+def stop(descriptor):
+    print(flush=True)
+    time.sleep(60)
+files.os.fsync = stop
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("output", ["out.pt", "out.keras"])
+def test_a_killed_run_leaves_the_old_file_and_is_cleaned_up_after(output, encoder_file, tmp_path):
+    path = tmp_path / output
+    path.write_text("old")
+    command = [*converting(encoder_file, path), "--force"]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *command], stdout=subprocess.PIPE)
+    process.stdout.read(1)  # everything is written, but not yet in its place
+    process.kill()
+    process.communicate()
+    (left,) = set(os.listdir(tmp_path)) - {output}
+    assert path.read_text() == "old" and os.listdir(tmp_path / left)
+    assert main(command) == 0
+    assert os.listdir(tmp_path) == [output] and path.stat().st_size > 3000
+
+
+@pytest.mark.parametrize("output", ["out.safetensors", "out.pt"])
+def test_the_same_bytes_each_time(output, encoder_file, tmp_path):
+    """Whatever the file's name, the folder and the process; with initial values for the head."""
+    (tmp_path / "deep").mkdir()
+    paths = [tmp_path / output, tmp_path / "deep" / f"another_{output}"]
+    assert main([*converting(encoder_file, paths[0]), "--num-classes", "5"]) == 0
+    command = [*converting(encoder_file, paths[1]), "--num-classes", "5"]
+    subprocess.run([sys.executable, "-m", "compiler", *command], check=True)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("output", ["out.weights.h5", "out.keras"])
+def test_the_same_bytes_in_each_keras_session(output, encoder_file, tmp_path):
+    """Keras numbers the layers without a name from the start of a session."""
+    (tmp_path / "deep").mkdir()
+    paths = [tmp_path / output, tmp_path / "deep" / f"another_{output}"]
+    for path, seconds in zip(paths, (0, 2.1)):
+        time.sleep(seconds)  # a time in a file would be in seconds, or in pairs of them
+        keras.backend.clear_session()
+        assert main([*converting(encoder_file, path), "--num-classes", "5"]) == 0
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("output", ["out.pt", "out.weights.h5"])
+def test_random_numbers_of_the_caller_are_left_alone(output, encoder_file, tmp_path):
+    def states():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+    before = states()
+    model = str(encoder_file / "net.py")
+    convert(encoder_file / "a.safetensors", tmp_path / output, model, num_classes=5)
+    assert states() == before
 
 
 def test_no_framework_for_safetensors_from_keras(tmp_path):

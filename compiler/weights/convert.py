@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..checker import model_of
 from ..errors import CompileError, Problem, raise_all
-from ..files import read_source
+from ..files import obstacle, read_source
 from ..model import Encoder, Model
 from ..names import target_of
 from ..options import TARGETS
@@ -23,6 +23,7 @@ from .formats import open_checkpoint
 from .layouts import LAYOUT_NAMES, validate_layout
 from .matching import Adapting, match
 
+LIGHTNING = ".ckpt"
 ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # of an emitted file's constructor
 
 
@@ -118,18 +119,26 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
 
 
 def _target(path: Path, to: str | None) -> str:
-    asked = None if to is None else target_of(plain_text(to) or "")
-    if to is not None and asked is None:
-        raise CompileError(not_one_of("--to", to, TARGETS))
-    target = framework_of(path, f"-o {path}")
-    if asked not in (None, target):
-        endings = {"torch": ".safetensors, .pt or .pth", "keras": ".weights.h5 or .keras"}
-        problem = Problem(
-            f"{path.name!r} is a file of {target}",
-            f"-o {path}",
-            f"{asked}'s end in {endings[str(asked)]}",
+    """The framework of the output, by its name. Raises `CompileError` if `to` is the other one."""
+    at = f"-o {path}"
+    if path.is_dir():
+        example = path / "weights.safetensors"
+        raise CompileError(
+            Problem(f"{str(path)!r} is a folder", at, f"name a file in it: {example}")
         )
-        raise CompileError(problem)
+    if path.suffix == LIGHTNING:
+        message = (
+            "a .ckpt is a file of Lightning's trainer, which plainnet reads but does not write"
+        )
+        raise CompileError(Problem(message, at, "a .pt file holds the same weights"))
+    target = framework_of(path, at)
+    wanted = target if to is None else target_of(plain_text(to) or "")
+    if wanted is None:
+        raise CompileError(not_one_of("--to", to, TARGETS))
+    if wanted != target:
+        endings = {"torch": ".safetensors, .pt or .pth", "keras": ".weights.h5 or .keras"}
+        message = f"{path.name!r} is the name of a {target} file, but --to is {wanted}"
+        raise CompileError(Problem(message, at, f"use the suffix {endings[wanted]}"))
     return target
 
 
@@ -146,15 +155,10 @@ def _chosen(
 
 def _may_write(path: Path, source: Path, force: bool) -> list[Problem]:
     at = f"-o {path}"
-    try:
-        if path.is_dir():
-            return [Problem(f"{str(path)!r} is a folder", at)]
-        if not path.parent.is_dir():
-            return [Problem(f"there is no folder {str(path.parent)!r}", at, "make it first")]
-        if path.exists() and source.exists() and os.path.samefile(path, source):
-            return [Problem("it is the checkpoint itself", at, "name another")]
-        if path.exists() and not force:
-            return [Problem(f"{str(path)!r} exists", at, hint="--force replaces it")]
-    except OSError as error:
-        return [Problem(f"cannot write: {error.strerror}", at)]
-    return []
+    if problem := obstacle(path, at):
+        return [problem]
+    if not path.exists():
+        return []
+    if source.exists() and os.path.samefile(path, source):
+        return [Problem("the output is the checkpoint itself", at, "name another file")]
+    return [] if force else [Problem(f"{str(path)!r} exists", at, "--force replaces it")]

@@ -10,9 +10,9 @@ import contextlib
 import json
 import math
 import os
+import random
 import shutil
 import sys
-import tempfile
 import types
 import zipfile
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from typing import Any
 
 from ..emitter import source
 from ..errors import CompileError, Problem
-from ..files import replacing
+from ..files import replacing, resolved
 from ..model import Model
 from ..targets.keras_weights import keras_value
 from .checkpoints import COUNTER, DIALECT, need
@@ -100,7 +100,9 @@ def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
         else:
             import torch
 
-            torch.save({name: _to_torch(value) for name, value in state.items()}, temporary)
+            # An open file: given a path, PyTorch would put the file's name into the archive.
+            with open(temporary, "wb") as file:
+                torch.save({name: _to_torch(value) for name, value in state.items()}, file)
 
 
 def _to_torch(value: Any) -> Any:
@@ -143,10 +145,10 @@ def write_keras(path: Path, model: Model, match: Match, origin: str) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_told_of_writing(path))
         temporary = stack.enter_context(replacing(path))
-        room = stack.enter_context(_room_beside(path))
-        keras.utils.set_random_seed(SEED)
-        built = _construct(model, "keras")
-        blank, filled = room / "blank.weights.h5", room / "filled.weights.h5"
+        with _seeded():
+            built = _construct(model, "keras")
+        # In the private folder of the temporary file, so that they are deleted with it.
+        blank, filled = (temporary.with_name(f"{name}.weights.h5") for name in ("blank", "filled"))
         built.save_weights(blank)
         config = ""
         if path.suffix == ".keras":
@@ -204,7 +206,7 @@ def _copy(template: Any, file: Any, match: Match, values: _Values) -> None:
 def _check_room(path: Path, size: int) -> None:
     """Raise `CompileError` where the disk has no room for that many bytes."""
     with contextlib.suppress(OSError):
-        free = shutil.disk_usage(path.parent).free
+        free = shutil.disk_usage(resolved(path).parent).free
         if free < size:
             message = f"the disk is full: {size:,} bytes are needed, {free:,} are free"
             raise CompileError(Problem(message, f"-o {path}"))
@@ -220,10 +222,17 @@ def _told_of_writing(path: Path, kinds: type[Exception] = OSError) -> Iterator[N
 
 
 @contextlib.contextmanager
-def _room_beside(path: Path) -> Iterator[Path]:
-    """A folder for files on their way, on the disk that the result goes to."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=path.parent) as folder:
-        yield Path(folder)
+def _seeded() -> Iterator[None]:
+    """Python's random numbers from `SEED` on, from which Keras draws the seeds of initializers.
+
+    `keras.utils.set_random_seed` would also seed NumPy and the framework of the caller.
+    """
+    state = random.getstate()
+    random.seed(SEED)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def choose_backend() -> None:
