@@ -62,8 +62,12 @@ PROVENANCE_BYTES = Limit(64 * 2**10, "The provenance of a file has at most 64 Ki
 
 # A checkpoint.
 CHECKPOINT_ENTRIES = Limit(10**5, "A checkpoint has at most 100,000 tensors.")
+DIRECTORY_BYTES = Limit(32 * 2**20, "The directory of an archive has at most 32 MiB.")
+HEADER_BYTES = Limit(32 * 2**20, "The header of a `.safetensors` has at most 32 MiB.")
+PICKLE_BYTES = Limit(64 * 2**20, "A pickled state dict has at most 64 MiB beside its values.")
 PICKLE_DEPTH = Limit(64, "A pickled state dict nests at most 64 levels deep.")
-PICKLE_OPCODES = Limit(10**7, "A pickled state dict has at most 10,000,000 opcodes.")
+PICKLE_OPCODES = Limit(5 * 10**6, "A pickled state dict takes at most 5,000,000 steps to load.")
+H5_GROUPS = Limit(10**5, "A file of Keras has at most 100,000 groups.")
 
 # A state file of `verify --all`.
 STATE_BYTES = Limit(64 * 2**20, "A state file has at most 64 MiB.")

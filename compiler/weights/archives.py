@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import pickle
+import io
+import os
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from ..errors import CompileError, Problem
-from ..limits import CHECKPOINT_ENTRIES
+from ..limits import CHECKPOINT_ENTRIES, DIRECTORY_BYTES, PICKLE_BYTES
 from .checkpoints import shown
+from .pickles import AGAIN, ALONE, Node, Scan
 
-AGAIN = "the file is damaged: copy or download it again"
+PICKLE = "data.pkl"
+END, END_BYTES, LONGEST_COMMENT = b"PK\5\6", 22, 2**16  # of the record at an archive's end
+LOCATOR_BYTES, LONG_END_BYTES = 20, 56  # of those that 64 bits add
+LEGACY_PICKLES = 5  # one after the other: magic number, protocol, system, content, names
 
 
-def check_archive(path: Path) -> None:
+def check_archive(path: Path) -> bool:
     """Raise `CompileError` for a compressed archive and for one whose checksums do not hold.
 
     The libraries map records into memory or seek in them, and so never compare the checksums.
+    False where every checksum is zero, as `torch.serialization.set_crc32_options(False)` leaves
+    them: no single damage does that.
     """
+    if problems := DIRECTORY_BYTES.problems(
+        "the length of its directory", _directory_bytes(path), str(path)
+    ):
+        raise CompileError(*problems)
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if problems := CHECKPOINT_ENTRIES.problems(
@@ -29,6 +40,13 @@ def check_archive(path: Path) -> None:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             hint = "neither PyTorch nor Keras writes one: save the weights again"
             raise CompileError(Problem("it is a compressed archive", str(path), hint))
+        names = {entry.filename.lower() for entry in entries}
+        if len(names) != len(entries):  # libraries differ in which of two they take
+            raise CompileError(Problem("two parts of the archive have one name", str(path), AGAIN))
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise CompileError(Problem("parts of the archive overlap", str(path), AGAIN))
+        if entries and not any(entry.CRC for entry in entries):
+            return False
         try:
             broken = archive.testzip()
         except zipfile.BadZipFile as error:
@@ -36,39 +54,121 @@ def check_archive(path: Path) -> None:
     if broken:
         message = f"the checksum of its part {shown(broken)} does not match"
         raise CompileError(Problem(message, str(path), AGAIN))
+    return True
+
+
+def _directory_bytes(path: Path) -> int:
+    """How long the list of an archive's parts says it is: `zipfile` reads it whole at once."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        file.seek(max(0, size - END_BYTES - LONGEST_COMMENT))
+        tail = file.read()
+        at = len(tail) - END_BYTES  # where it stands without a comment behind it
+        if tail[at:][:4] != END:
+            at = tail.rfind(END)
+        if at < 0 or at + END_BYTES > len(tail):
+            return 0  # as `zipfile` will tell
+        length = int(struct.unpack("<L", tail[at + 12 : at + 16])[0])
+        before = tail[max(0, at - LOCATOR_BYTES) : at]
+        if before.startswith(b"PK\6\7") and len(before) == LOCATOR_BYTES:  # of 64 bits
+            file.seek(max(0, size - len(tail) + at - LOCATOR_BYTES - LONG_END_BYTES))
+            record = file.read(LONG_END_BYTES)
+            if record.startswith(b"PK\6\6"):
+                length = int(struct.unpack("<Q", record[40:48])[0])
+    return length
+
+
+class Part(io.RawIOBase):
+    """A stored member of an archive as a file of its own, without a copy of it."""
+
+    def __init__(self, path: Path, member: zipfile.ZipInfo):
+        self.file = open(path, "rb")  # noqa: SIM115
+        self.file.seek(member.header_offset + 26)
+        name, extra = struct.unpack("<HH", self.file.read(4))
+        self.start = member.header_offset + 30 + name + extra
+        self.size = max(0, min(member.file_size, os.fstat(self.file.fileno()).st_size - self.start))
+        self.place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.place = offset + (0, self.place, self.size)[whence]
+        return self.place
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        self.file.seek(self.start + self.place)
+        count = self.file.readinto(view[: max(0, self.size - self.place)])
+        self.place += count
+        return count
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 def check_records(path: Path) -> None:
-    """Raise `CompileError` where a record of a `.pt` is shorter than its storage.
+    """Raise `CompileError` where a `.pt` asks for more than it holds, or for more than tensors.
 
-    PyTorch maps the file and would read on in the records that follow. The pickle is read here by
-    PyTorch's own restricted unpickler, with storages that hold nothing.
+    PyTorch maps the archive, and would read a storage on in the records that follow its own.
     """
-    import torch
-    from torch import _weights_only_unpickler as restricted
-
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(names) != 1:
-            return  # TorchScript, or no checkpoint: PyTorch says so
-        folder = names[0].removesuffix("data.pkl")
+        names = archive.namelist()
+        pickles = [name for name in names if name.lower().endswith(PICKLE)]
+        if any(name.endswith("/constants.pkl") for name in names):
+            raise CompileError(Problem("it is a program of TorchScript", str(path), ALONE))
+        folder = pickles[0].removesuffix(PICKLE) if len(pickles) == 1 else ""
+        if folder.count("/") != 1 or not all(name.startswith(folder) for name in names):
+            message = f"there is no {PICKLE!r} in it where `torch.save` puts it"
+            raise CompileError(Problem(message, str(path)))
+        entry = archive.getinfo(pickles[0])
+        if problems := PICKLE_BYTES.problems(
+            "the length of its pickle", entry.file_size, str(path)
+        ):
+            raise CompileError(*problems)
+        with Part(path, entry) as part:  # which compares no checksum, as there may be none
+            scan = Scan(part.read(), str(path))
+        scan.load()
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+    for key, (count, item) in scan.storages.items():
+        record = f"{folder}data/{key}"
+        _check_size(record, sizes.get(record, 0), count * item, path)
 
-        def storage(reference: tuple[Any, ...]) -> Any:
-            _, kind, key, _, numel = reference
-            dtype = torch.uint8 if kind is torch.UntypedStorage else kind.dtype
-            record, size = f"{folder}data/{key}", int(numel) * dtype.itemsize
-            there = sizes.get(record, 0)
-            if not 0 <= size <= there:
-                message = (
-                    f"its record {shown(record)} has {there:,} bytes, its tensors need {size:,}"
-                )
-                raise CompileError(Problem(message, str(path), AGAIN))
-            empty = torch.UntypedStorage(size, device="meta")
-            return torch.storage.TypedStorage(wrap_storage=empty, dtype=dtype, _internal=True)
 
-        with archive.open(names[0]) as stream:
-            unpickler = restricted.Unpickler(stream, encoding="utf-8")
-            unpickler.persistent_load = storage
-            with contextlib.suppress(pickle.UnpicklingError):  # which loading will raise again
-                unpickler.load()
+def check_legacy(path: Path) -> None:
+    """The same of the format before PyTorch 1.6: pickles, and the storages behind them.
+
+    PyTorch leaves a storage that the file does not list as it came from the allocator.
+    """
+    with open(path, "rb") as file:
+        scan = Scan(file.read(PICKLE_BYTES.largest + 1), str(path))
+        listed = [scan.load() for _ in range(LEGACY_PICKLES)][-1]
+        keys = listed.items if isinstance(listed, Node) else []
+        texts = [key for key in keys if isinstance(key, str)]
+        if len(texts) != len(keys) or sorted(texts) != sorted(scan.storages):
+            message = "the list of its storages does not fit its tensors"
+            raise CompileError(Problem(message, str(path), AGAIN))
+        size, place = path.stat().st_size, scan.place
+        for key in texts:
+            count, item = scan.storages[key]
+            file.seek(place)
+            head = file.read(8)
+            there = struct.unpack("<q", head)[0] if len(head) == 8 else 0
+            place += 8
+            if there != count:
+                _check_size(f"storage {key}", there * item, count * item, path, exactly=True)
+            _check_size(f"storage {key}", max(0, size - place), count * item, path)
+            place += count * item
+
+
+def _check_size(name: str, there: int, need: int, path: Path, exactly: bool = False) -> None:
+    if there < need or exactly:
+        message = f"its record {shown(name)} has {there:,} bytes, its tensors need {need:,}"
+        raise CompileError(Problem(message, str(path), AGAIN))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import os
-import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import CompileError, Problem
-from .archives import check_archive
+from ..limits import CHECKPOINT_ENTRIES, H5_GROUPS
+from .archives import Part, check_archive
 from .checkpoints import DIALECT, Tensor, need, shown
 
 KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
@@ -34,6 +32,10 @@ def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tenso
     file = stack.enter_context(h5py.File(source, "r"))
     tensors: dict[str, Tensor] = {}
     for name, dataset in keras_datasets(file):
+        if problems := CHECKPOINT_ENTRIES.problems(
+            "the number of its tensors", len(tensors) + 1, str(path)
+        ):
+            raise CompileError(*problems)
         if name in tensors:
             raise CompileError(Problem(f"two layers are called {shown(name)}", str(path)))
         tensors[name] = _from_h5(name, dataset, str(path))
@@ -41,42 +43,6 @@ def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tenso
         hint = "as `model.save_weights` of Keras 3 writes it"
         raise CompileError(Problem("there are no layers in it", str(path), hint))
     return tensors, str(file.attrs.get(DIALECT, ""))
-
-
-class Part(io.RawIOBase):
-    """A stored member of an archive as a file of its own, without a copy of it."""
-
-    def __init__(self, path: Path, member: zipfile.ZipInfo):
-        self.file = open(path, "rb")  # noqa: SIM115
-        self.file.seek(member.header_offset + 26)
-        name, extra = struct.unpack("<HH", self.file.read(4))
-        self.start = member.header_offset + 30 + name + extra
-        self.size = max(0, min(member.file_size, os.fstat(self.file.fileno()).st_size - self.start))
-        self.place = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.place
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.place = offset + (0, self.place, self.size)[whence]
-        return self.place
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        self.file.seek(self.start + self.place)
-        count = self.file.readinto(view[: max(0, self.size - self.place)])
-        self.place += count
-        return count
-
-    def close(self) -> None:
-        self.file.close()
-        super().close()
 
 
 def keras_datasets(file: Any) -> Iterator[tuple[str, Any]]:
@@ -98,6 +64,8 @@ def _layers_below(group: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, 
     if place in seen:
         raise ValueError(f"the group {shown(group.name)} is there under two names")
     seen.add(place)
+    if problems := H5_GROUPS.problems("the number of its groups", len(seen)):
+        raise CompileError(*problems)
     variables = _child(group, "vars", h5py.Group)
     if name and variables is not None:
         for index in sorted(variables, key=lambda i: (len(i), i)):

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CompileError, Problem
-from ..limits import PICKLE_OPCODES
-from .archives import check_archive, check_records
+from .archives import check_archive, check_legacy, check_records
 from .checkpoints import DIALECT, Tensor, need, shown
+from .headers import check_header
+from .pickles import ALONE
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+DEEPEST = 4  # wrappers in wrappers: those that refer to one another have no end
 AVERAGED = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
-BUILDERS = ("bytearray", "encode")
-LEGACY_PICKLES = 5  # one after the other: magic number, protocol, system, content, names
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # data-parallel, compiled, Lightning
 
 
@@ -25,6 +25,7 @@ def read_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str,
     need("safetensors", "torch")
     from safetensors import safe_open
 
+    check_header(path)
     names = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}
     file = stack.enter_context(safe_open(path, framework="numpy"))
     tensors = {}
@@ -48,22 +49,20 @@ def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
 
     import torch
 
-    alone = "save the weights alone: torch.save(model.state_dict(), path)"
     archive = zipfile.is_zipfile(path)
-    if archive:
-        check_archive(path)
-    if builder := _builder(path, archive):
-        message = f"it calls {builder!r}, which no state dict needs: nothing was run"
-        raise CompileError(Problem(message, str(path), alone))
+    if not archive:
+        check_legacy(path)
+    else:
+        if not check_archive(path):
+            notes.append("the file has no checksums: damage to its values cannot be seen")
+        check_records(path)
     try:
-        if archive:
-            check_records(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower():
             raise
         message = "it holds more than tensors, and loading that could run code: nothing was run"
-        raise CompileError(Problem(message, str(path), alone)) from None
+        raise CompileError(Problem(message, str(path), ALONE)) from None
     state = _unwrapped(content, notes)
     if state is None:
         there = ", ".join(map(shown, list(content)[:8])) if isinstance(content, dict) else ""
@@ -78,41 +77,16 @@ def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
     return {name: _from_torch(name, value) for name, value in state.items()}
 
 
-def _builder(path: Path, archive: bool) -> str:
-    """A function that PyTorch's safe unpickler lets a pickle call, to fill memory from nothing."""
-    import pickletools
-
-    with contextlib.ExitStack() as stack:
-        pickles: list[Any] = [stack.enter_context(open(path, "rb"))]
-        if archive:
-            file = stack.enter_context(zipfile.ZipFile(path))
-            names = [name for name in file.namelist() if name.lower().endswith("data.pkl")]
-            pickles = [stack.enter_context(file.open(name)) for name in names]
-        else:
-            pickles *= LEGACY_PICKLES
-        for stream in pickles:
-            with contextlib.suppress(ValueError):  # no pickle, as the unpickler will tell
-                for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
-                    if count > PICKLE_OPCODES.largest:
-                        raise CompileError(
-                            *PICKLE_OPCODES.problems("the pickle's length", count, str(path))
-                        )
-                    word = str(argument).rpartition(" ")[2]
-                    if operation.name == "GLOBAL" and word in BUILDERS:
-                        return word
-    return ""
-
-
-def _unwrapped(content: object, notes: list[str]) -> Mapping[Any, Any] | None:
+def _unwrapped(content: object, notes: list[str], deep: int = 0) -> Mapping[Any, Any] | None:
     import torch
 
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or deep > DEEPEST:
         return None
     if content and all(isinstance(value, torch.Tensor) for value in content.values()):
         return content
     for wrapper in WRAPPERS:
         if wrapper in content:
-            state = _unwrapped(content[wrapper], notes)
+            state = _unwrapped(content[wrapper], notes, deep + 1)
             if state is not None:
                 rest = [shown(str(name)) for name in content if name != wrapper]
                 left = f", {', '.join(rest[:8])} left out" if rest else ""

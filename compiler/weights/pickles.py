@@ -1,0 +1,300 @@
+"""What a pickle of PyTorch would build, found out without building it.
+
+PyTorch's restricted unpickler runs no code, but it allocates what a few bytes ask for. Its opcodes
+are followed here over stand-ins first: only the calls that state dicts need, each storage with its
+size, and no more steps, depth and tensors than `compiler/limits.py` allows.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from ..errors import CompileError, Problem
+from ..limits import CHECKPOINT_ENTRIES, PICKLE_BYTES, PICKLE_DEPTH, PICKLE_OPCODES, Limit
+from .checkpoints import shown
+
+AGAIN = "the file is damaged: copy or download it again"
+ALONE = "save the weights alone: torch.save(model.state_dict(), path)"
+REBUILDERS = tuple(
+    f"torch._utils._rebuild_{name}"
+    for name in (
+        *("tensor", "tensor_v2", "tensor_v3", "parameter", "parameter_with_state"),
+        *("qtensor", "sparse_tensor", "meta_tensor_no_storage"),
+    )
+)
+PLAIN = "torch._utils._rebuild_tensor"  # and what its name continues with: versions
+FROM_TYPE = "torch._tensor._rebuild_from_type_v2"  # of a tensor with attributes
+CALLED = {
+    *REBUILDERS,
+    FROM_TYPE,
+    *("collections.OrderedDict", "collections.Counter", "builtins.set", "builtins.complex"),
+    *("torch.nn.parameter.Parameter", "torch.Size", "torch.device"),
+    "torch.serialization._get_layout",
+}
+STORAGE = re.compile(r"torch\.(?:storage\.)?([A-Z]\w*)Storage")
+NAMED = re.compile(rf"{STORAGE.pattern}|torch\.[a-z]\w*|torch\.Tensor")  # a storage, type, scheme
+ITEM_BYTES = {
+    "ComplexDouble": 16,
+    **dict.fromkeys(("Double", "Long", "ComplexFloat"), 8),
+    **dict.fromkeys(("Float", "Int", "QInt32"), 4),
+    **dict.fromkeys(("Half", "BFloat16", "Short"), 2),
+    **dict.fromkeys(("Char", "Byte", "Bool", "QInt8", "QUInt8", "QUInt4x2", "QUInt2x4"), 1),
+    "Untyped": 1,
+}
+MOVED = {"__builtin__": "builtins"}  # modules of Python 2, by whose names protocol 2 goes
+LONGEST_LINE = 1000
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class, function or constant that the pickle refers to."""
+
+    text: str
+
+
+@dataclass
+class Node:
+    """A container, or an object that a call makes (`items` is then empty).
+
+    `weight` is how many values a tuple holds, counted through: equal ones are shared in memory,
+    but a hash visits each. What can change has no hash, and so weighs 1.
+    """
+
+    kind: str
+    items: list[Any] = field(default_factory=list)
+    weight: int = 1
+    depth: int = 1
+
+
+class Scan:
+    """Follows the pickles in `data`, one after the other. `load` raises `CompileError`.
+
+    `storages` gives by its key how many items each storage has, and the bytes of one.
+    """
+
+    def __init__(self, data: Any, at: str):
+        self.data, self.at, self.place = data, at, 0
+        self.steps = self.made = 0
+        self.storages: dict[str, tuple[int, int]] = {}
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """The stand-in of the next pickle's content; `place` is then behind it."""
+        if self.data[self.place : self.place + 1] != b"\x80":
+            raise ValueError("it is neither an archive nor a pickle of PyTorch")
+        self.stack, self.marks, self.memo = [], [], {}
+        try:
+            while (code := self.data[self.place]) != STOP:
+                self.place += 1
+                self.steps += 1
+                if self.steps > PICKLE_OPCODES.largest:
+                    self.spend(0)
+                if (step := STEPS.get(code)) is None:
+                    message = f"its pickle has the opcode {bytes([code])!r}, which no state dict"
+                    self.refuse(f"{message} needs: nothing was run", ALONE)
+                step(self)
+            self.place += 1
+            return self.stack.pop()
+        except (IndexError, KeyError, struct.error):
+            raise ValueError("its pickle is damaged or cut") from None
+
+    def refuse(self, message: str, hint: str = "") -> NoReturn:
+        raise CompileError(Problem(message, self.at, hint))
+
+    def bound(self, limit: Limit, what: str, value: int) -> None:
+        if value > limit.largest:
+            raise CompileError(*limit.problems(what, value, self.at))
+
+    def spend(self, steps: int) -> None:
+        self.steps += steps
+        self.bound(PICKLE_OPCODES, "the work that its pickle asks for", self.steps)
+
+    def take(self, count: int) -> bytes:
+        end = self.place + count
+        self.bound(PICKLE_BYTES, "the length of its pickle", end)
+        if end > len(self.data):
+            raise IndexError
+        piece = bytes(self.data[self.place : end])
+        self.place = end
+        return piece
+
+    def number(self, layout: str) -> int:
+        (value,) = struct.unpack(layout, self.take(struct.calcsize(layout)))
+        return int(value)
+
+    def line(self) -> str:
+        end = self.data.find(b"\n", self.place, self.place + LONGEST_LINE)
+        if end < 0:
+            raise IndexError
+        return self.take(end + 1 - self.place)[:-1].decode("utf-8", "replace")
+
+    def text(self, layout: str) -> None:
+        self.stack.append(self.take(self.number(layout)).decode("utf-8", "surrogatepass"))
+
+    def fetch(self, layout: str) -> None:
+        value = self.memo[self.number(layout)]
+        if isinstance(value, Node):
+            self.spend(value.weight)
+        self.stack.append(value)
+
+    def keep(self, layout: str) -> None:
+        self.memo[self.number(layout)] = self.stack[-1]
+
+    def mark(self) -> None:
+        self.bound(PICKLE_DEPTH, "the depth of its pickle", len(self.marks) + 1)
+        self.marks.append(len(self.stack))
+
+    def marked(self) -> list[Any]:
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    def last(self, count: int) -> list[Any]:
+        if len(self.stack) < count:
+            raise IndexError
+        items = self.stack[len(self.stack) - count :]
+        del self.stack[len(self.stack) - count :]
+        return items
+
+    def tuple_of(self, items: list[Any]) -> None:
+        node = Node("tuple")
+        self.put(node, items)
+        node.weight += sum(i.weight if isinstance(i, Node) else 1 for i in items)
+        self.spend(len(items))
+        self.bound(PICKLE_OPCODES, "the work that its pickle asks for", node.weight)
+        self.stack.append(node)
+
+    def add(self, items: list[Any]) -> None:
+        self.put(self.stack[-1], items)
+
+    def put(self, into: Any, items: list[Any]) -> None:
+        if not isinstance(into, Node):
+            raise IndexError
+        below = max((i.depth for i in items if isinstance(i, Node)), default=0)
+        into.depth = max(into.depth, below + 1)
+        self.bound(PICKLE_DEPTH, "the depth of its pickle", into.depth)
+        into.items += items
+
+    def refer(self) -> None:
+        module, name = self.line(), self.line()
+        text = f"{MOVED.get(module, module)}.{name}"
+        if text not in CALLED and not NAMED.fullmatch(text):
+            called = text.removeprefix("builtins.")
+            self.refuse(
+                f"it calls {shown(called)}, which no state dict needs: nothing was run", ALONE
+            )
+        self.stack.append(Name(text))
+
+    def call(self) -> None:
+        function, arguments = self.last(2)
+        text = function.text if isinstance(function, Name) else ""
+        if not isinstance(arguments, Node) or text not in CALLED:
+            called = shown(text or "what it made itself")
+            self.refuse(f"it calls {called}, which no state dict needs: nothing was run", ALONE)
+        if text == FROM_TYPE:
+            function, _, inner = arguments.items[:3]
+            if function not in map(Name, REBUILDERS) or not isinstance(inner, Node):
+                self.refuse("it builds a tensor in a way that no state dict needs", ALONE)
+            text, arguments = function.text, inner
+        if text.startswith(PLAIN):
+            self.check_view(arguments.items)
+        self.spend(sum(len(i.items) for i in arguments.items if isinstance(i, Node)))
+        if text != "collections.OrderedDict":
+            self.made += 1
+            self.bound(CHECKPOINT_ENTRIES, "the number of its tensors", self.made)
+        self.stack.append(Node("object"))
+
+    def check_view(self, arguments: list[Any]) -> None:
+        """That a tensor lies in its storage: PyTorch enlarges those of the legacy format."""
+        match arguments:
+            case [
+                Node(kind="storage", items=[key]),
+                int(offset),
+                Node(kind="tuple", items=shape),
+                Node(kind="tuple", items=strides),
+                *_,
+            ] if all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides)):
+                reach = offset + 1 + sum((n - 1) * by for n, by in zip(shape, strides))
+                count, item = self.storages[key]
+                if 0 not in shape and reach > count:
+                    message = f"its storage {shown(key)} has {count * item:,} bytes"
+                    self.refuse(f"{message}, its tensors need {reach * item:,}", AGAIN)
+            case _:
+                self.refuse("a tensor in it is not described by storage, place and shape", AGAIN)
+
+    def build(self) -> None:
+        (state,) = self.last(1)
+        self.spend(len(state.items) if isinstance(state, Node) else 1)
+
+    def storage(self) -> None:
+        (reference,) = self.last(1)
+        match reference.items if isinstance(reference, Node) else ():
+            case ["storage", Name(text=text), str(key), _, int(count), *_] if count >= 0:
+                found = STORAGE.fullmatch(text)
+                if found is None or found[1] not in ITEM_BYTES:
+                    self.refuse(f"its storage {shown(key)} is of the unknown type {shown(text)}")
+                self.stack.append(Node("storage", [key]))
+                size = count, ITEM_BYTES[found[1]]
+                if self.storages.setdefault(key, size) != size:
+                    self.refuse(f"its storage {shown(key)} is said to be of two sizes", AGAIN)
+                self.bound(CHECKPOINT_ENTRIES, "the number of its tensors", len(self.storages))
+            case _:
+                self.refuse("its pickle refers to something else than a storage", ALONE)
+
+
+def _push(value: Any) -> Callable[[Scan], None]:
+    return lambda scan: scan.stack.append(value)
+
+
+def _container(kind: str) -> Callable[[Scan], None]:
+    return lambda scan: scan.stack.append(Node(kind))
+
+
+STOP = ord(".")
+STEPS: dict[int, Callable[[Scan], Any]] = {
+    ord(code): step
+    for code, step in {
+        "\x80": lambda scan: scan.take(1),  # the protocol
+        "c": Scan.refer,
+        "R": Scan.call,
+        "\x81": Scan.call,
+        "b": Scan.build,
+        "Q": Scan.storage,
+        "N": _push(None),
+        "\x88": _push(True),
+        "\x89": _push(False),
+        "J": lambda scan: scan.stack.append(scan.number("<i")),
+        "K": lambda scan: scan.stack.append(scan.number("<B")),
+        "M": lambda scan: scan.stack.append(scan.number("<H")),
+        "\x8a": lambda scan: scan.stack.append(
+            int.from_bytes(scan.take(scan.number("<B")), "little", signed=True)
+        ),
+        "G": lambda scan: scan.stack.append(struct.unpack(">d", scan.take(8))[0]),
+        "X": lambda scan: scan.text("<I"),
+        "U": lambda scan: scan.text("<B"),
+        "h": lambda scan: scan.fetch("<B"),
+        "j": lambda scan: scan.fetch("<I"),
+        "q": lambda scan: scan.keep("<B"),
+        "r": lambda scan: scan.keep("<I"),
+        "(": Scan.mark,
+        ")": lambda scan: scan.tuple_of([]),
+        "t": lambda scan: scan.tuple_of(scan.marked()),
+        "\x85": lambda scan: scan.tuple_of(scan.last(1)),
+        "\x86": lambda scan: scan.tuple_of(scan.last(2)),
+        "\x87": lambda scan: scan.tuple_of(scan.last(3)),
+        "]": _container("list"),
+        "}": _container("dict"),
+        "\x8f": _container("set"),
+        "a": lambda scan: scan.add(scan.last(1)),
+        "s": lambda scan: scan.add(scan.last(2)),
+        "e": lambda scan: scan.add(scan.marked()),
+        "u": lambda scan: scan.add(scan.marked()),
+    }.items()
+}
