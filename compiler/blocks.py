@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .ir import Attention, AvgPool, Block, Call, Conv, ConvTranspose, Dropout, Linear, Norm
+from .parsing import parse
 
 CHANGES_SHAPE = "stride != 1 or in_channels != channels"
 
@@ -17,12 +18,12 @@ SQUEEZE_EXCITE = Block(
         Conv("conv1", "channels", "channels // SE_RATIO", 1, bias=True),
         Conv("conv2", "channels // SE_RATIO", "channels", 1, bias=True),
     ),
-    body=(
-        "gate = mean(x)",
-        "gate = relu(conv1(gate))",
-        "gate = sigmoid(conv2(gate))",
-        "return x * gate",
-    ),
+    body=parse("""
+        gate = mean(x)
+        gate = relu(conv1(gate))
+        gate = sigmoid(conv2(gate))
+        return x * gate
+        """),
 )
 
 PROJECTION = Block(
@@ -35,7 +36,9 @@ PROJECTION = Block(
         Conv("conv", "in_channels", "channels", 1, stride="stride"),
         Norm("bn", "channels"),
     ),
-    body=("return bn(conv(x))",),
+    body=parse("""
+        return bn(conv(x))
+        """),
 )
 
 POOLED_PROJECTION = Block(
@@ -49,7 +52,9 @@ POOLED_PROJECTION = Block(
         Conv("conv", "in_channels", "channels", 1),
         Norm("bn", "channels"),
     ),
-    body=("return bn(conv(pool(x)))",),
+    body=parse("""
+        return bn(conv(pool(x)))
+        """),
 )
 
 BASIC = Block(
@@ -65,12 +70,12 @@ BASIC = Block(
         Conv("conv2", "channels", "channels", 3),
         Norm("bn2", "channels"),
     ),
-    body=(
-        "residual = shortcut(x)",
-        "x = relu(bn1(conv1(x)))",
-        "x = bn2(conv2(x))",
-        "return relu(x + residual)",
-    ),
+    body=parse("""
+        residual = shortcut(x)
+        x = relu(bn1(conv1(x)))
+        x = bn2(conv2(x))
+        return relu(x + residual)
+        """),
 )
 
 BOTTLENECK = Block(
@@ -88,13 +93,13 @@ BOTTLENECK = Block(
         Conv("conv3", "width", "channels", 1),
         Norm("bn3", "channels"),
     ),
-    body=(
-        "residual = shortcut(x)",
-        "x = relu(bn1(conv1(x)))",
-        "x = relu(bn2(conv2(x)))",
-        "x = bn3(conv3(x))",
-        "return relu(x + residual)",
-    ),
+    body=parse("""
+        residual = shortcut(x)
+        x = relu(bn1(conv1(x)))
+        x = relu(bn2(conv2(x)))
+        x = bn3(conv3(x))
+        return relu(x + residual)
+        """),
 )
 
 PRE_BASIC = Block(
@@ -110,13 +115,13 @@ PRE_BASIC = Block(
         Norm("bn2", "channels"),
         Conv("conv2", "channels", "channels", 3),
     ),
-    body=(
-        "active = relu(bn1(x))",
-        "residual = shortcut(active) if shortcut else x",
-        "x = relu(bn2(conv1(active)))",
-        "x = conv2(x)",
-        "return x + residual",
-    ),
+    body=parse("""
+        active = relu(bn1(x))
+        residual = shortcut(active) if shortcut else x
+        x = relu(bn2(conv1(active)))
+        x = conv2(x)
+        return x + residual
+        """),
 )
 
 PRE_BOTTLENECK = Block(
@@ -134,14 +139,14 @@ PRE_BOTTLENECK = Block(
         Norm("bn3", "width"),
         Conv("conv3", "width", "channels", 1),
     ),
-    body=(
-        "active = relu(bn1(x))",
-        "residual = shortcut(active) if shortcut else x",
-        "x = relu(bn2(conv1(active)))",
-        "x = relu(bn3(conv2(x)))",
-        "x = conv3(x)",
-        "return x + residual",
-    ),
+    body=parse("""
+        active = relu(bn1(x))
+        residual = shortcut(active) if shortcut else x
+        x = relu(bn2(conv1(active)))
+        x = relu(bn3(conv2(x)))
+        x = conv3(x)
+        return x + residual
+        """),
 )
 
 DECODER_BLOCK = Block(
@@ -156,10 +161,10 @@ DECODER_BLOCK = Block(
         Conv("conv2", "filters", "filters", 3),
         Norm("bn2", "filters", eps="DECODER_EPS"),
     ),
-    body=(
-        "x = relu(bn1(conv1(x)))",
-        "return relu(bn2(conv2(x)))",
-    ),
+    body=parse("""
+        x = relu(bn1(conv1(x)))
+        return relu(bn2(conv2(x)))
+        """),
 )
 
 LEAN_DECODER_BLOCK = Block(
@@ -172,7 +177,9 @@ LEAN_DECODER_BLOCK = Block(
         Conv("conv", "in_channels", "filters", 3),
         Norm("bn", "filters", eps="DECODER_EPS"),
     ),
-    body=("return relu(bn(conv(x)))",),
+    body=parse("""
+        return relu(bn(conv(x)))
+        """),
 )
 
 UP = Block(
@@ -185,7 +192,9 @@ UP = Block(
         ConvTranspose("conv", "in_channels", "filters"),
         Norm("bn", "filters", eps="DECODER_EPS"),
     ),
-    body=("return relu(bn(conv(x)))",),
+    body=parse("""
+        return relu(bn(conv(x)))
+        """),
 )
 
 ATTENTION_GATE = Block(
@@ -200,11 +209,11 @@ ATTENTION_GATE = Block(
         Conv("phi", "channels", "filters", 1, bias=True),
         Conv("psi", "filters", 1, 1, bias=True),
     ),
-    body=(
-        "gate = relu(theta(skip) + phi(x))",
-        "gate = sigmoid(psi(gate))",
-        "return skip * upsample(gate, skip)",
-    ),
+    body=parse("""
+        gate = relu(theta(skip) + phi(x))
+        gate = sigmoid(psi(gate))
+        return skip * upsample(gate, skip)
+        """),
 )
 
 MLP = Block(
@@ -219,10 +228,10 @@ MLP = Block(
         Linear("fc2", "MLP", "EMBED"),
         Dropout("dropout", "DROPOUT"),
     ),
-    body=(
-        "x = dropout(gelu(fc1(x)))",
-        "return dropout(fc2(x))",
-    ),
+    body=parse("""
+        x = dropout(gelu(fc1(x)))
+        return dropout(fc2(x))
+        """),
 )
 
 VIT_BLOCK = Block(
@@ -239,11 +248,11 @@ VIT_BLOCK = Block(
         Norm("norm2", "EMBED", kind="token", eps=1e-6),
         Call("mlp", "Mlp", ()),
     ),
-    body=(
-        "y = norm1(x)",
-        "x = x + dropout(attention(y, y))",
-        "return x + mlp(norm2(x))",
-    ),
+    body=parse("""
+        y = norm1(x)
+        x = x + dropout(attention(y, y))
+        return x + mlp(norm2(x))
+        """),
 )
 
 MASKED_CROSS_ATTENTION = Block(
@@ -261,11 +270,11 @@ MASKED_CROSS_ATTENTION = Block(
         Norm("norm2", "EMBED", kind="token", eps=1e-6),
         Call("mlp", "Mlp", ()),
     ),
-    body=(
-        "context = tokens(project_norm(project(level)))",
-        "queries = queries + attention(norm1(queries), context, mask)",
-        "return queries + mlp(norm2(queries))",
-    ),
+    body=parse("""
+        context = tokens(project_norm(project(level)))
+        queries = queries + attention(norm1(queries), context, mask)
+        return queries + mlp(norm2(queries))
+        """),
 )
 
 RESIDUAL_BLOCKS = {  # (block of the encoder, pre-activation) -> block, its projection
@@ -278,5 +287,3 @@ RESIDUAL_BLOCKS = {  # (block of the encoder, pre-activation) -> block, its proj
     ("bottleneck_vd", False): (BOTTLENECK, POOLED_PROJECTION),
     ("bottleneck_vd", True): (PRE_BOTTLENECK, POOLED_PROJECTION),
 }
-
-ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hard_swish", "tanh", "sigmoid")

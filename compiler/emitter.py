@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import assert_never
 
 import black
 import jinja2
 
 from .lower import lower
-from .model import Classifier, Features, Head, Model, TransUNet, UNet
+from .model import Model
 from .passes.specialize import specialize
 from .passes.trace import Ledger, trace
 from .provenance import sign
 from .targets import target_named
+from .targets.base import Target
+from .targets.prose import docstring
+from .targets.text import ConstantText, Page
 
 WRITER = f"black {black.__version__}"  # type: ignore[attr-defined]
 _MODE = black.Mode(line_length=100)
@@ -25,7 +29,7 @@ _TEMPLATES = [_HERE / "_templates", _HERE.parent / "templates"]
 
 @cache
 def _environment(target: str) -> jinja2.Environment:
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder / target for folder in _TEMPLATES]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -33,6 +37,8 @@ def _environment(target: str) -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    made.globals["docstring"] = docstring
+    return made
 
 
 def source(model: Model, target_name: str) -> str:
@@ -43,17 +49,47 @@ def source(model: Model, target_name: str) -> str:
 def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
     """The emitted file, and the ledger that it was written from."""
     network = specialize(model)
-    target = target_named(target_name)
     ledger = trace(network)
-    plan = lower(network, ledger)
-    names = {**target.context(plan), **_templates(model.head)}
-    environment = _environment(target_name)
-    body = environment.get_template("body.py.j2").render(names)
-    text = environment.get_template("file.py.j2").render(
-        names, body=body, imports=target.imports(body)
-    )
+    target = target_named(target_name)
+    text = _file(target, target.page(lower(network, ledger)))
     text = black.format_str(text, mode=_MODE)
     return sign(text, model, target_name, WRITER), ledger
+
+
+def _used(constants: Sequence[ConstantText], code: str) -> list[str]:
+    """The lines of the constants that the code needs, or that one of these lines needs."""
+    lines: list[str] = []
+    for constant in reversed(constants):
+        if any(re.search(rf"\b{name}\b", "\n".join([code, *lines])) for name in constant.names):
+            lines.insert(0, constant.line)
+    return lines
+
+
+def _file(target: Target, page: Page) -> str:
+    """The page's text: helpers, constants and imports as what is written needs them."""
+    render = _environment(target.name).get_template
+    sections: list[str] = []
+    waiting = list(target.helpers)
+
+    def define(text: str) -> None:
+        """The helpers that a text uses, and before them those that they use."""
+        for helper in [h for h in waiting if re.search(rf"(?<![\w.]){h.name}\(", text)]:
+            if helper in waiting:
+                waiting.remove(helper)
+                own = render(helper.template).render(facts=page.facts)
+                define(own)
+                sections.append(own)
+
+    for part in page.parts:
+        texts = [render(s.template).render(this=s.text, facts=page.facts) for s in part.sections]
+        define("".join(texts))
+        sections += texts
+    first = [render(h.template).render(facts=page.facts) for h in target.first_helpers]
+    code = "\n\n".join([*first, *sections])
+    more = _used(page.more_constants, code)
+    constants = _used(page.constants, "\n".join([code, *more]))
+    body = render("body.py.j2").render(page=page, constants=constants, more=more, code=code)
+    return render("file.py.j2").render(page=page, body=body, imports=target.imports(body))
 
 
 def formatted(text: str) -> str:
@@ -62,22 +98,3 @@ def formatted(text: str) -> str:
         return black.format_str(text, mode=_MODE)
     except Exception:  # of many kinds, for a text that may be anything
         return text
-
-
-def _templates(head: Head) -> dict[str, str]:
-    """The templates of a head: what follows the encoder."""
-    match head:
-        case Classifier():
-            return {"head_template": "classifier.py.j2"}
-        case Features():
-            return {"head_template": "features.py.j2"}
-        case TransUNet():
-            return {"head_template": "trans_unet.py.j2"}
-        case UNet():
-            decoder = "unet_plus_plus" if head.name == "unet_plus_plus" else "unet"
-            return {
-                "head_template": "segmentor.py.j2",
-                "decoder_template": f"{decoder}.py.j2",
-            }
-        case _:
-            assert_never(head)

@@ -1,8 +1,9 @@
-"""Reading the small Python that blocks are written in: sizes and body lines."""
+"""Reading the small Python that blocks are written in: sizes and conditions."""
 
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -54,6 +55,13 @@ def _value(node: ast.expr, names: Mapping[str, object], source: str) -> object:
             return any(_value(value, names, source) for value in values)
         case ast.BoolOp(op=ast.And(), values=values):
             return all(_value(value, names, source) for value in values)
+        case ast.Subscript(value=value, slice=index):
+            items = _value(value, names, source)
+            if isinstance(items, tuple):
+                item: object = items[int(ast.literal_eval(index))]
+                return item
+        case ast.Call(func=ast.Attribute(ast.Name("math"), "gcd"), args=args, keywords=[]):
+            return math.gcd(*(_value(arg, names, source) for arg in args))  # type: ignore[arg-type]
         case ast.Call(func=ast.Name(id="max"), args=args, keywords=[]):
             return max(_value(arg, names, source) for arg in args)  # type: ignore[type-var]
     raise CompileError(
@@ -67,28 +75,3 @@ def names_in(expression: object) -> frozenset[str]:
         return frozenset()
     tree = parse_expression(expression)
     return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-
-
-@cache
-def parse_line(line: str) -> tuple[ast.Assign | ast.Return, str]:
-    """A body line as its statement and its comment ("" where it has none)."""
-    code, _, comment = line.partition("  # ")
-    statement = ast.parse(code).body[0]
-    simple = isinstance(statement, ast.Return) or (
-        isinstance(statement, ast.Assign)
-        and len(statement.targets) == 1
-        and isinstance(statement.targets[0], ast.Name)
-    )
-    if not simple:
-        raise CompileError(Problem("a body line assigns one name or returns", at=repr(line)))
-    assert isinstance(statement, ast.Assign | ast.Return)
-    return statement, comment
-
-
-def target_of(statement: ast.Assign | ast.Return) -> str:
-    """The name that a statement assigns; "" for `return`."""
-    if isinstance(statement, ast.Return):
-        return ""
-    target = statement.targets[0]
-    assert isinstance(target, ast.Name)
-    return target.id

@@ -1,15 +1,17 @@
 """The vocabulary of blocks: frozen descriptions of layers, and of the lines that run them.
 
-A block is straight-line code. Its layers say what has weights; its body is Python that a pass reads
-with `ast`: names, calls, `+`, `*`, and `layer(x) if layer else y` for a layer that is not always
-there. Sizes are `Dim`s: integers, or expressions over the block's arguments and the constants of
-the file, as in `channels // SE_RATIO`.
+A block is straight-line code: its layers say what has weights, its body is a `program`. A module
+is one with loops, whose layers are made anew in each turn. Sizes are `Dim`s: integers, or
+expressions over the block's arguments and the constants of the file, as in `channels // SE_RATIO`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, assert_never
+
+from .program import Body
 
 Dim: TypeAlias = int | str
 Axes: TypeAlias = int | str | tuple[int, ...]  # one for all spatial axes, or one for each
@@ -18,9 +20,10 @@ Shape: TypeAlias = tuple[int, ...]  # channels, then the spatial sizes: no batch
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution, padded by kernel // 2 on both sides. Without `when`, it is always there.
+    """Convolution. Without `when`, it is always there.
 
-    `output` marks the network's head, which is computed in float32 under mixed precision.
+    It is padded by kernel // 2 on both sides, or not at all where it is not `padded`. `output`
+    marks the network's head, which is computed in float32 under mixed precision.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Conv:
     stride: Axes = 1
     groups: Dim = 1
     bias: bool = False
+    padded: bool = True
     when: str = ""
     output: bool = False
 
@@ -117,7 +121,24 @@ class Attention:
     when: str = ""
 
 
-Layer: TypeAlias = Conv | ConvTranspose | Norm | Linear | AvgPool | Dropout | Attention | Call
+@dataclass(frozen=True)
+class Table:
+    """Learned rows, `rows` of them, that are no layer's weights: (rows, channels).
+
+    They are the same for each item of the batch, and repeated for it unless they are `shared`: what
+    they are added to has its own.
+    """
+
+    name: str
+    rows: Dim
+    channels: Dim
+    shared: bool = False
+    when: str = ""
+
+
+Layer: TypeAlias = (
+    Conv | ConvTranspose | Norm | Linear | AvgPool | Dropout | Attention | Table | Call
+)
 
 
 @dataclass(frozen=True)
@@ -125,7 +146,7 @@ class Fragment:
     """Layers, and the lines that run them from `x` on."""
 
     layers: tuple[Layer, ...]
-    body: tuple[str, ...]
+    body: Body
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,87 @@ class Block:
     shapes: str
     args: tuple[str, ...]
     layers: tuple[Layer, ...]
-    body: tuple[str, ...]
+    body: Body
     inputs: tuple[tuple[str, str], ...] = (("x", "in_channels"),)
     additions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A named number of the file, or a tuple of them.
+
+    `text` is how it is written where it follows from others, so that a change of those is enough;
+    `comment` stands behind it.
+    """
+
+    name: str
+    value: float | tuple[int, ...]
+    comment: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Each:
+    """A layer of a module: one for each turn of the loops around its call, or a single one.
+
+    `of` is the name of a block, or a layer whose channels are left open: those that come in are
+    its input's, and what it is asked to put out stands behind its tensors in the call, as a block's
+    other arguments do. `one` is what one of several is called, and `result` the variable of its
+    result, where a target gives that a line of its own. With `times`, it is that many blocks, one
+    after the other.
+    """
+
+    name: str
+    of: str | Layer
+    one: str = ""
+    result: str = ""
+    times: str = ""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A part of a network above its encoder: blocks wired by one program.
+
+    `inputs` are its tensors with the argument that holds their channels, of which `pyramid` and
+    `image` are the model's. `arguments` are what else it is told when it is made. Its `path` stands
+    before those of its weights. `step` is what people call its output; without one, each turn of
+    its outermost loop is a step. `blocks` are defined before it.
+    """
+
+    name: str
+    path: str
+    blocks: tuple[Block, ...]
+    layers: tuple[Each, ...]
+    body: Body
+    inputs: tuple[tuple[str, str], ...] = (("pyramid", ""), ("image", ""))
+    arguments: tuple[str, ...] = ()
+    step: str = ""
+
+
+def bound(
+    each: Each, blocks: Mapping[str, Block], channels: Sequence[Dim], args: Sequence[Dim]
+) -> Layer:
+    """The layer of one call: its inputs' `channels`, and what stands behind them."""
+    layer = each.of
+    match layer:
+        case str():
+            block = blocks[layer]
+            given = dict(zip((name for _, name in block.inputs), channels, strict=True))
+            rest = iter(args)
+            values = tuple(given[a] if a in given else next(rest) for a in block.args)
+            return Call(each.name, layer, values)
+        case Conv() | ConvTranspose() | Linear():
+            return replace(layer, name=each.name, cin=channels[0], cout=args[0])
+        case Norm() | Attention():
+            return replace(layer, name=each.name, channels=channels[0])
+        case Table():
+            return replace(layer, name=each.name, rows=args[0])
+        case AvgPool() | Dropout() | Call():
+            return replace(layer, name=each.name)
+        case _:
+            assert_never(layer)
+
+
+def tensors_of(each: Each, blocks: Mapping[str, Block]) -> int:
+    """How many of a call's operands are tensors."""
+    return len(blocks[each.of].inputs) if isinstance(each.of, str) else 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
-from .ir import Axes, Block, Fragment, Shape
+from .ir import Axes, Block, Constant, Fragment, Module, Shape
+
+UNITS = {2: "pixel", 3: "voxel"}  # what an image of so many dimensions is made of
 
 
 @dataclass(frozen=True)
@@ -154,82 +156,17 @@ class Features:
 
 
 @dataclass(frozen=True)
-class UNet:
-    """U-shaped decoder over P1..Pd (UNet, Fig. 1).
-
-    `decoder_filters` are those of the stages, deepest first; the model's encoder has no stage below
-    `depth`. `decoder_block` is `upsampling` or `transpose`. With `by_level` false, UNet++ counts
-    its widths from the top row down, as the reference library does.
-    """
+class Segmentor:
+    """What stands above an encoder of `depth` levels: the base of the heads in `segmentors/`."""
 
     num_classes: int
     activation: str = "none"
     depth: int = 5
-    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
-    decoder_block: str = "upsampling"
-    decoder_normalization: str = "batch"
-    decoder_activation: str = "relu"
-    by_level: bool = True
 
-    name: ClassVar[str] = "unet"
-    title: ClassVar[str] = "UNet"
-
-    @property
-    def stage_filters(self) -> tuple[int, ...]:
-        """Filters of each decoder stage that there is, deepest first."""
-        return self.decoder_filters[: self.depth]
+    name: ClassVar[str]
+    title: ClassVar[str]
 
 
-@dataclass(frozen=True)
-class AttentionUNet(UNet):
-    """UNet with gated skips (Attention U-Net, Fig. 1)."""
-
-    name: ClassVar[str] = "attention_unet"
-    title: ClassVar[str] = "AttentionUNet"
-
-
-@dataclass(frozen=True)
-class UNetPlusPlus(UNet):
-    """Nested skips: a triangle of nodes, row by row (UNet++, Fig. 1a)."""
-
-    name: ClassVar[str] = "unet_plus_plus"
-    title: ClassVar[str] = "UNet++"
-
-    @property
-    def stage_filters(self) -> tuple[int, ...]:
-        """Filters of each row of nodes, deepest first. The full resolution has no node."""
-        rows = self.decoder_filters[: self.depth - 1]
-        return rows if self.by_level else rows[::-1]
-
-
-@dataclass(frozen=True)
-class TransUNet:
-    """A ViT on the deepest level, and queries that look for the classes on the others.
-
-    The learned positions fix the size of the image (3D TransUNet, Fig. 1).
-    """
-
-    num_classes: int
-    activation: str = "none"
-    depth: int = 5
-    vit_layers: int = 12
-    heads: int = 8
-    queries: int = 100
-    embed_dim: int = 512
-    mlp_dim: int = 1024
-    dropout: float = 0.1
-    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
-
-    name: ClassVar[str] = "trans_unet"
-    title: ClassVar[str] = "TransUNet"
-
-    @property
-    def stage_filters(self) -> tuple[int, ...]:
-        """Filters of the decoder: of the class maps, then of each level up to P1."""
-        return self.decoder_filters[: self.depth]
-
-
-Segmentor: TypeAlias = UNet | TransUNet
 Head: TypeAlias = Classifier | Features | Segmentor
 
 
@@ -260,6 +197,12 @@ class Model:
             filters=encoder.filters[used],
             strides=encoder.strides[used],
         )
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of the pyramid's levels that the head uses: P1, P2, ..."""
+        encoder = self.trunk
+        return (encoder.stem.filters[-1], *(stage.channels for stage in encoder.stages))
 
     @property
     def in_channels(self) -> int:
@@ -295,19 +238,35 @@ class Network:
     """A model with every choice written into its blocks: what the later passes read.
 
     `blocks` stand in the order of definition, each after those it calls; the last is the residual
-    block of the stages. `constants` are the file's named numbers. A segmentor's decoder has its
-    own; how its blocks are wired is the trace's and the templates' to say.
+    block of the stages. `constants` are named numbers of the file: those of the encoder, and
+    `more_constants` of what stands above it. `modules` run one after the other, each with what the
+    one before it has put out, before the `head`.
     """
 
     model: Model
-    constants: tuple[tuple[str, int], ...]
+    constants: tuple[Constant, ...]
     blocks: tuple[Block, ...]
     stem: Fragment
     pool: str
     head: Fragment
-    decoder_constants: tuple[tuple[str, float], ...] = ()
-    decoder_blocks: tuple[Block, ...] = ()
+    more_constants: tuple[Constant, ...] = ()
+    modules: tuple[Module, ...] = ()
 
     @property
     def residual(self) -> Block:
         return self.blocks[-1]
+
+    @property
+    def stages(self) -> tuple[tuple[int, ...], ...]:
+        """The table of stages: the depth, and what the residual block is made with."""
+        args = self.residual.args[1:]  # the first is in_channels, which the loop carries
+        return tuple(
+            (stage.depth, *(getattr(stage, arg) for arg in args))
+            for stage in self.model.trunk.stages
+        )
+
+    @property
+    def all_blocks(self) -> dict[str, Block]:
+        """Every block by its name."""
+        above = (block for module in self.modules for block in module.blocks)
+        return {block.name: block for block in (*self.blocks, *above)}

@@ -12,11 +12,10 @@ from functools import cache
 from .catalog import ENCODERS
 from .errors import CompileError, Problem, shown, suggest
 from .limits import TEXT
-from .model import AttentionUNet, Encoder, Segmentor, TransUNet, UNet, UNetPlusPlus
+from .model import Encoder, Segmentor
+from .segmentors import SEGMENTORS
 
-SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {
-    head.name: head for head in (UNet, UNetPlusPlus, AttentionUNet, TransUNet)
-}
+SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {name: row.head for name, row in SEGMENTORS.items()}
 _TARGETS = {"torch": "torch", "pytorch": "torch", "keras": "keras", "keras3": "keras"}
 
 

@@ -20,7 +20,7 @@ from typing import assert_never
 from .catalog import ENCODERS
 from .errors import CompileError, Problem
 from .limits import PROVENANCE_BYTES
-from .model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite, TransUNet, UNet
+from .model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite
 from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
 from .passes.heads import FIELDS
 from .passes.validate import looks_channels_first
@@ -166,7 +166,7 @@ def spell_options(model: Model) -> dict[str, object]:
             options["features_only"] = True
             if pooling != "none":
                 options["pooling"] = pooling
-        case UNet() | TransUNet():
+        case Segmentor():
             options |= _segmentor_options(model.head, len(model.encoder.levels))
         case _:
             assert_never(model.head)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ..limits import AXIS
-from ..model import Features, Model, TransUNet
-from .interpret import product
+from ..model import Features, Model
+from ..segmentors.trans_unet import TransUNet
 from .specialize import specialize
 from .trace import Ledger, trace
 
@@ -44,12 +45,12 @@ def _shallow(model: Model) -> Model:
 
 def _starves(ledger: Ledger, kind: str) -> bool:
     """Whether a norm of this kind sees one voxel."""
-    return any(row.kind == kind and product(row.output[1:]) == 1 for row in ledger.rows)
+    return any(row.kind == kind and math.prod(row.output[1:]) == 1 for row in ledger.rows)
 
 
 def _place(ledger: Ledger) -> str:
     """The levels of one voxel, and a verb: `P5 is a single voxel`."""
-    names = [name for name, shape in ledger.pyramid if product(shape[1:]) == 1]
+    names = [name for name, shape in ledger.pyramid if math.prod(shape[1:]) == 1]
     if len(names) == 1:
         return f"{names[0]} is a single voxel"
     return f"{names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]} are single voxels"

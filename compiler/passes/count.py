@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..ir import Shape
-from .interpret import NOT_TRAINED, Row
+from .rows import NOT_TRAINED, Row
 from .trace import Ledger
 
 
@@ -42,34 +42,6 @@ def macs(rows: Iterable[Row]) -> int:
 
 def parts(ledger: Ledger) -> tuple[Part, ...]:
     """The ledger step by step: stem, stages, the decoder's stages, head."""
-    steps = {"stem": ledger.pyramid[0][1]}
-    steps |= {f"stage {s}": shape for s, (_, shape) in enumerate(ledger.pyramid[1:])}
-    steps |= dict(ledger.decoder)
-    rows: dict[str, list[Row]] = {step: [] for step in (*steps, "head")}
-    for row in ledger.rows:
-        rows[_step(row.path)].append(row)
-    last = [*steps.values()][-1]
-    if rows["head"] or ledger.output != last:
-        steps["head"] = ledger.output
     return tuple(
-        Part(step, output, trainable(rows[step]), macs(rows[step]))
-        for step, output in steps.items()
+        Part(step.name, step.output, trainable(step.rows), macs(step.rows)) for step in ledger.steps
     )
-
-
-def _step(path: str) -> str:
-    """`encoder.stages.0.1.conv1` is of `stage 0`, `decoder.blocks.2.conv1` of `block 2`."""
-    match path.split("."):
-        case ["encoder", "stages", stage, *_]:
-            return f"stage {stage}"
-        case ["encoder", *_]:
-            return "stem"
-        case ["decoder", "gates" | "ups" | "blocks", i, *_]:
-            return f"block {i}"
-        case ["vit", *_]:
-            return "tokens"
-        case ["mask_decoder", *_]:
-            return "maps"
-        case ["decoder", "conv", *_]:
-            return "block 0"
-    return "head"

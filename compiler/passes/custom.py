@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import keyword
 
-from ..blocks import ACTIVATIONS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
+from ..blocks import PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from ..errors import CompileError, Problem, shown
 from ..limits import ALL_BLOCKS, BLOCKS, CHANNELS, KERNEL, NAME, NUMBER, STAGES, STEM, STRIDE, Limit
 from ..model import Encoder, SqueezeExcite, Stem
+from ..operations import ACTIVATIONS
 from .values import FLAG_HINT, choice, count, counts
 
 BLOCK_KINDS = ("basic", "bottleneck", "basic_vd", "bottleneck_vd")

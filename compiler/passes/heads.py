@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import Problem
-from ..limits import HEADS
-from ..model import Classifier, Encoder, Features, Head, Segmentor, TransUNet, UNetPlusPlus
-from ..names import SEGMENTOR_HEADS
+from ..model import DIALECTS, Classifier, Encoder, Features, Head, Segmentor
 from ..options import BY_NAME, DEFAULT_CLASSES, OPTIONS
+from ..segmentors import segmentor_named
 
 # Option -> field of a segmentor. The fields' defaults are the options'.
 FIELDS = {
@@ -49,10 +48,9 @@ def resolve_head(
     head: Head = Classifier(classes, activation)
     if isinstance(segmentor, str):
         head = _segmentor(segmentor, classes, activation, given, encoder, problems)
-    if isinstance(head, TransUNet):
-        problems += _trans_unet_problems(head, sizes)
-        if encoder and encoder.dialect == "cadene":
-            problems += _odd_pool_problems(sizes)
+    if isinstance(head, Segmentor):
+        dialect = DIALECTS[encoder.dialect if encoder else "medicai"]
+        problems += segmentor_named(head.name).problems(head, sizes, dialect)
     if "features_only" in given:
         problems += _left_out(given)
         return Features(pooling)
@@ -132,67 +130,14 @@ def _segmentor(
     if name == "unet_plus_plus":
         options["by_level"] = given.get("compat") != "medicai"
     options = {field: options[field] for field in options if _has(name, field)}
-    head = SEGMENTOR_HEADS[name](classes, activation, **options)  # type: ignore[arg-type]
-    problems += _filter_problems(head)
+    head = segmentor_named(name).head(classes, activation, **options)  # type: ignore[arg-type]
     if encoder:
         problems += _encoder_problems(encoder, head)
     return head
 
 
 def _has(segmentor: str, field: str) -> bool:
-    return field in SEGMENTOR_HEADS[segmentor].__dataclass_fields__
-
-
-def _filter_problems(head: Segmentor) -> list[Problem]:
-    needed = head.depth - isinstance(head, UNetPlusPlus)
-    reversed_rows = isinstance(head, UNetPlusPlus) and not head.by_level
-    if len(head.decoder_filters) >= needed:
-        return []
-    typed = ",".join(map(str, head.decoder_filters))
-    count = "1 entry" if "," not in typed else f"{len(head.decoder_filters)} entries"
-    return [
-        Problem(
-            f"--decoder-filters {typed} has {count}, but {head.name} at depth {head.depth} has"
-            f" {needed} stages",
-            hint=f"one for each stage, {'the top row' if reversed_rows else 'deepest'} first",
-        )
-    ]
-
-
-def _trans_unet_problems(head: TransUNet, sizes: tuple[int, ...]) -> list[Problem]:
-    problems = []
-    if head.embed_dim % head.heads:
-        near = [h for h in range(1, HEADS.largest + 1) if head.embed_dim % h == 0]
-        best = min(near, key=lambda h: abs(h - head.heads))
-        problems.append(
-            Problem(
-                f"--heads {head.heads} does not divide --embed-dim {head.embed_dim}",
-                hint=f"use {best} heads",
-            )
-        )
-    least = 2**head.depth
-    if sizes and min(sizes) < least:
-        problems.append(
-            Problem(
-                f"--input-shape has the size {min(sizes)}, but P{head.depth} is the image halved"
-                f" {head.depth} times",
-                hint=f"at least {least}, or a smaller --encoder-depth",
-            )
-        )
-    return problems
-
-
-def _odd_pool_problems(sizes: tuple[int, ...]) -> list[Problem]:
-    """Cadene's pool rounds down: a token grid that doubles does not reach the edge of an odd P1."""
-    return [
-        Problem(
-            f"--input-shape has the size {size}, which gives P1 an odd size: the pool of the"
-            " dialect cadene rounds it down",
-            hint=f"use {-(-size // 4) * 4}",
-        )
-        for size in sizes
-        if -(-size // 2) % 2
-    ]
+    return field in segmentor_named(segmentor).head.__dataclass_fields__
 
 
 def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:

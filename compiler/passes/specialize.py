@@ -5,12 +5,12 @@ Each step is Block -> Block (or Fragment), so that no template ever asks which v
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import assert_never
 
 from ..blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from ..ir import Axes, Block, Call, Conv, Fragment, Linear, Norm
+from ..ir import Axes, Block, Call, Constant, Conv, Fragment, Linear, Norm
 from ..model import (
     DIALECTS,
     Classifier,
@@ -22,7 +22,9 @@ from ..model import (
     Segmentor,
     SqueezeExcite,
 )
-from .decoders import decoder_blocks, decoder_constants, segmentor_head
+from ..program import Assign, activated, chain, unwrapped, wrapped
+from ..segmentors import segmentor_named
+from .variants import with_activation
 
 
 def specialize(model: Model) -> Network:
@@ -30,13 +32,13 @@ def specialize(model: Model) -> Network:
     encoder = model.trunk
     dialect = DIALECTS[encoder.dialect]
     block, projection = RESIDUAL_BLOCKS[encoder.block, encoder.pre_activation]
-    constants: list[tuple[str, int]] = [("STEM_CHANNELS", encoder.stem.filters[-1])]
+    constants = [Constant("STEM_CHANNELS", encoder.stem.filters[-1])]
     blocks: list[Block] = []
     if encoder.groups > 1:
-        constants.append(("GROUPS", encoder.groups))
+        constants.append(Constant("GROUPS", encoder.groups))
         block = group(block)
     if encoder.se:
-        constants.append(("SE_RATIO", encoder.se.ratio))
+        constants.append(Constant("SE_RATIO", encoder.se.ratio))
         channels = [stage.channels for stage in encoder.stages]
         blocks.append(squeeze_excite(encoder.se, channels, dialect.squeeze_by_eight))
         relu_first = dialect.relu_before_gate and encoder.basic
@@ -50,15 +52,19 @@ def specialize(model: Model) -> Network:
             projection = without_norm(projection)
             block = shortcut_by(block, projection)
         blocks.append(projection)
-    return Network(
+    network = Network(
         model=model,
         constants=tuple(constants),
         blocks=(*blocks, block),
         stem=stem(encoder, model.include_rescaling),
         pool=pool(encoder, dialect),
-        head=head(model),
-        decoder_constants=decoder_constants(model.head),
-        decoder_blocks=decoder_blocks(model.head, dialect, model.compat),
+        head=head(model, last_channels(block)),
+    )
+    if not isinstance(model.head, Segmentor):
+        return network
+    wiring = segmentor_named(model.head.name).wiring(model)
+    return replace(
+        network, head=wiring.head, modules=wiring.modules, more_constants=wiring.constants
     )
 
 
@@ -85,8 +91,7 @@ def squeeze_excite(se: SqueezeExcite, channels: Sequence[int], by_eight: bool = 
         squeezed = "max(8, (channels // SE_RATIO + 4) // 8 * 8)"
     first, second = (layer for layer in SQUEEZE_EXCITE.layers if isinstance(layer, Conv))
     layers = (replace(first, cout=squeezed), replace(second, cin=squeezed))
-    body = tuple(line.replace("relu(", f"{se.activation}(") for line in SQUEEZE_EXCITE.body)
-    return replace(SQUEEZE_EXCITE, layers=layers, body=body)
+    return with_activation(replace(SQUEEZE_EXCITE, layers=layers), se.activation)
 
 
 def insert_squeeze_excite(
@@ -97,9 +102,9 @@ def insert_squeeze_excite(
     last = [layer for layer in block.layers if isinstance(layer, kinds)][-1]
     at = block.layers.index(last) + 1
     gate = Call("se", "SqueezeExcite", ("channels",))
-    body = tuple(_wrap(line, last.name, gate.name) for line in block.body)
+    body = wrapped(block.body, last.name, gate.name)
     if relu_first:
-        body = tuple(_wrap(line, last.name, "relu") for line in body)
+        body = wrapped(body, last.name, "relu")
     return replace(
         block,
         additions=(*block.additions, "SE"),
@@ -138,9 +143,9 @@ def pool(encoder: Encoder, dialect: Dialect) -> str:
 
 def without_norm(projection: Block) -> Block:
     """The projection of a pre-activation block: its input is already normalized."""
-    layers = tuple(layer for layer in projection.layers if not isinstance(layer, Norm))
-    body = tuple(line.replace("bn(conv(pool(x)))", "conv(pool(x))") for line in projection.body)
-    return replace(projection, layers=layers, body=body)
+    norms = [layer.name for layer in projection.layers if isinstance(layer, Norm)]
+    layers = tuple(layer for layer in projection.layers if layer.name not in norms)
+    return replace(projection, layers=layers, body=unwrapped(projection.body, norms))
 
 
 def shortcut_by(block: Block, projection: Block) -> Block:
@@ -159,7 +164,7 @@ def shortcut_by(block: Block, projection: Block) -> Block:
 def stem(encoder: Encoder, rescaling: bool) -> Fragment:
     """Convolutions with BN and ReLU, the first of stride 2; in v2 the last is bare."""
     layers: list[Conv | Norm] = []
-    body = ["x = rescale(x)"] if rescaling else []
+    body = [Assign("x", chain("rescale"))] if rescaling else []
     cin: int | str = "in_channels"
     last = len(encoder.stem.filters)
     for i, (filters, kernel) in enumerate(zip(encoder.stem.filters, encoder.stem.kernels), 1):
@@ -167,48 +172,36 @@ def stem(encoder: Encoder, rescaling: bool) -> Fragment:
         layers.append(Conv(f"conv{i}", cin, channels, kernel, stride=2 if i == 1 else 1))
         cin = channels
         if encoder.pre_activation and i == last:
-            body.append(f"x = conv{i}(x)")
+            body.append(Assign("x", chain(f"conv{i}")))
         else:
             layers.append(Norm(f"bn{i}", channels))
-            body.append(f"x = relu(bn{i}(conv{i}(x)))")
+            body.append(Assign("x", chain("relu", f"bn{i}", f"conv{i}")))
     return Fragment(tuple(layers), tuple(body))
 
 
-def head(model: Model) -> Fragment:
-    """What makes the output of the last level, both of them `x`, which has `last_channels`."""
-    if isinstance(model.head, Segmentor):
-        return segmentor_head(model.head)
+def last_channels(block: Block) -> str:
+    """The channels of the last level, as the table of stages has them in these columns."""
+    return f"STAGES[-1][{1 + block.args[1:].index('channels')}]"
+
+
+def head(model: Model, channels: str) -> Fragment:
+    """What makes the output of the last level, both of them `x`; a segmentor has its own."""
     layers: list[Norm | Linear] = []
-    body: list[str] = []
+    body: list[Assign] = []
     if model.trunk.pre_activation:
-        layers.append(Norm("post_bn", "last_channels"))
-        body.append("x = relu(post_bn(x))")
+        layers.append(Norm("post_bn", channels))
+        body.append(Assign("x", chain("relu", "post_bn")))
     match model.head:
         case Classifier(activation=activation):
-            layers.append(Linear("head", "last_channels", "num_classes", output=True))
-            body.append("x = global_average(x)")
-            output = "head(x)" if activation == "none" else f"output_{activation}(head(x))"
-            body.append(f"x = {output}")
+            layers.append(Linear("head", channels, "num_classes", output=True))
+            body.append(Assign("x", chain("global_average")))
+            body.append(Assign("x", activated(activation, "head")))
         case Features(pooling="avg"):
-            body.append("x = global_average(x)")
+            body.append(Assign("x", chain("global_average")))
         case Features(pooling="max"):
-            body.append("x = global_max(x)")
+            body.append(Assign("x", chain("global_max")))
+        case Features() | Segmentor():
+            pass
+        case _:
+            assert_never(model.head)
     return Fragment(tuple(layers), tuple(body))
-
-
-class _Wrap(ast.NodeTransformer):
-    def __init__(self, inner: str, outer: str):
-        self.inner, self.outer = inner, outer
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == self.inner:
-            return ast.Call(ast.Name(self.outer), [node], [])
-        return node
-
-
-def _wrap(line: str, inner: str, outer: str) -> str:
-    if f"{inner}(" not in line:
-        return line
-    statement = ast.parse(line).body[0]
-    return ast.unparse(ast.fix_missing_locations(_Wrap(inner, outer).visit(statement)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,6 @@ from ..names import find_model
 from ..options import BY_NAME, DEFAULT_SHAPE, RANKS
 from .custom import make_encoder
 from .heads import resolve_head
-from .interpret import product
 from .values import parse
 
 FEW, MANY = 4, 16  # channels of an image, and what is more likely its size
@@ -163,7 +163,7 @@ def _input(
             )
         )
     problems += CHANNELS.problems("the last number of --input-shape", shape[-1])
-    problems += VOXELS.problems("the product of the sizes of --input-shape", product(shape[:-1]))
+    problems += VOXELS.problems("the product of the sizes of --input-shape", math.prod(shape[:-1]))
     return dims, shape
 
 

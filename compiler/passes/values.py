@@ -13,10 +13,10 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 
-from ..blocks import ACTIVATIONS
 from ..errors import CompileError, Problem, raise_all, shown, suggest
 from ..limits import DECODER_FILTERS, DIGITS, NUMBER, TEXT, Limit
 from ..names import plain, target_of
+from ..operations import ACTIVATIONS
 from ..options import TARGETS, Option
 
 FLAG_HINT = "it is True or False"

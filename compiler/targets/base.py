@@ -1,167 +1,185 @@
-"""What all targets share: reading a plan, and writing the lines that templates print.
+"""What all targets share: reading a plan, and laying out the page of a file.
 
-A target is a table of spellings (`OPS`), the way it declares layers, and the way it runs them.
-Templates get plain strings and lists of them.
+A target is a table of spellings, how it writes four statements and its kinds of layer, and how it
+calls things. The templates print what stands here, in frozen texts.
 """
 
 from __future__ import annotations
 
-import ast
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..ir import Block, Call, Fragment, Layer, Norm, Shape
-from ..lower import RANK_NAMES, DecoderPlan, Plan, doc_of
-from ..lower_trans import TransPlan
-from ..passes.decoders import MOST_GROUPS
-from .prose import docstring, grid, heading, wrap_sentences
+from ..ir import Constant, Conv, Layer, Module, Shape
+from ..lower import RANK_NAMES, Plan
+from ..model import DIALECTS, UNITS, Segmentor
+from ..passes.channels import CHANNELS
+from ..program import Assign, calls, chain, names
+from ..segmentors.base import Doc
+from .prose import LINE, docstring, heading, wrap_sentences
+from .spelling import spell_float
+from .text import (
+    BlockText,
+    ConstantText,
+    EncoderText,
+    Facts,
+    ModelText,
+    Page,
+    Part,
+    Section,
+)
+from .writer import Writer
 
-NOTES = {  # constant -> its comment in an emitted file
-    "DECODER_EPS": "as in medicai, whose weights were trained with it; the encoder has 1e-5",
-}
+AXES = ("d", "h", "w")
 
 
 @dataclass(frozen=True)
-class BlockText:
-    """A block, ready to print: names, and lines without their indentation."""
+class Helper:
+    """A function or class that files define where they use it, by its name."""
 
     name: str
-    doc: str
-    parameters: str
-    inputs: str
-    declarations: list[str]
-    body: list[str]
+    template: str
 
 
 class Target:
-    """One dialect of the emitted file. Subclasses are tables and a few overrides."""
+    """One target of the compiler. Subclasses are tables and a few overrides."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     load: ClassVar[str]  # how weights get into a model
     mask_shape: ClassVar[str]  # what its attention takes
-    ops: ClassVar[Mapping[str, str]]  # `x`, `y` are the operands; {rank}, {axes} the dimensions
+    ops: ClassVar[Mapping[str, str]]  # `x`, `y`, `z` are the operands, `xs` all of them
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # operations of several lines
+    helpers: ClassVar[tuple[Helper, ...]] = ()  # in the order of definition
+    first_helpers: ClassVar[tuple[Helper, ...]] = ()  # which every file begins with
 
-    def context(self, plan: Plan) -> dict[str, object]:
-        """The names that this target's templates print."""
+    def page(self, plan: Plan) -> Page:
+        """Everything that a file says, for the templates to lay out."""
         network = plan.network
-        model = network.model
         writer = self.writer(plan)
-        return {
-            "heading": heading(f"{plan.title}, {self.title}."),
-            "table": self.table(plan),
-            "notes": [
+        last = Part((Section(self.model_template(plan), self.model(plan, writer)),))
+        parts = [
+            Part(
+                (
+                    *(Section("block.py.j2", writer.block(block)) for block in network.blocks),
+                    Section("encoder.py.j2", self.encoder(plan, writer)),
+                )
+            ),
+            *(self.part(plan, writer, module) for module in network.modules),
+        ]
+        if len(network.modules) == 1:  # one decoder and the model stand together
+            parts, last = parts[:-1], Part((*parts[-1].sections, *last.sections))
+        return Page(
+            heading=heading(f"{plan.title}, {self.title}."),
+            table=tuple(self.table(plan)),
+            notes=tuple(
                 line
                 for note in (*plan.notes, f"Load weights: {self.load}")
                 for line in wrap_sentences(note)
-            ],
-            "class_name": model.class_name,
-            "model_name": model.name,
-            "rank": model.dims,
-            "constants": network.constants,
-            "columns": ", ".join(plan.columns),
-            "stages": plan.stages,
-            "blocks": [writer.block(block) for block in network.blocks],
-            "stem": writer.fragment(network.stem),
-            "pool": writer.lines(f"x = {network.pool}(x)", {}),
-            "head": writer.fragment(network.head, prefix=""),
-            "first_block": writer.construct(network.residual, plan, first=True),
-            "next_block": writer.construct(network.residual, plan, first=False),
-            "last_level": plan.last_level,
-            "encoder_doc": self.spell_doc(plan.encoder_doc, plan),
-            "model_doc": self.model_doc(plan),
-            "in_channels": model.in_channels,
-            "input_shape": model.input_shape,
-            "num_classes": getattr(model.head, "num_classes", None),
-            "decoder_constants": [],
-            **(self.decoder(plan, plan.decoder) if plan.decoder else {}),
-            **(self.transformer(plan, plan.transformer) if plan.transformer else {}),
-        }
-
-    def decoder(self, plan: Plan, decoder: DecoderPlan) -> dict[str, object]:
-        """The names that the templates of a decoder print."""
-        return {
-            "decoder_constants": [
-                ("DECODER_FILTERS", decoder.filters),
-                *(
-                    (name, GROUPS_OF_NORM if name == "NORM_GROUPS" else value)
-                    for name, value in named(plan.network.decoder_constants)
-                ),
-            ],
-            "decoder_blocks": [
-                self.writer(plan).block(block) for block in plan.network.decoder_blocks
-            ],
-            "decoder_doc": self.spell_doc(decoder.doc, plan),
-            "decoder_shapes": self.spell_doc(decoder.shapes, plan),
-            "skips": ", ".join(f'pyramid["{level}"]' for level in decoder.skips),
-            "last_index": len(decoder.skips),
-            "grid": grid(decoder.skips, plan.last_level),
-        }
-
-    def transformer(self, plan: Plan, trans: TransPlan) -> dict[str, object]:
-        """The names that the templates of a TransUNet print."""
-        rank, head = plan.network.model.dims, trans.head
-        writer = self.writer(plan)
-        blocks = [writer.block(block) for block in plan.network.decoder_blocks]
-        axes = ("d", "h", "w")[-rank:]
-        output = self.spell_doc(f"[{head.stage_filters[-1]}]", plan)
-        levels = f"{trans.skips[0]}..{trans.skips[-1]}"
-        return {
-            "mlp": blocks[0],
-            "vit_block": blocks[1],
-            "cross_attention": blocks[2],
-            "coarse_map": self.shape("K", axes),
-            "query_map": self.shape("Q", axes),
-            "map_shape": self.spell_doc("[C]", plan),
-            "half_shape": self.spell_doc("[C /2]", plan),
-            "voxels": "*".join(axes).upper(),
-            "skips": ", ".join(f'pyramid["{level}"]' for level in trans.skips),
-            "axes": ", ".join(axes),
-            "rank_axes": tuple(range(2, 2 + rank)),
-            "scales": trans.scales,
-            "halvings": 2**head.depth,
-            "times": {3: "three", 4: "four", 5: "five"}[head.depth],
-            "class_probability": "sigmoid" if self._one_class(trans) else "softmax",
-            "one_class": [self._class_check(trans)] * (not trans.compat),
-            "class_error": self._class_error(trans),
-            "mask_decoder_doc": docstring(
-                f"Coarse class maps from queries refined on {levels}.",
-                f"tokens (N, T, EMBED) -> {self.shape('K', axes)}.",
             ),
-            "trans_decoder_doc": docstring(
-                f"Class maps upsampled with the skips {levels}.",
-                f"{self.shape('K', axes)} -> {output}.",
+            class_name=plan.model.class_name,
+            constants=constant_lines(network.constants, together=1),
+            columns=", ".join(plan.columns),
+            stages=plan.stages,
+            more_constants=constant_lines(
+                [channels_constant(constant, plan.columns) for constant in network.more_constants]
             ),
-            "attention_doc": docstring(
+            parts=(*parts, last),
+            facts=self.facts(plan),
+        )
+
+    def part(self, plan: Plan, writer: Writer, module: Module) -> Part:
+        """A module with its blocks."""
+        blocks = (Section("block.py.j2", writer.block(block)) for block in module.blocks)
+        return Part((*blocks, Section("module.py.j2", writer.module(module))))
+
+    def encoder(self, plan: Plan, writer: Writer) -> EncoderText:
+        network = plan.network
+        pool = Assign("x", chain(network.pool))
+        return EncoderText(
+            doc=self.spell_doc(plan.encoder_doc, plan),
+            stem=writer.fragment(network.stem),
+            pool=tuple(writer.statement(pool, writer.scope())),
+            columns=", ".join(plan.columns),
+            first_block=writer.construct(network.residual, plan.stage_args, first=True),
+            next_block=writer.construct(network.residual, plan.stage_args, first=False),
+        )
+
+    def model(self, plan: Plan, writer: Writer) -> ModelText:
+        model = plan.model
+        check, error = self.class_check(plan)
+        head = writer.fragment(plan.network.head, prefix="")
+        return ModelText(
+            class_name=model.class_name,
+            name=model.name,
+            doc=self.model_doc(plan),
+            in_channels=model.in_channels,
+            input_shape=model.input_shape,
+            num_classes=getattr(model.head, "num_classes", None),
+            modules=self.made_modules(plan, writer),
+            declarations=head.declarations,
+            body=self.model_body(plan, writer, head.body),
+            sizes=self.sizes(plan, writer),
+            class_check=check,
+            class_error=error,
+        )
+
+    def model_template(self, plan: Plan) -> str:
+        if not isinstance(plan.model.head, Segmentor):
+            return "model.py.j2"
+        return "segmentor.py.j2"
+
+    def facts(self, plan: Plan) -> Facts:
+        model, network = plan.model, plan.network
+        axes = AXES[-plan.rank :]
+        shape = {
+            "map": self.spell_doc("[C]", plan),
+            "half": self.spell_doc("[C /2]", plan),
+            "query": self.shape("Q", axes),
+        }
+        convs = [layer for layer in _layers(plan) if isinstance(layer, Conv)]
+        return Facts(
+            rank=plan.rank,
+            package=f"{model.class_name}{plan.rank}D",
+            unit=UNITS[plan.rank],
+            extends=DIALECTS[model.encoder.dialect].ceil_pool,
+            after_head=any(call.function == "upsample" for call in calls(network.head.body)),
+            axes=axes,
+            shapes=shape,
+            attention_doc=docstring(
                 f"Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask {self.mask_shape}"
                 " -> (N, Q, EMBED)."
             ),
-        }
+            grouped=any(conv.groups != 1 for conv in convs),
+            biased=any(conv.bias for conv in convs),
+        )
 
-    def _one_class(self, trans: TransPlan) -> bool:
-        return trans.head.num_classes == 1 and not trans.compat
+    # -- what a target says ------------------------------------------------------------------------
 
-    def _class_check(self, trans: TransPlan) -> str:
-        return "num_classes > 1" if trans.head.num_classes == 1 else "num_classes < 2"
-
-    def _class_error(self, trans: TransPlan) -> str:
-        if trans.head.num_classes == 1:
-            return "num_classes must be 1 in this file: several classes need a softmax"
-        return "num_classes must be at least 2 in this file: a single class needs a sigmoid"
+    def writer(self, plan: Plan) -> Writer:
+        raise NotImplementedError
 
     def imports(self, body: str) -> list[str]:
         """The import lines that a file with this body needs."""
         raise NotImplementedError
 
+    def made_modules(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
+        """Lines of the model that make its modules."""
+        return ()
+
+    def model_body(self, plan: Plan, writer: Writer, head: tuple[str, ...]) -> tuple[str, ...]:
+        """Lines that run the model."""
+        raise NotImplementedError
+
+    def sizes(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
+        """Lines that compute what the modules are told of the image's size."""
+        return ()
+
     def model_doc(self, plan: Plan) -> str:
         """The docstring of the model's class or function."""
         return docstring(self.spell_doc(plan.model_doc, plan))
-
-    def writer(self, plan: Plan) -> Writer:
-        raise NotImplementedError
 
     def shape(self, channels: str, sizes: Sequence[str]) -> str:
         """A tensor's shape in this target's order of axes."""
@@ -171,15 +189,43 @@ class Target:
         """What this target calls a block in prose and code."""
         raise NotImplementedError
 
+    # -- what a file says of itself ----------------------------------------------------------------
+
+    def class_check(self, plan: Plan) -> tuple[str, str]:
+        """The `num_classes` that a file has no activation for, and what is said of them."""
+        called = {call.function for m in plan.network.modules for call in calls(m.body)}
+        if "class_softmax" in called and plan.model.compat != "medicai":
+            error = "num_classes must be at least 2 in this file: a single class needs a sigmoid"
+            return "num_classes < 2", error
+        if any("num_classes" in names(m.body) for m in plan.network.modules if m.step) and (
+            "class_softmax" not in called
+        ):
+            error = "num_classes must be 1 in this file: several classes need a softmax"
+            return "num_classes > 1", error
+        return "", ""
+
+    def module_doc(self, doc: Doc, plan: Plan) -> str:
+        """A module's docstring."""
+        first, rest = self.spell_doc(doc.first, plan), self.spell_doc(doc.rest, plan)
+        text = docstring(first, rest)
+        if not doc.paragraphs and not doc.drawing:
+            return text
+        blocks = [textwrap.wrap(self.spell_doc(p, plan), LINE - 4) for p in doc.paragraphs]
+        if doc.drawing:
+            blocks.append([f"    {line}" for line in doc.drawing])
+        return "\n\n".join([text, *("\n".join(f"    {x}" for x in b) for b in blocks)]) + "\n    "
+
     def spell_doc(self, text: str, plan: Plan) -> str:
         """`[C /2]` and `{Bottleneck}` as this target writes them."""
-        sizes = RANK_NAMES[plan.network.model.dims]
+        sizes = RANK_NAMES[plan.rank]
 
         def shape(match: re.Match[str]) -> str:
             channels, _, divisor = match.group(1).partition(" ")
+            if divisor == "...":
+                return self.shape(channels, AXES[-plan.rank :])
             return self.shape(channels, [size + divisor for size in sizes])
 
-        text = re.sub(r"\[(\w+(?: [/*]\w+)?)\]", shape, text)
+        text = re.sub(r"\[(\w+(?: (?:[/*]\w+|\.\.\.))?)\]", shape, text)
         text = re.sub(r"\{(\d)\}", lambda match: "x".join(match.group(1) * len(sizes)), text)
         return re.sub(r"\{(\w+)\}", lambda match: self.block_name(match.group(1)), text)
 
@@ -189,7 +235,7 @@ class Target:
         width = max(len(str(shape[0])) for shape in maps)
         widths = [max(len(str(shape[i])) for shape in maps) for i in range(1, len(maps[0]))]
         label = max(len(row.label) for row in plan.table)
-        leveled = plan.transformer is not None  # its texts need the room
+        leveled = any(isinstance(row.shape, str) for row in plan.table)  # its texts need the room
         lines = []
         for row in plan.table:
             text = self.spell_doc(row.text, plan)
@@ -208,103 +254,53 @@ class Target:
         return self.shape(str(shape[0]).rjust(width), sizes)
 
 
-class Writer:
-    """Writes the code of one plan's blocks and fragments."""
-
-    def __init__(self, target: Target, plan: Plan):
-        self.target, self.plan = target, plan
-        self.rank = plan.network.model.dims
-        network = plan.network
-        self.blocks = {b.name: b for b in (*network.blocks, *network.decoder_blocks)}
-
-    def block(self, block: Block) -> BlockText:
-        return BlockText(
-            name=self.target.block_name(block.name),
-            doc=self._doc(block),
-            parameters=self.parameters(block),
-            inputs=", ".join(f"{tensor}: Tensor" for tensor, _ in block.inputs),
-            declarations=self.declarations(block),
-            body=self.body(block),
-        )
-
-    def fragment(self, fragment: Fragment, prefix: str = "{name}_") -> BlockText:
-        return BlockText("", "", "", "", self.declarations(fragment), self.body(fragment, prefix))
-
-    def _doc(self, block: Block) -> str:
-        text, shapes = (self.target.spell_doc(part, self.plan) for part in doc_of(block))
-        return docstring(text, f"{shapes}.")
-
-    def parameters(self, block: Block) -> str:
-        """What stands between the parentheses of the block's definition."""
-        raise NotImplementedError
-
-    def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
-        """The residual block as the loop over the stages makes it."""
-        raise NotImplementedError
-
-    def declarations(self, code: Block | Fragment) -> list[str]:
-        """Lines that make the layers."""
-        raise NotImplementedError
-
-    def body(self, code: Block | Fragment, prefix: str = "{name}_") -> list[str]:
-        """Lines that run the layers, whose paths go on from the prefix."""
-        layers = {layer.name: layer for layer in code.layers}
-        return [text for line in code.body for text in self.lines(line, layers)]
-
-    def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
-        """One body line in this target."""
-        raise NotImplementedError
-
-    def op(self, name: str, *operands: ast.expr) -> ast.expr:
-        """The target's spelling of an operation, around its operands."""
-        axes = tuple(range(2, 2 + self.rank))
-        spelling = self.target.ops[name].format(rank=self.rank, axes=axes)
-        return substitute(spelling, dict(zip("xy", operands)))
-
-    def callee(self, layer: Call) -> Block:
-        return self.blocks[layer.block]
+def channels_constant(constant: Constant, columns: Sequence[str]) -> Constant:
+    """The channels of all levels, which follow from the table of stages."""
+    if constant.name != CHANNELS:
+        return constant
+    stages = f"*(stage[{columns.index('channels')}] for stage in STAGES)"
+    return replace(constant, text=f"(STEM_CHANNELS, {stages})")
 
 
-# So that other filters in the file need no other groups.
-GROUPS_OF_NORM = f"math.gcd({MOST_GROUPS}, *DECODER_FILTERS)"
+def constant_lines(constants: Sequence[Constant], together: int = 6) -> tuple[ConstantText, ...]:
+    """Named numbers, some `together` on a line; tuples and those with a comment have a line of their own."""
+    lines: list[ConstantText] = []
+    row: list[Constant] = []
+
+    def flush() -> None:
+        for i in range(0, len(row), together):
+            some = row[i : i + together]
+            values = ", ".join(spelled(constant) for constant in some)
+            names = tuple(constant.name for constant in some)
+            lines.append(ConstantText(names, f"{', '.join(names)} = {values}"))
+        row.clear()
+
+    for constant in constants:
+        if isinstance(constant.value, tuple) or constant.comment or constant.text:
+            flush()
+            comment = f"  # {constant.comment}" if constant.comment else ""
+            line = f"{constant.name} = {spelled(constant)}{comment}"
+            lines.append(ConstantText((constant.name,), line))
+        else:
+            row.append(constant)
+    flush()
+    return tuple(lines)
 
 
-class _Substitute(ast.NodeTransformer):
-    def __init__(self, names: Mapping[str, ast.expr]):
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.names.get(node.id, node)
-
-
-def spell(node: ast.expr) -> str:
-    """The expression as black writes it: where black changes a text, it formats it twice."""
-    text = ast.unparse(node)
-    return text if '"' in text else text.replace("'", '"')
+def spelled(constant: Constant) -> str:
+    value = constant.value
+    if constant.text:
+        return constant.text
+    return spell_float(value) if isinstance(value, float) else str(value)
 
 
-def substitute(source: str, names: Mapping[str, ast.expr]) -> ast.expr:
-    """The expression with its names replaced by expressions."""
-    tree = ast.parse(source, mode="eval").body
-    result = _Substitute(names).visit(tree)
-    assert isinstance(result, ast.expr)
-    return result
+def _layers(plan: Plan) -> list[Layer]:
+    """Every layer of a plan."""
+    network = plan.network
+    found = [*network.stem.layers, *network.head.layers]
+    found += [layer for block in network.all_blocks.values() for layer in block.layers]
+    each = [each.of for module in network.modules for each in module.layers]
+    return [*found, *(layer for layer in each if not isinstance(layer, str))]
 
 
-def named(constants: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
-    """Names and numbers, one to a line, those that need it with a comment."""
-    return [
-        (name, f"{spell_float(value)}  # {NOTES[name]}" if name in NOTES else str(value))
-        for name, value in constants
-    ]
-
-
-def spell_eps(norm: Norm) -> str:
-    """A norm's epsilon: a number, or the name of a constant."""
-    return norm.eps if isinstance(norm.eps, str) else spell_float(norm.eps)
-
-
-def spell_float(value: float) -> str:
-    """A small number as people write it: 1e-5, 1.5e-5. It reads back as the same number."""
-    short = f"{value:.0e}"
-    return (short if float(short) == value else f"{value!r}").replace("e-0", "e-")
+__all__ = ["BlockText", "Helper", "Target"]

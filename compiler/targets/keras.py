@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ..ir import (
-    Conv,
-)
-from ..lower import DecoderPlan, Plan
-from ..lower_trans import UNITS, TransPlan
+from ..lower import Plan
 from ..model import Features
-from .base import Target
+from .base import Helper, Target
 from .keras_writer import KerasWriter
-from .prose import ATTEND, LINE, docstring, in_lines, wrap_sentences
+from .prose import LINE, wrap_sentences
+from .writer import Writer
 
 
 class Keras(Target):
@@ -33,7 +30,26 @@ class Keras(Target):
         "output_sigmoid": "layers.Activation('sigmoid', dtype=keras.config.floatx())(x)",
         "upsample": "upsample(x, y)",
         "crop": "crop(x, y)",
+        "concat": "layers.Concatenate()(xs)",
+        "linear_upsample": "Upsample(y.shape[1:-1])(x)",
+        "stretch": "Stretch(y.shape[1:-1])(x)",
         "tokens": "layers.Reshape((-1, EMBED))(x)",
+        "sizes": "x.shape[1:-1]",
+        "token_grid": "[s // p for s, p in zip(x.shape[1:-1], y)]",
+        "length": "x.shape[1]",
+        "volume": "math.prod(x)",
+        "channels": "x.shape[-1]",
+        "as_map": "layers.Reshape((*z, y))(x)",
+        "as_tokens": "layers.Reshape((-1, x.shape[-1]))(x)",
+        "similarity": "layers.Dot(axes=2)([y, x])",
+        "scores": "layers.Dot(axes=2)([x, y])",
+        "mix": "layers.Dot(axes=(2, 1))([y, x])",
+        "mix_scores": "layers.Dot(axes=1)([y, x])",
+        "class_softmax": "layers.Activation('softmax')(x)",
+        "attention_mask": "attention_mask(x, y, z)",
+        "patch_attention_mask": "patch_attention_mask(x, y, z)",
+        "flat_attention_mask": "flat_attention_mask(x, y)",
+        "steep_leaky_relu": "layers.LeakyReLU(negative_slope=0.3)(x)",
         "relu": "layers.ReLU()(x)",
         "leaky_relu": "layers.LeakyReLU(negative_slope=0.01)(x)",
         "elu": "layers.ELU()(x)",
@@ -61,6 +77,25 @@ class Keras(Target):
         ),
     }
 
+    first_helpers = (
+        Helper("conv", "helpers/conv.py.j2"),
+        Helper("norm", "helpers/norm.py.j2"),
+    )
+    helpers = tuple(
+        Helper(name, f"helpers/{template}.py.j2")
+        for name, template in (
+            ("crop", "crop"),
+            ("upsample", "upsample"),
+            ("Table", "table"),
+            ("attention", "attention"),
+            ("Upsample", "linear_upsample"),
+            ("Stretch", "stretch"),
+            ("attention_mask", "attention_mask"),
+            ("patch_attention_mask", "patch_attention_mask"),
+            ("flat_attention_mask", "flat_attention_mask"),
+        )
+    )
+
     def imports(self, body: str) -> list[str]:
         names = "KerasTensor, layers" + ", ops" * bool(re.search(r"\bops\.", body))
         lines = ["import math"] if re.search(r"\bmath\.", body) else []
@@ -74,7 +109,7 @@ class Keras(Target):
         if not isinstance(model.head, Features):
             doc += " The output is float32 under mixed precision too."
         doc += (
-            f" `model.pyramid_outputs` holds P1..{plan.last_level}."
+            f" `model.pyramid_outputs` holds P1..{plan.levels[-1]}."
             " In a loaded or cloned model m, this finds them:"
         )
         first, *rest = wrap_sentences(doc, LINE - 7)
@@ -86,198 +121,26 @@ class Keras(Target):
     def writer(self, plan: Plan) -> KerasWriter:
         return KerasWriter(self, plan)
 
-    def context(self, plan: Plan) -> dict[str, object]:
-        convs = list(_convs(plan))
-        return {
-            **super().context(plan),
-            "conv_parameters": ", ".join(
-                ["stride: int | tuple[int, ...] = 1"]
-                + ["groups: int = 1"] * any(conv.groups != 1 for conv in convs)
-                + ["bias: bool = False"] * any(conv.bias for conv in convs)
-            ),
-            "conv_groups": "groups=groups, " * any(conv.groups != 1 for conv in convs),
-            "conv_bias": "bias" if any(conv.bias for conv in convs) else "False",
-        }
+    def model_body(self, plan: Plan, writer: Writer, head: tuple[str, ...]) -> tuple[str, ...]:
+        assert isinstance(writer, KerasWriter)
+        lines = []
+        x = f'pyramid["{plan.levels[-1]}"]'
+        if not plan.network.modules:
+            lines.append(f"x = {x}")
+        for module in plan.network.modules:
+            given = [] if module is plan.network.modules[0] else [x]
+            given += writer.used_inputs(module)[len(given) :] + writer.told(module)
+            x = module.step or "x"
+            lines.append(f"{x} = {self.block_name(module.name)}({', '.join(given)})")
+        return (*lines, *head)
 
-    def decoder(self, plan: Plan, decoder: DecoderPlan) -> dict[str, object]:
-        learned = 'crop(up({x}, {filters}, name=f"{{name}}_{at}"), {like})'
-        up = learned if decoder.learned else "upsample({x}, {like})"
-        gated = 'gated = attention_gate(skip, x, filters, name=f"{name}_gates_{i}")'
-        joined = up.format(x="x", filters="filters", at="ups_{i}", like="skip")
-        last = "DECODER_FILTERS[-1]"
-        return {
-            **super().decoder(plan, decoder),
-            "helpers": ["crop.py.j2"] + ["upsample.py.j2"] * (decoder.gated or not decoder.learned),
-            "gates": [gated] * decoder.gated,
-            "joined": joined,
-            "skip": "gated" if decoder.gated else "skip",
-            "last_joined": up.format(
-                x="x", filters=last, at=f"ups_{len(decoder.skips)}", like="image"
-            ),
-            "node_joined": up.format(x="x", filters="filters", at="ups_{r}_{i}", like="skip"),
-            "last_node": (
-                up.format(x="below[-1]", filters=last, at="last_up", like="image")
-                if decoder.learned
-                else "below[-1]"
-            ),
-            "crop_extend": [
-                "if size is None or size > x.shape[axis]:  # the pool rounds odd sizes down",
-                "    x = ops.concatenate([x, x[(*whole, slice(-1, None))]], axis=axis)",
-            ]
-            * decoder.extends,
-            "crop_doc": f", or extend it by its last {UNITS[plan.network.model.dims]}"
-            * decoder.extends,
-            "axis_lines": ", ".join(axis_lines(plan.network.model.dims)),
-            "decoder_inputs": "pyramid" if decoder.ends_at_half else "pyramid, image",
-            "decoder_parameters": "pyramid: dict[str, KerasTensor]"
-            + ", image: KerasTensor" * (not decoder.ends_at_half),
-            "upsample_dtype": ", dtype=x.dtype" * decoder.ends_at_half,
-        }
-
-    def transformer(self, plan: Plan, trans: TransPlan) -> dict[str, object]:
-        names = super().transformer(plan, trans)
-        rank = plan.network.model.dims
-        mask = self._mask(trans, str(names["axes"]))
-        patch = 'conv(x, EMBED, 1, bias=True, name=f"{name}_patch")'
-        if trans.patched:
-            patch = (
-                f"layers.Conv{rank}D(EMBED, PATCH, strides=PATCH, data_format='channels_last',"
-                ' name=f"{name}_patch")(x)'
-            )
-        scaled = trans.patched and not trans.compat
-        return {
-            **names,
-            "decoder_constants": [
-                *in_lines(plan.network.decoder_constants),
-                *([("PATCH", trans.patch)] if trans.patched else []),
-                ("DECODER_FILTERS", trans.head.stage_filters),
-            ],
-            "package": f"{plan.network.model.class_name}{rank}D",
-            "patch": patch,
-            "mask": mask,
-            "mask_doc": docstring(
-                str(mask["doc"]),
-                f"{mask['logits'] or names['query_map']} -> booleans (N, Q, {names['voxels']}).",
-            ),
-            "mask_decoder": self._mask_decoder(trans),
-            "upsample": {
-                "doc": docstring(
-                    f"Linear {'upsampling by `scale`' if scaled else 'x2 upsampling'}"
-                    " (half-pixel centers), cropped to `size`.",
-                    f"{names['half_shape']} -> {names['map_shape']}.",
-                ),
-                "parameter": f"scale: tuple[float, ...] = {(2.0,) * rank}, " * scaled,
-                "declarations": ["self.scale = tuple(scale)"] * scaled,
-                "scale": "self.scale" if scaled else (2.0,) * rank,
-                "translation": (0.0,) * rank,
-                "axes": tuple(range(1, 1 + rank)),
-                "config": ', "scale": self.scale' * scaled,
-            },
-        }
-
-    def _mask(self, trans: TransPlan, axes: str) -> dict[str, object]:
-        """The mask's function: its inputs, its documentation, and its lines."""
-        rank = len(trans.patch)
-        if trans.compat:
-            return {
-                "inputs": "logits: KerasTensor, level: KerasTensor",
-                "doc": "Where each query may attend on a level: outside its mask, as in medicai.",
-                "logits": "(N, Q, T)",
-                "lines": [
-                    "# medicai resizes the mask along the flattened tokens, not over space.",
-                    f"{axes} = level.shape[1:-1]",
-                    f"size = (QUERIES, {axes.replace(', ', ' * ')})",
-                    'mask = layers.Activation("sigmoid")(logits)[..., None]',
-                    "mask = ops.image.resize("
-                    "mask, size, interpolation='nearest', data_format='channels_last')",
-                    "return ops.squeeze(mask, axis=-1) <= 0.5",
-                ],
-            }
-        crops = ", ".join(f":{axis}" for axis in axes.split(", "))
-        unit = UNITS[rank]
-        resize = [
-            f"# Spread each token's logit over its {unit}s.",
-            f"_, {axes}, _ = level.shape",
-            f"logits = layers.UpSampling{rank}D(scale, data_format='channels_last')(logits)",
-            f"logits = logits[:, {crops}]",
-        ]
-        if trans.patched:
-            resize = [
-                f"# Spread each token's logit over its {unit}s, the last one's over the rest.",
-                "for axis, patch in enumerate(PATCH, start=1):",
-                "    last = logits.shape[axis] - 1",
-                "    token = [min(i // (patch * scale), last) for i in range(level.shape[axis])]",
-                "    logits = ops.take(logits, token, axis=axis)",
-            ]
-        return {
-            "inputs": "logits: KerasTensor, scale: int, level: KerasTensor",
-            "doc": "Where each query may attend on a level.",
-            "logits": None,
-            "lines": [
-                *resize,
-                ATTEND,
-                "inside = layers.Permute((2, 1))(layers.Reshape((-1, QUERIES))(logits)) > 0",
-                "return inside | ~ops.any(inside, axis=2, keepdims=True)",
-            ],
-        }
-
-    def _mask_decoder(self, trans: TransPlan) -> dict[str, object]:
-        """What differs in the mask decoder: how masks are made, and how they end."""
-        deepest = f'pyramid["{trans.deepest_level}"].shape[1:-1]'
-        grid, sizes, resize = deepest, "grid", []
-        loop = [
-            f"for i, (level, scale) in enumerate(zip(levels, {trans.scales})):",
-            "    logits = layers.Reshape((*grid, QUERIES))(layers.Dot(axes=2)([tokens, queries]))",
-            "    mask = attention_mask(logits, scale, level)",
-        ]
-        if trans.compat:
-            loop = [
-                "for i, level in enumerate(levels):",
-                "    mask = attention_mask(layers.Dot(axes=2)([queries, tokens]), level)",
-            ]
-            if trans.patched:
-                resize = [
-                    "masks = layers.Permute((2, 1))(masks)",
-                    'masks = layers.Dense(math.prod(grid), name=f"{name}_resize")(masks)',
-                    "masks = layers.Permute((2, 1))(masks)",
-                ]
-        elif trans.patched:
-            sizes = deepest
-            grid = f"[s // p for s, p in zip({deepest}, PATCH)]"
-            resize = [
-                f"size = {deepest}",
-                "masks = layers.Reshape((*grid, QUERIES))(masks)",
-                "scale = tuple(s / g for s, g in zip(size, grid))",
-                "masks = Upsample(size, scale)(masks)",
-                "masks = layers.Reshape((-1, QUERIES))(masks)",
-            ]
-        call = 'masked_cross_attention(queries, level, mask, name=f"{name}_levels_{i}")'
-        return {
-            "grid": grid,
-            "sizes": sizes,
-            "loop": [*loop, f"    queries = {call}"],
-            "resize": resize,
-        }
+    def sizes(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
+        """A position table fixes the image's size: the check in the template stands for it."""
+        told = {arg for module in plan.network.modules for arg in module.arguments}
+        return ("image_size",) if "num_tokens" in told else ()
 
     def shape(self, channels: str, sizes: Sequence[str]) -> str:
         return f"(N, {', '.join(sizes)}, {channels})"
 
     def block_name(self, name: str) -> str:
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-
-
-def _convs(plan: Plan) -> Iterator[Conv]:
-    network = plan.network
-    blocks = (*network.blocks, *network.decoder_blocks)
-    layers = [layer for block in blocks for layer in block.layers]
-    for layer in (*layers, *network.stem.layers, *network.head.layers):
-        if isinstance(layer, Conv):
-            yield layer
-
-
-def axis_lines(rank: int) -> list[str]:
-    """`like[0, :, 0, 0]` and so on: one line of voxels along each spatial axis."""
-    axes = range(1, rank + 1)
-    return [
-        f"like[{', '.join(':' if i == axis else '0' for i in range(rank + 2))}]" for axis in axes
-    ]

@@ -1,11 +1,13 @@
-"""Keras code of blocks: layers are made where they are called."""
+"""Keras code: layers are made where they are called."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import assert_never
 
-from ..expressions import names_in, parse_line, target_of
+from ..expressions import names_in
 from ..ir import (
     Attention,
     AvgPool,
@@ -15,14 +17,38 @@ from ..ir import (
     ConvTranspose,
     Dim,
     Dropout,
-    Fragment,
+    Each,
     Layer,
     Linear,
+    Module,
     Norm,
+    Table,
+    bound,
+    tensors_of,
 )
-from ..lower import Plan
-from .base import Writer, spell, spell_eps, substitute
+from ..operations import PYRAMID
+from ..program import (
+    Append,
+    Apply,
+    Assign,
+    Choice,
+    Expression,
+    For,
+    Item,
+    Items,
+    Name,
+    Number,
+    Return,
+    Slice,
+    Star,
+    Statement,
+    code_of,
+    names,
+    walk,
+)
 from .prose import LINE
+from .spelling import simple, spell, spell_eps, substitute
+from .writer import Scope, Writer, called, line_of
 
 LAST = "data_format='channels_last'"  # whatever keras.config says
 FULL = "dtype=keras.config.floatx()"  # float32 under mixed precision too
@@ -34,7 +60,7 @@ class KerasWriter(Writer):
         used: set[str] = set()
         for layer in block.layers:
             used |= {name for value in self._values(layer) for name in names_in(value)}
-            used |= names_in(self._condition(block, layer))
+            used |= names_in(self._condition(block.inputs, layer))
         return tuple(arg for arg in block.args if arg in used)
 
     def _values(self, layer: Layer) -> tuple[Dim, ...]:
@@ -49,14 +75,19 @@ class KerasWriter(Writer):
                 return (layer.cout,)
             case AvgPool():
                 return (_scalar(layer.stride),)
-        return ()
+            case Table():
+                return (layer.rows,)
+            case Norm() | Dropout() | Attention():
+                return ()
+            case _:
+                assert_never(layer)
 
-    def _condition(self, block: Block, layer: Layer) -> str:
+    def _condition(self, inputs: Sequence[tuple[str, str]], layer: Layer) -> str:
         """`when`, with the channels of an input read off the tensor."""
         if not layer.when:
             return ""
         channels = {
-            arg: ast.parse(f"{tensor}.shape[-1]", mode="eval").body for tensor, arg in block.inputs
+            arg: ast.parse(f"{tensor}.shape[-1]", mode="eval").body for tensor, arg in inputs
         }
         return spell(substitute(layer.when, channels))
 
@@ -65,70 +96,104 @@ class KerasWriter(Writer):
         sizes = [f"{arg}: int" for arg in self.kept(block)]
         return ", ".join([*tensors, *sizes, "*", "name: str"])
 
-    def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
-        args = [arg for arg in plan.stage_args if arg in self.kept(block)]
+    def construct(self, block: Block, stage_args: Sequence[str], *, first: bool) -> str:
+        args = [arg for arg in stage_args if arg in self.kept(block)]
         if not first:
             args = ["1" if arg == "stride" else arg for arg in args]
         index = "0" if first else "{i}"
         name = f'name=f"{{name}}_stages_{{s}}_{index}"'
         return f"{self.target.block_name(block.name)}({', '.join(['x', *args, name])})"
 
-    def declarations(self, code: Block | Fragment) -> list[str]:
-        return []  # layers are made where they are called
+    def module_parameters(self, module: Module) -> str:
+        kinds = {"pyramid": "dict[str, KerasTensor]"}
+        tensors = [f"{x}: {kinds.get(x, 'KerasTensor')}" for x in self.used_inputs(module)]
+        sizes = [f"{arg}: int" for arg in self.told(module)]
+        return ", ".join([*tensors, *sizes, "*", f'name: str = "{module.path}"'])
 
-    def body(self, code: Block | Fragment, prefix: str = "{name}_") -> list[str]:
-        self.code, self.prefix = code, prefix
-        return super().body(code)
+    def told(self, module: Module) -> list[str]:
+        """The arguments that a module's program reads; the others are read off its tensors."""
+        return [arg for arg in module.arguments if arg in names(module.body)]
 
-    def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
-        statement, comment = parse_line(line)
-        assert statement.value is not None
-        target = target_of(statement)
-        optional = self._optional(statement.value, layers)
+    # -- statements --------------------------------------------------------------------------------
+
+    def statement(self, statement: Statement, scope: Scope) -> list[str]:
+        match statement:
+            case Assign(target=target, value=value, comment=comment):
+                return self.assigned(target, value, comment, scope)
+            case Return(value=value, comment=comment):
+                return self.assigned("", value, comment, scope)
+            case Append(target=target, value=value):
+                expression, before = self.split(value, "x", scope)
+                return [*before, f"{target}.append({spell(expression)})"]
+            case For():
+                return self.loop(statement, scope)
+            case _:
+                assert_never(statement)
+
+    def assigned(self, target: str, value: Expression, comment: str, scope: Scope) -> list[str]:
+        optional = self._optional(value, scope)
         if optional:
-            return self._conditional(target, *optional)
-        if isinstance(statement.value, ast.Call) and isinstance(statement.value.func, ast.Name):
-            several = self.target.statements.get(statement.value.func.id)
-            if several:
-                pad = ((0, 0), *(((1, 1),) * self.rank), (0, 0))
-                pad_end = ((0, 0), *(((0, 1),) * self.rank), (0, 0))
-                return [text.format(rank=self.rank, pad=pad, pad_end=pad_end) for text in several]
-        value, before = self._split(statement.value, layers, target or "x")
-        code = f"{target} = {spell(value)}" if target else f"return {spell(value)}"
-        return [*before, f"{code}  # {comment}" if comment else code]
+            return self._conditional(target, *optional, scope)
+        if isinstance(value, Apply) and value.function in self.target.statements:
+            pad = ((0, 0), *(((1, 1),) * self.rank), (0, 0))
+            pad_end = ((0, 0), *(((0, 1),) * self.rank), (0, 0))
+            several = self.target.statements[value.function]
+            return [text.format(rank=self.rank, pad=pad, pad_end=pad_end) for text in several]
+        expression, before = self.split(value, target or "x", scope)
+        return [*before, line_of(target, expression, comment)]
 
-    def _split(
-        self, node: ast.expr, layers: Mapping[str, Layer], target: str
-    ) -> tuple[ast.expr, list[str]]:
+    def loop(self, loop: For, scope: Scope) -> list[str]:
+        """The loop, with an index where it names layers."""
+        targets = ", ".join(loop.targets)
+        sources = [spell(self.value(source, "x", [], scope)[0]) for source in loop.sources]
+        over = sources[0] if len(sources) == 1 else f"zip({', '.join(sources)})"
+        head = f"for {targets} in {over}:"
+        index = ""
+        if any(name in scope.layers for name in called(loop.body)):
+            deeper = tuple(inner for inner in loop.body if isinstance(inner, For))
+            index = "r" if any(name in scope.layers for name in called(deeper)) else "i"
+            targets = f"({targets})" if len(loop.targets) > 1 else targets
+            head = f"for {index}, {targets} in enumerate({over}):"
+        inner = scope.inside(index) if index else scope
+        return [head, *(f"    {line}" for line in self.body(loop.body, inner))]
+
+    # -- expressions -------------------------------------------------------------------------------
+
+    def split(self, node: Expression, target: str, scope: Scope) -> tuple[ast.expr, list[str]]:
         """The expression with at most one named layer in it, none where that makes it too long."""
-        for self.apart in (False, True):
-            before: list[str] = []
-            value, _ = self._value(node, layers, target, before)
-            if len(f"    {target} = {ast.unparse(value)}") <= LINE - 4:
-                break
+        before: list[str] = []
+        value, _ = self.value(node, target, before, scope)
+        if len(f"    {target} = {ast.unparse(value)}") > LINE - 4:
+            before = []
+            value, _ = self.value(node, target, before, replace(scope, apart=True))
         return value, before
 
     def _optional(
-        self, node: ast.expr, layers: Mapping[str, Layer]
-    ) -> tuple[Layer, ast.expr, ast.expr] | None:
+        self, node: Expression, scope: Scope
+    ) -> tuple[Layer, Expression, Expression] | None:
         """The layer, its input and what stands in for it, where a line runs an optional layer."""
         match node:
-            case ast.IfExp(body=ast.Call(func=ast.Name(id=name), args=[arg]), orelse=orelse):
-                return layers[name], arg, orelse
-            case ast.Call(func=ast.Name(id=name), args=[arg]):
-                if name in layers and layers[name].when:
-                    return layers[name], arg, arg
-        return None
+            case Choice(call=Apply(function=function, args=(arg,)), otherwise=otherwise):
+                pass
+            case Apply(function=function, args=(arg,)):
+                otherwise = arg
+            case _:
+                return None
+        layer = scope.layers.get(function)
+        if layer is None or isinstance(layer, Each) or not layer.when:
+            return None
+        return layer, arg, otherwise
 
-    def _conditional(self, target: str, layer: Layer, arg: ast.expr, other: ast.expr) -> list[str]:
-        assert isinstance(self.code, Block)
-        called = spell(self._call(layer, [arg]))
-        otherwise = [] if spell(other) == target else [f"{target} = {spell(other)}"]
-        condition = self._condition(self.code, layer)
+    def _conditional(
+        self, target: str, layer: Layer, arg: Expression, other: Expression, scope: Scope
+    ) -> list[str]:
+        called = spell(self._call(layer, [simple(arg)], scope))
+        otherwise = [] if code_of(other) == target else [f"{target} = {code_of(other)}"]
+        condition = self._condition(scope.inputs, layer)
         return [*otherwise, f"if {condition}:", f"    {target} = {called}"]
 
-    def _value(
-        self, node: ast.expr, layers: Mapping[str, Layer], target: str, before: list[str]
+    def value(
+        self, node: Expression, target: str, before: list[str], scope: Scope
     ) -> tuple[ast.expr, bool]:
         """The expression with at most one named layer in it, and whether it has one.
 
@@ -136,44 +201,87 @@ class KerasWriter(Writer):
         statement's target, side by side each a variable of its own name.
         """
         match node:
-            case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=tensor) as arg]) if (
-                name in layers and layers[name].when
-            ):
-                before += self._conditional(tensor, layers[name], arg, arg)
-                return arg, False
-            case ast.Call(func=ast.Name(id=name), args=args):
-                values = [self._operand(arg, layers, target, before, len(args)) for arg in args]
-                if name in layers:
-                    if isinstance(layers[name], Dropout):
-                        return self._call(layers[name], [values[0][0]]), values[0][1]
-                    values = [self._own_line(*value, target, before) for value in values]
-                    return self._call(layers[name], [value for value, _ in values]), True
-                if self.apart:
+            case Name() | Number() | Star() | Item() | Slice():
+                return simple(node), False
+            case Items(values=values, fixed=fixed):
+                items = [self.value(value, target, before, scope)[0] for value in values]
+                return (ast.Tuple(items) if fixed else ast.List(items)), False
+            case Choice():
+                return self.value(node.call, target, before, scope)
+            case Apply(function=function) if function in scope.layers:
+                layer = scope.layers[function]
+                if isinstance(layer, Each):
+                    return self.each(layer, node.args, target, before, scope)
+                return self.layer(layer, node, target, before, scope)
+            case Apply(function=function) if function in PYRAMID:
+                return self.pyramid(function), False
+            case Apply(function=function, args=args):
+                values = [self._operand(arg, target, before, scope, len(args)) for arg in args]
+                if scope.apart:
                     values = [self._own_line(*value, target, before) for value in values]
                 named = any(has_layer for _, has_layer in values)
-                return self.op(name, *(value for value, _ in values)), named
-            case ast.BinOp(left=left, op=op, right=right):
-                name = "add" if isinstance(op, ast.Add) else "multiply"
-                values = [self._operand(arg, layers, target, before, 2) for arg in (left, right)]
-                named = any(has_layer for _, has_layer in values)
-                return self.op(name, *(value for value, _ in values)), named
-        return node, False
+                return self.op(function, [value for value, _ in values]), named
+            case _:
+                assert_never(node)
 
-    def _operand(
+    def layer(
+        self, layer: Layer, node: Apply, target: str, before: list[str], scope: Scope
+    ) -> tuple[ast.expr, bool]:
+        """A layer of a block."""
+        match node.args:
+            case (Name(id=tensor) as arg,) if layer.when:
+                before += self._conditional(tensor, layer, arg, arg, scope)
+                return simple(arg), False
+        siblings = len(node.args)
+        values = [self._operand(arg, target, before, scope, siblings) for arg in node.args]
+        if isinstance(layer, Dropout):
+            return self._call(layer, [values[0][0]], scope), values[0][1]
+        values = [self._own_line(*value, target, before) for value in values]
+        return self._call(layer, [value for value, _ in values], scope), True
+
+    def each(
         self,
-        node: ast.expr,
-        layers: Mapping[str, Layer],
+        each: Each,
+        args: Sequence[Expression],
         target: str,
         before: list[str],
-        siblings: int,
+        scope: Scope,
+    ) -> tuple[ast.expr, bool]:
+        """A layer of a module. It takes names: what is computed has a line of its own."""
+        count = tensors_of(each, self.blocks)
+        tensors: list[ast.expr] = []
+        for arg in args[:count]:
+            value, _ = self.value(arg, target, before, scope)
+            tensors.append(self._own_line(value, isinstance(value, ast.Call), "x", before)[0])
+        sizes = [_dim(self.value(arg, target, before, scope)[0]) for arg in args[count:]]
+        layer = bound(each, self.blocks, [""] * count, sizes)
+        index = "".join(f"_{{{i}}}" for i in scope.index) or f"_{scope.turns}"
+        layer = replace(layer, name=f"{each.name}{index if each.one else ''}")
+        if each.times:
+            if spell(tensors[0]) != target:
+                before.append(f"{target} = {spell(tensors[0])}")
+            layer = replace(layer, name=f"{layer.name}_{{i}}")
+            made = spell(self._call(layer, [ast.Name(target)], scope))
+            before += [f"for i in range({each.times}):", f"    {target} = {made}"]
+            return ast.Name(target), False
+        made_here = self._call(layer, tensors, scope)
+        if each.result:
+            return self._own_line(made_here, True, each.result, before)
+        return made_here, True
+
+    def _operand(
+        self, node: Expression, target: str, before: list[str], scope: Scope, siblings: int
     ) -> tuple[ast.expr, bool]:
         if siblings == 1:
-            return self._value(node, layers, target, before)
-        own = next((n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in layers), "")
-        if isinstance(layers.get(own), Attention | Call | Dropout):
-            own = "y"  # a function has the layer's own name
-        value, has_layer = self._value(node, layers, own, before)
-        return self._own_line(value, has_layer, own, before)
+            return self.value(node, target, before, scope)
+        layers = (scope.layers.get(n.function) for n in walk(node) if isinstance(n, Apply))
+        own = next((layer for layer in reversed([*layers]) if layer), None)
+        if isinstance(own, Each):  # a block's name says what it is
+            return self.value(node, target, before, scope)[0], False
+        # A function has the layer's own name.
+        name = "y" if isinstance(own, Attention | Call | Dropout) else own.name if own else ""
+        value, has_layer = self.value(node, name, before, scope)
+        return self._own_line(value, has_layer, name, before)
 
     def _own_line(
         self, value: ast.expr, has_layer: bool, target: str, before: list[str]
@@ -183,15 +291,18 @@ class KerasWriter(Writer):
         before.append(f"{target} = {spell(value)}")
         return ast.Name(target), False
 
-    def _call(self, layer: Layer, inputs: list[ast.expr]) -> ast.expr:
+    def _call(self, layer: Layer, inputs: Sequence[ast.expr], scope: Scope) -> ast.expr:
         """A layer made and called: `conv(x, width, 1, name=...)`."""
-        name = f'{"f" * bool(self.prefix)}"{self.prefix}{layer.name}"'
+        name = f'f"{scope.prefix}{layer.name}"' if scope.prefix else f'"{layer.name}"'
         tensors = ", ".join(map(spell, inputs))
         digits: dict[str, ast.expr] = {}  # numbers as people write them
         match layer:
             case Conv(output=True):
                 options = [str(layer.cout), "1", LAST, FULL, f"name={name}"]
                 source = f"layers.Conv{self.rank}D({', '.join(options)})({tensors})"
+            case Conv(padded=False):
+                options = [f"{layer.cout}, {layer.kernel}, strides={layer.stride}", LAST]
+                source = f"layers.Conv{self.rank}D({', '.join(options)}, name={name})({tensors})"
             case Conv():
                 options = [tensors, str(layer.cout), str(layer.kernel)]
                 if layer.stride != 1:
@@ -220,11 +331,15 @@ class KerasWriter(Writer):
                 source = f"layers.Dropout({layer.rate})({tensors})"
             case Attention():
                 source = f"attention({tensors}, dropout={layer.dropout}, name={name})"
+            case Table():
+                source = f"Table({layer.rows}, name={name})({tensors})"
             case Call():
                 callee = self.callee(layer)
                 args = [str(value) for value in self._values(layer)]
                 function = self.target.block_name(callee.name)
                 source = f"{function}({', '.join([tensors, *args])}, name={name})"
+            case _:
+                assert_never(layer)
         return substitute(source, digits)
 
 
@@ -243,3 +358,7 @@ def _norm_of(layer: Norm, name: str) -> str:
 
 def _scalar(value: object) -> Dim:
     return value if isinstance(value, int | str) else 1
+
+
+def _dim(value: ast.expr) -> Dim:
+    return spell(value)

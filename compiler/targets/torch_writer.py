@@ -1,11 +1,12 @@
-"""PyTorch code of blocks: layers are declared once and called."""
+"""PyTorch code: layers are declared once and called."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import assert_never
 
-from ..expressions import parse_line, target_of
 from ..ir import (
     Attention,
     AvgPool,
@@ -15,21 +16,47 @@ from ..ir import (
     Conv,
     ConvTranspose,
     Dropout,
+    Each,
     Fragment,
     Layer,
     Linear,
+    Module,
     Norm,
+    Table,
 )
-from ..lower import Plan
-from .base import Writer, spell, spell_eps
+from ..operations import PYRAMID
+from ..passes.channels import Declaration, Declare, Turns, declarations
+from ..program import (
+    Append,
+    Apply,
+    Assign,
+    Body,
+    Choice,
+    Expression,
+    For,
+    Item,
+    Items,
+    Name,
+    Number,
+    Return,
+    Slice,
+    Star,
+    Statement,
+    code_of,
+    names,
+    values_of,
+    walk,
+)
+from .spelling import simple, spell, spell_eps
+from .writer import Scope, Writer, called, line_of, nested
 
 
 class TorchWriter(Writer):
     def parameters(self, block: Block) -> str:
         return ", ".join(["self", *(f"{arg}: int" for arg in block.args)])
 
-    def construct(self, block: Block, plan: Plan, *, first: bool) -> str:
-        args = plan.stage_args if first else _without_stride(plan.stage_args)
+    def construct(self, block: Block, stage_args: Sequence[str], *, first: bool) -> str:
+        args = stage_args if first else _without_stride(stage_args)
         before = "channels_before" if first else "channels"
         return f"{block.name}({', '.join((before, *args))})"
 
@@ -54,7 +81,12 @@ class TorchWriter(Writer):
 
     def _tested(self, layer: Layer, code: Block | Fragment) -> bool:
         """Whether the body asks if the layer is there."""
-        return any(f" if {layer.name} else " in line for line in code.body)
+        return any(
+            isinstance(node, Choice) and node.call.function == layer.name
+            for statement in code.body
+            for value in values_of(statement)
+            for node in walk(value)
+        )
 
     def declare(self, layer: Layer) -> str:
         match layer:
@@ -62,7 +94,7 @@ class TorchWriter(Writer):
                 options = [_args(layer.cin, layer.cout, layer.kernel)]
                 if layer.stride != 1:
                     options.append(f"stride={layer.stride}")
-                if _padding(layer.kernel):
+                if layer.padded and _padding(layer.kernel):
                     options.append(f"padding={_padding(layer.kernel)}")
                 if layer.groups != 1:
                     options.append(f"groups={layer.groups}")
@@ -90,34 +122,211 @@ class TorchWriter(Writer):
                 return f"nn.Dropout({layer.rate})"
             case Attention():
                 return f"Attention(dropout={layer.dropout})"
+            case Table():
+                return f"nn.Parameter(0.02 * torch.randn(1, {layer.rows}, {layer.channels}))"
             case Call():
                 return f"{layer.block}({_args(*layer.args)})"
+            case _:
+                assert_never(layer)
 
-    def lines(self, line: str, layers: Mapping[str, Layer]) -> list[str]:
-        statement, comment = parse_line(line)
-        assert statement.value is not None
-        value = spell(self._value(statement.value, layers))
-        target = target_of(statement)
-        if not target and (value.startswith("self.") or " + self." in value):
-            name = "queries" if value.startswith("queries") else "x"  # an input, so a Tensor:
-            return [f"{name} = {value}", f"return {name}"]  # what modules return has no type
-        code = f"{target} = {value}" if target else f"return {value}"
-        return [f"{code}  # {comment}" if comment else code]
+    # -- statements --------------------------------------------------------------------------------
 
-    def _value(self, node: ast.expr, layers: Mapping[str, Layer]) -> ast.expr:
+    def statement(self, statement: Statement, scope: Scope) -> list[str]:
+        match statement:
+            case Assign(target=target, value=value, comment=comment):
+                return [line_of(target, self.value(value, scope), comment)]
+            case Return(value=value, comment=comment):
+                return self.returned(value, comment, scope)
+            case Append(target=target, value=value):
+                return [f"{target}.append({spell(self.value(value, scope))})"]
+            case For():
+                return self.loop(statement, scope)
+            case _:
+                assert_never(statement)
+
+    def returned(self, value: Expression, comment: str, scope: Scope) -> list[str]:
+        """What is returned; through a variable where it comes from a module, which has no type."""
+        match value:
+            case Apply("add" | "multiply", (Name(id=name), Apply(function=function))):
+                pass
+            case Apply(function=function):
+                name = scope.result
+            case _:
+                function = name = ""
+        text = self.value(value, scope)
+        if function not in scope.layers:
+            return [line_of("", text, comment)]
+        return [line_of(name, text, comment), f"return {name}"]
+
+    def loop(self, loop: For, scope: Scope) -> list[str]:
+        """The loop over what its body needs: lists of layers, and tensors.
+
+        Over a list of tensors it needs an index: TorchScript knows the length of layers only.
+        """
+        here = called(loop.body)
+        layers = [each for each in scope.layers.values() if each.name in here]
+        ones = [_one(each, loop.body) for each in layers]
+        sources = [each.name if scope.index else f"self.{each.name}" for each in layers]
+        read = names(loop.body)
+        pairs = [(t, s) for t, s in zip(loop.targets, loop.sources) if t in read]
+        items = {}
+        counted = False
+        for target, source in pairs:
+            if isinstance(source, Name) and source.id in scope.lists and layers:
+                items[target] = ast.Subscript(ast.Name(source.id), ast.Name("i"))
+                counted = True
+            else:
+                ones.append(target)
+                sources.append(spell(self.value(source, scope)))
+        if len(ones) == 1:
+            one, source_text = ones[0], sources[0]
+        else:
+            one, source_text = ", ".join(ones), f"zip({', '.join(sources)})"
+        head = f"for {one} in {source_text}:"
+        if counted:
+            one = f"({one})" if len(ones) > 1 else one
+            head = f"for i, {one} in enumerate({source_text}):"
+        inner = scope.inside("i", items)
+        return [head, *(f"    {line}" for line in self.body(loop.body, inner))]
+
+    def value(self, node: Expression, scope: Scope) -> ast.expr:
         match node:
-            case ast.Call(func=ast.Name(id=name), args=args):
-                values = [self._value(arg, layers) for arg in args]
-                if name in layers:
-                    return ast.Call(ast.Name(f"self.{name}"), values, [])
-                return self.op(name, *values)
-            case ast.BinOp(left=left, op=op, right=right):
-                name = "add" if isinstance(op, ast.Add) else "multiply"
-                return self.op(name, self._value(left, layers), self._value(right, layers))
-            case ast.IfExp(test=ast.Name(id=name), body=body, orelse=orelse):
-                test = ast.parse(f"self.{name} is None", mode="eval").body
-                return ast.IfExp(test, self._value(orelse, layers), self._value(body, layers))
-        return node
+            case Name(id=name):
+                return scope.items.get(name, ast.Name(name))
+            case Items(values=values, fixed=False):
+                return ast.List([self.value(value, scope) for value in values])
+            case Number() | Items() | Star() | Item() | Slice():
+                return simple(node)
+            case Choice(call=call, otherwise=otherwise):
+                test = ast.Name(f"self.{call.function} is None")
+                return ast.IfExp(test, self.value(otherwise, scope), self.value(call, scope))
+            case Apply(function=function, args=args):
+                values = [self.value(arg, scope) for arg in args]
+                if function in scope.layers:
+                    return self.call(scope.layers[function], values, scope)
+                if function in PYRAMID:
+                    return self.pyramid(function)
+                return self.op(function, values)
+            case _:
+                assert_never(node)
+
+    def call(self, layer: Layer | Each, values: list[ast.expr], scope: Scope) -> ast.expr:
+        """A declared layer, called with its tensors."""
+        name = f"self.{layer.name}"
+        if isinstance(layer, Each):
+            if isinstance(layer.of, Table):
+                batch = f"{spell(values[0])}.shape[0]"
+                return ast.Name(name if layer.of.shared else f"{name}.expand({batch}, -1, -1)")
+            if layer.one:
+                name = layer.one if scope.index else f"{name}[-1]"
+        return ast.Call(ast.Name(name), values, [])
+
+    def several(self, operands: Sequence[ast.expr]) -> ast.expr:
+        """`(x, y)`; with a list among them `[x] + row`, which TorchScript reads."""
+        plain = [x for x in operands if not isinstance(x, ast.Starred)]
+        lists = [x.value for x in operands if isinstance(x, ast.Starred)]
+        if not lists:
+            return ast.Tuple(plain)
+        total = ast.List(plain) if plain else lists.pop(0)
+        for more in lists:
+            total = ast.BinOp(total, ast.Add(), more)
+        return total
+
+    # -- modules -----------------------------------------------------------------------------------
+
+    def run(self, module: Module) -> Body:
+        """The program, its `x` declared to be a tensor where it is not an input."""
+        body = self.without_numbers(module)
+        if any(name == "x" for name, _ in module.inputs):
+            return body
+        first = next((s for s in body if isinstance(s, Assign) and s.target == "x"), None)
+        return tuple(replace(s, target="x: Tensor") if s is first else s for s in body)
+
+    def module_parameters(self, module: Module) -> str:
+        return ", ".join(["self", *(f"{name}: int" for name in self.told(module))])
+
+    def told(self, module: Module) -> list[str]:
+        """The arguments that a module needs to be made: those that its layers do."""
+        found = declarations(module, self.blocks)
+        used = _used(found)
+        return [name for name in module.arguments if name in used]
+
+    def module_inputs(self, module: Module) -> str:
+        kinds = {"pyramid": "dict[str, Tensor]"}
+        used = self.used_inputs(module)
+        return ", ".join(f"{name}: {kinds.get(name, 'Tensor')}" for name in used)
+
+    def module_declarations(self, module: Module) -> list[str]:
+        """Lines that make the layers: a list of them is there before the layers behind it."""
+        found = declarations(module, self.blocks)
+        waiting = list(module.layers)
+        deeper = nested(module.body)
+        lines: list[str] = []
+
+        def lists() -> None:
+            while waiting and waiting[0].one:
+                name = waiting.pop(0).name
+                deep = name in deeper
+                kind, note = (": Any", "  # of a ModuleList for each row") if deep else ("", "")
+                lines.append(f"self.{name}{kind} = nn.ModuleList(){note}")
+
+        lists()
+        for item in found:
+            if isinstance(item, Declare) and not item.each.one:
+                lines.append(f"self.{item.each.name} = {self.each(item)}")
+                waiting = [each for each in waiting if each.name != item.each.name]
+                lists()
+            else:
+                lines += self.made([item], ())
+        return lines
+
+    def each(self, made: Declare) -> str:
+        text = self.declare(made.layer)
+        if made.each.times:
+            return f"nn.Sequential(*[{text} for _ in range({made.each.times})])"
+        return text
+
+    def made(self, items: Sequence[Declaration], loops: tuple[Turns, ...]) -> list[str]:
+        """Lines of declarations, in loops whose inner ones fill lists of their own."""
+        lines: list[str] = []
+        for item in items:
+            match item:
+                case Declare(each=each):
+                    store = each.name if len(loops) > 1 else f"self.{each.name}"
+                    lines.append(f"{store}.append({self.each(item)})")
+                case Assign(target=target, value=value):
+                    lines.append(f"{target} = {code_of(value)}")
+                case Append(target=target, value=value):
+                    lines.append(f"{target}.append({code_of(value)})")
+                case Turns(targets=targets, sources=sources, body=body):
+                    texts = [code_of(source) for source in sources]
+                    over = texts[0] if len(texts) == 1 else f"zip({', '.join(texts)})"
+                    inner = [x.each.name for x in body if isinstance(x, Declare)] if loops else []
+                    lines += [f"{name} = nn.ModuleList()" for name in inner]
+                    lines.append(f"for {', '.join(targets)} in {over}:")
+                    lines += [f"    {line}" for line in self.made(body, (*loops, item))]
+                    lines += [f"self.{name}.append({name})" for name in inner]
+                case _:
+                    assert_never(item)
+        return lines
+
+
+def _one(each: Layer | Each, body: Body) -> str:
+    """What a loop calls an item of these layers: one of them, or a row of them."""
+    assert isinstance(each, Each)
+    deeper = [statement for statement in body if isinstance(statement, For)]
+    return each.name if any(each.name in called((loop,)) for loop in deeper) else each.one
+
+
+def _used(items: Sequence[Declaration]) -> frozenset[str]:
+    """The names that layers are made with."""
+    found: frozenset[str] = frozenset()
+    for item in items:
+        if isinstance(item, Declare):
+            found |= item.uses
+        elif isinstance(item, Turns):
+            found |= _used(item.body)
+    return found
 
 
 def _args(*values: object) -> str:

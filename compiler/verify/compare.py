@@ -13,7 +13,7 @@ from ..api import traced
 from ..errors import CompileError
 from ..model import Model
 from ..passes.count import non_trainable, trainable
-from ..passes.interpret import NOT_TRAINED
+from ..passes.rows import NOT_TRAINED
 from ..passes.trace import Ledger
 from .conditioning import batch_of, check_rows, check_size
 from .divergence import name_first, name_first_weight, name_last, spell
@@ -145,21 +145,8 @@ def _match(report: Report, torch_model: Any, keras_model: Any, ledger: Ledger, e
 
 
 def stage_rows(ledger: Ledger) -> dict[str, tuple[str, int]]:
-    """Where each decoder stage is seen: the row, and 0 for its input or 1 for its output.
-
-    A stage is the last layer with weights in it, before its activation; TransUNet's class maps are
-    what its decoder takes.
-    """
-    paths = [row.path for row in ledger.rows if row.kind != "table"]
-    found = {}
-    for stage, _ in ledger.decoder:
-        prefix = "vit" if stage == "tokens" else f"decoder.blocks.{stage.split()[-1]}"
-        inside = [path for path in paths if path == prefix or path.startswith(f"{prefix}.")]
-        if stage == "maps":
-            found[stage] = ("decoder.conv", 0)
-        else:  # both files may have removed all of it
-            found[stage] = (inside[-1] if inside else prefix, 1)
-    return found
+    """Where each decoder stage is seen: the row, and 0 for its input or 1 for its output."""
+    return {step.name: step.seen for step in ledger.stages}
 
 
 def _outputs(report: Report, ledger: Ledger, ours: Any, theirs: Any, dtype: str) -> None:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from ..api import traced
 from ..errors import CompileError, Problem
 from ..limits import AXIS
-from ..model import Model, TransUNet
+from ..model import Model
 from ..passes.trace import Ledger
-from ..passes.transformer import patch_of
+from ..segmentors.trans_unet import TransUNet, patch_of
 from .report import BATCH
 
 # Measured on resnet200vd at an image of one pixel: with 4 values in each norm, the sum of
@@ -47,7 +47,7 @@ def sized(model: Model, size: tuple[int, ...] | None, fixed: bool = False) -> Mo
 def _patch(model: Model) -> tuple[int, ...]:
     if not isinstance(model.head, TransUNet):
         return ()
-    return patch_of(model.image[1:], traced(model)[1].pyramid[-1][1][1:])
+    return patch_of(model)
 
 
 def batch_of(ledger: Ledger) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..passes.interpret import Row
+from ..passes.rows import Row
 from ..passes.trace import Ledger
 from ..targets.keras_weights import torch_name
 from .parity import difference

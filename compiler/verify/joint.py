@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..passes.interpret import Row
+from ..passes.interpret import Step
+from ..passes.rows import Row
 from ..passes.trace import Ledger
 from ..targets.keras_weights import WEIGHTS, layer_name
 from .parity import Paired, by_path, channels_first, image, torch_shape, torch_shapes
@@ -98,8 +99,9 @@ def run_once(ledger: Ledger, model: Any, shape: Shape) -> Ledger:
     return replace(
         ledger,
         rows=tuple(replace(row, output=outputs.get(row.path, row.output)) for row in ledger.rows),
-        pyramid=tuple((name, tuple(level.shape[1:])) for name, level in levels.items()),
-        output=tuple(output.shape[1:]),
+        encoder=tuple(Step(name, tuple(level.shape[1:]), ()) for name, level in levels.items()),
+        levels=tuple(levels),
+        head=replace(ledger.head, output=tuple(output.shape[1:])),
     )
 
 

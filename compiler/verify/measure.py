@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..passes.interpret import NOT_TRAINED, Row
+from ..passes.rows import NOT_TRAINED, Row
 from ..passes.trace import Ledger
 from ..targets.keras_weights import torch_name, torch_value
 from .parity import by_path, channels_first, layer_of, variable_of

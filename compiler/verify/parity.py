@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CompileError, Problem
-from ..model import Features, Model, TransUNet
-from ..passes.interpret import Row
+from ..model import Features, Model
+from ..passes.rows import Row
 from ..passes.trace import Ledger
+from ..segmentors.trans_unet import TransUNet
 from ..targets.keras_weights import keras_name, keras_value, layer_name, torch_name, weight_axes
 
 BACKENDS = ("tensorflow", "torch", "jax")

@@ -8,7 +8,10 @@ The first pattern that fits the whole path counts.
 
 from __future__ import annotations
 
-from ..model import Model, TransUNet, UNet, UNetPlusPlus
+from ..model import Model
+from ..segmentors.trans_unet import TransUNet
+from ..segmentors.unet import UNet
+from ..segmentors.unet_plus_plus import UNetPlusPlus
 
 Table = tuple[tuple[str, str], ...]
 

@@ -1,0 +1,137 @@
+"""What programs can do to tensors besides calling layers: one row for each operation.
+
+A row says what becomes of a shape and of a number of channels. How an operation is spelled is each
+target's own table, with a row of the same name. Shapes are channels first, without the batch axis;
+tokens are (width, count); the sizes of a map are a tuple of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .ir import Shape
+from .program import Apply, Expression, Name
+
+Reading = Callable[..., Expression]
+
+
+def _first(x: Expression, *_others: Expression) -> Expression:
+    return x
+
+
+def _sum(*values: Expression) -> Expression:
+    total = values[0]
+    for value in values[1:]:
+        total = Apply("add", (total, value))
+    return total
+
+
+def _named(name: str) -> Reading:
+    """A number that no channel tells: an argument of the module, by this name."""
+    return lambda *_operands: Name(name)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What an operation does to shapes and to channels: by default, it keeps its first operand's.
+
+    `pointwise` operations change values only: what comes out is seen, but for them, where it went
+    in. What is no `tensor` is a number, or sizes.
+    """
+
+    shape: Callable[..., Shape | int]
+    channels: Reading = _first
+    pointwise: bool = False
+    tensor: bool = True
+
+
+def _same(x: Shape) -> Shape:
+    return x
+
+
+def _like(x: Shape, like: Shape) -> Shape:
+    return (x[0], *like[1:])
+
+
+def _half(x: Shape) -> Shape:
+    return (x[0], *(-(-size // 2) for size in x[1:]))
+
+
+def _broadcast(a: Shape, b: Shape) -> Shape:
+    if len(a) == len(b) and all(m == n or 1 in (m, n) for m, n in zip(a, b)):
+        return tuple(max(m, n) for m, n in zip(a, b))
+    raise ValueError(f"joins the shapes {a} and {b}")
+
+
+def _joined(*parts: Shape) -> Shape:
+    first = parts[0]
+    for part in parts:
+        if part[1:] != first[1:]:
+            raise ValueError(f"joins the shapes {first} and {part}")
+    return (sum(part[0] for part in parts), *first[1:])
+
+
+def _added(*parts: Shape) -> Shape:
+    total = parts[0]
+    for part in parts[1:]:
+        total = _broadcast(total, part)
+    return total
+
+
+# What a program takes of the pyramid, whatever its levels are: shapes, channels or names.
+PYRAMID: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "deepest": lambda levels: levels[-1],
+    "skips": lambda levels: tuple(levels[-2::-1]),  # as a decoder meets them
+}
+
+_VALUES = Operation(_same, pointwise=True)
+_RESIZED = Operation(_like)
+_SCORES = Operation(lambda queries, tokens: (tokens[1], queries[1]), _named("num_tokens"))
+_MASK = Operation(lambda logits, scale, level: (math.prod(level[1:]), logits[0]))
+_MIXED = Operation(lambda classes, masks: (masks[0], classes[0]))
+
+ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hard_swish", "tanh", "sigmoid")
+
+OPERATIONS: dict[str, Operation] = {
+    **dict.fromkeys(
+        (*ACTIVATIONS, "steep_leaky_relu", "output_softmax", "output_sigmoid", "rescale"), _VALUES
+    ),
+    "add": Operation(_added),
+    "multiply": Operation(_broadcast),
+    "concat": Operation(_joined, _sum),
+    # Maps made smaller, and brought to the size of another.
+    "max_pool": Operation(_half),
+    "signed_max_pool": Operation(_half),
+    "ceil_max_pool": Operation(lambda x: (x[0], *(size // 2 for size in x[1:]))),
+    "mean": Operation(lambda x: (x[0], *(1 for _ in x[1:]))),
+    "global_average": Operation(lambda x: x[:1]),
+    "global_max": Operation(lambda x: x[:1]),
+    "crop": _RESIZED,
+    "upsample": _RESIZED,  # nearest, by 2
+    "linear_upsample": _RESIZED,  # linear, by 2, half-pixel
+    "stretch": _RESIZED,  # linear, from any size, half-pixel
+    # Between maps and tokens.
+    "tokens": Operation(lambda x: (x[0], math.prod(x[1:]))),
+    "sizes": Operation(lambda x: x[1:], tensor=False),
+    "token_grid": Operation(
+        lambda x, patch: tuple(n // p for n, p in zip(x[1:], patch)), tensor=False
+    ),
+    "length": Operation(lambda x: x[1], _named("num_tokens"), tensor=False),
+    "volume": Operation(lambda sizes: math.prod(sizes), _named("num_voxels"), tensor=False),
+    "as_map": Operation(lambda x, count, sizes: (count, *sizes), lambda x, count, sizes: count),
+    "as_tokens": Operation(lambda x: (math.prod(x[1:]), x[0]), _named("num_voxels")),
+    # Queries against tokens: each query's scores. `similarity` is laid out as a map is.
+    "similarity": _SCORES,
+    "scores": _SCORES,
+    "mix": _MIXED,  # of a similarity
+    "mix_scores": _MIXED,
+    "class_softmax": _VALUES,  # over the classes of each query
+    "attention_mask": _MASK,
+    "patch_attention_mask": _MASK,
+    "flat_attention_mask": Operation(lambda scores, level: (math.prod(level[1:]), scores[1])),
+    # Numbers of channels, for what a layer of a program is asked to put out.
+    "channels": Operation(lambda x: x[0], tensor=False),
+}

@@ -1,0 +1,325 @@
+"""Runs programs over channels: what each layer of a module is made with.
+
+A tensor is its number of channels, an expression over the file's constants. What comes out is a
+program again, which makes the layers: for targets that declare them before they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, assert_never
+
+from ..ir import (
+    Attention,
+    AvgPool,
+    Block,
+    Call,
+    Conv,
+    ConvTranspose,
+    Dim,
+    Dropout,
+    Each,
+    Layer,
+    Linear,
+    Module,
+    Norm,
+    Table,
+    bound,
+    tensors_of,
+)
+from ..operations import OPERATIONS, PYRAMID
+from ..program import (
+    Append,
+    Apply,
+    Assign,
+    Body,
+    Choice,
+    Expression,
+    For,
+    Item,
+    Items,
+    Name,
+    Number,
+    Return,
+    Slice,
+    Star,
+    Statement,
+    code_of,
+    mapped,
+    names,
+    values_of,
+    walk,
+)
+
+# The constants that hold the channels of all levels and, as a decoder meets them, of the skips.
+CHANNELS, SKIP_CHANNELS = "CHANNELS", "SKIP_CHANNELS"
+LEVELS: dict[str, Expression] = {
+    "deepest": Item(Name(CHANNELS), -1),
+    "skips": Name(SKIP_CHANNELS),
+}
+
+
+@dataclass(frozen=True)
+class Declare:
+    """A layer of a module, made: with loops around it, the one of these turns."""
+
+    each: Each
+    layer: Layer
+    uses: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """A loop that declares layers."""
+
+    targets: tuple[str, ...]
+    sources: tuple[Expression, ...]
+    body: tuple[Declaration, ...]
+
+
+Declaration: TypeAlias = Declare | Assign | Append | Turns
+
+
+def declarations(module: Module, blocks: Mapping[str, Block]) -> tuple[Declaration, ...]:
+    """The lines that make a module's layers, in the order of its calls; none that is not needed."""
+    reading = _Channels({each.name: each for each in module.layers}, blocks)
+    reading.known = {tensor: Name(channels) for tensor, channels in module.inputs if channels}
+    lines = reading.body(module.body)
+    return _needed(lines, _live(lines))
+
+
+def width_of(block: Block, blocks: Mapping[str, Block]) -> Expression:
+    """Channels of what a block returns, over its arguments."""
+    reading = _Channels({layer.name: layer for layer in block.layers}, blocks)
+    reading.known = {tensor: Name(channels) for tensor, channels in block.inputs}
+    reading.body(block.body)
+    return reading.result
+
+
+class _Channels:
+    def __init__(self, layers: Mapping[str, Layer | Each], blocks: Mapping[str, Block]):
+        self.layers, self.blocks = layers, blocks
+        self.known: dict[str, Expression] = {}
+        self.made: list[Declare] = []
+        self.result: Expression = Number(0)
+
+    def body(self, body: Body) -> list[Declaration]:
+        lines: list[Declaration] = []
+        for statement in body:
+            match statement:
+                case Assign(target=target, value=value):
+                    self.known[target] = self.value(value)
+                    lines += self.flush()
+                case Append(target=target, value=value):
+                    channels = self.value(value)
+                    lines += [*self.flush(), Append(target, channels)]
+                case Return(value=value):
+                    self.result = self.value(value)
+                    lines += self.flush()
+                case For():
+                    lines += self.loop(statement)
+                case _:
+                    assert_never(statement)
+        return lines
+
+    def flush(self) -> list[Declare]:
+        made, self.made = self.made, []
+        return made
+
+    def loop(self, loop: For) -> list[Declaration]:
+        """The loop, with lines before it for what its turns hand on."""
+        before = dict(self.known)
+        changed = self._changed(loop)
+        lines: list[Declaration] = []
+        for variable in [*before]:
+            value = before[variable]
+            listed = isinstance(value, Items) and variable in _mentioned(loop)
+            if variable in changed or listed:
+                shown = _shown(variable, value)
+                lines.append(Assign(shown, value))
+                self.known[variable] = Name(shown)
+        targets, sources = self._heads(loop)
+        held = {variable: self.known[variable] for variable in changed}
+        inner = self.body(loop.body)
+        for variable in changed:
+            if self.known[variable] != held[variable]:
+                name = held[variable]
+                assert isinstance(name, Name)
+                inner.append(Assign(name.id, self.known[variable]))
+                self.known[variable] = name
+        return [*lines, Turns(targets, sources, tuple(inner))]
+
+    def _heads(self, loop: For) -> tuple[tuple[str, ...], tuple[Expression, ...]]:
+        """The loop's variables and what they run over: tensors as their channels."""
+        targets = []
+        for target, source in zip(loop.targets, loop.sources):
+            root = source.value if isinstance(source, Slice) else source
+            tensors = isinstance(root, Name) and root.id in self.known
+            shown = _shown(target, Number(0)) if tensors else target
+            self.known[target] = Name(shown)
+            targets.append(shown)
+        return tuple(targets), tuple(map(self.value, loop.sources))
+
+    def _changed(self, loop: For) -> list[str]:
+        """Variables from before the loop that a turn leaves with other channels."""
+        before = dict(self.known)
+        assigned = [s.target for s in loop.body if isinstance(s, Assign) and s.target in before]
+        for variable in assigned:
+            self.known[variable] = Name(_shown(variable, before[variable]))
+        held = dict(self.known)
+        self._heads(loop)
+        self.body(loop.body)
+        changed = [v for v in assigned if self.known[v] not in (before[v], held[v])]
+        self.known, self.made = before, []
+        return list(dict.fromkeys(changed))
+
+    def value(self, node: Expression) -> Expression:
+        match node:
+            case Name(id=name):
+                return self.known.get(name, node)
+            case Number():
+                return node
+            case Items(values=values):
+                return replace(node, values=tuple(map(self.value, values)))
+            case Star(value=value):
+                return Apply("sum", (self.value(value),))
+            case Item(value=value) | Slice(value=value):
+                inner = self.value(value)
+                if isinstance(inner, Items) and isinstance(node, Item):
+                    return inner.values[node.index]
+                assert isinstance(inner, Name)
+                return replace(node, value=inner)
+            case Choice(call=call):
+                return self.value(call)
+            case Apply(function=function, args=args):
+                values = [self.value(arg) for arg in args]
+                if function in self.layers:
+                    return self.layer(self.layers[function], values)
+                if function in PYRAMID:
+                    return LEVELS[function]
+                return OPERATIONS[function].channels(*values)
+            case _:
+                assert_never(node)
+
+    def layer(self, found: Layer | Each, values: list[Expression]) -> Expression:
+        if not isinstance(found, Each):
+            return self.width(found, values)
+        count = tensors_of(found, self.blocks)
+        dims = [_dim(value) for value in values]
+        layer = bound(found, self.blocks, dims[:count], dims[count:])
+        uses = frozenset(
+            node.id for value in values for node in walk(value) if isinstance(node, Name)
+        )
+        self.made.append(Declare(found, layer, uses))
+        if isinstance(layer, Call):
+            block = self.blocks[layer.block]
+            given = {arg: _expression(dim) for arg, dim in zip(block.args, layer.args)}
+            given |= {arg: value for (_, arg), value in zip(block.inputs, values) if arg in given}
+            return _substituted(width_of(block, self.blocks), given)
+        return self.width(layer, values)
+
+    def width(self, layer: Layer, values: Sequence[Expression]) -> Expression:
+        """What a layer puts out."""
+        match layer:
+            case Conv(cout=cout) | ConvTranspose(cout=cout) | Linear(cout=cout):
+                return values[1] if len(values) > 1 else _expression(cout)
+            case Table(channels=channels):
+                return _expression(channels)
+            case Call():
+                block = self.blocks[layer.block]
+                given = {arg: _expression(dim) for arg, dim in zip(block.args, layer.args)}
+                return _substituted(width_of(block, self.blocks), given)
+            case Norm() | AvgPool() | Dropout() | Attention():
+                return values[0]
+            case _:
+                assert_never(layer)
+
+
+def _shown(variable: str, value: Expression) -> str:
+    """What the channels of a variable are called: of `x` `channels`, of `skip` `skip_channels`."""
+    if isinstance(value, Items):
+        return variable
+    return "channels" if variable == "x" else f"{variable}_channels"
+
+
+def _dim(value: Expression) -> Dim:
+    return int(value.value) if isinstance(value, Number) else code_of(value)
+
+
+def _expression(dim: Dim) -> Expression:
+    return Number(dim) if isinstance(dim, int) else Name(dim)
+
+
+def _substituted(node: Expression, given: Mapping[str, Expression]) -> Expression:
+    return mapped(node, lambda n: given.get(n.id, n) if isinstance(n, Name) else n)
+
+
+def _mentioned(loop: For) -> frozenset[str]:
+    """The names that a loop reads or appends to."""
+    return names((loop,)) | _appended(loop.body)
+
+
+def _appended(body: Body) -> frozenset[str]:
+    found: frozenset[str] = frozenset()
+    for statement in body:
+        if isinstance(statement, Append):
+            found |= {statement.target}
+        elif isinstance(statement, For):
+            found |= _appended(statement.body)
+    return found
+
+
+def _live(lines: Sequence[Declaration]) -> frozenset[str]:
+    """The names that some layer needs, over however many lines."""
+    live: frozenset[str] = frozenset()
+    while True:
+        more = live | _uses(lines, live)
+        if more == live:
+            return live
+        live = more
+
+
+def _uses(lines: Sequence[Declaration], live: frozenset[str]) -> frozenset[str]:
+    found: frozenset[str] = frozenset()
+    for line in lines:
+        match line:
+            case Declare(uses=uses):
+                found |= uses
+            case Assign() | Append():
+                if line.target in live:
+                    found |= _read(line)
+            case Turns(targets=targets, sources=sources, body=body):
+                found |= _uses(body, live)
+                for target, source in zip(targets, sources):
+                    if target in live:
+                        found |= {n.id for n in walk(source) if isinstance(n, Name)}
+            case _:
+                assert_never(line)
+    return found
+
+
+def _read(statement: Statement) -> frozenset[str]:
+    return frozenset(
+        node.id for v in values_of(statement) for node in walk(v) if isinstance(node, Name)
+    )
+
+
+def _needed(lines: Sequence[Declaration], live: frozenset[str]) -> tuple[Declaration, ...]:
+    kept: list[Declaration] = []
+    for line in lines:
+        match line:
+            case Declare():
+                kept.append(line)
+            case Assign() | Append():
+                if line.target in live:
+                    kept.append(line)
+            case Turns(targets=targets, sources=sources, body=body):
+                inner = _needed(body, live)
+                if inner:
+                    pairs = [p for p in zip(targets, sources) if p[0] in live]
+                    pairs = pairs or [(targets[0], sources[0])]
+                    kept.append(Turns(*map(tuple, zip(*pairs)), inner))  # type: ignore[arg-type]
+            case _:
+                assert_never(line)
+    return tuple(kept)

@@ -1,0 +1,116 @@
+"""The rows of a ledger: one for each operation with weights, as its layer makes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+from ..errors import CompileError, Problem
+from ..expressions import evaluate_int
+from ..ir import Attention, Axes, Conv, ConvTranspose, Dim, Linear, Norm, Shape, Table
+
+Weighted: TypeAlias = Conv | ConvTranspose | Norm | Linear | Table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operation with weights: its attribute path, weights by name, output and cost.
+
+    Weight shapes are PyTorch's (out, in / groups, *kernel); `output` is channels first, without the
+    batch axis; `macs` counts the multiplications of one item.
+    """
+
+    path: str
+    kind: str
+    weights: tuple[tuple[str, Shape], ...]
+    output: Shape
+    macs: int
+
+
+NOT_TRAINED = frozenset({"running_mean", "running_var"})
+
+
+def below(prefix: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows with their paths under a prefix."""
+    return [Row(f"{prefix}.{r.path}", r.kind, r.weights, r.output, r.macs) for r in rows]
+
+
+def row_of(layer: Weighted, x: Shape, names: Mapping[str, object], rank: int) -> Row:
+    """The row of a layer that is called with `x`."""
+
+    def size(dim: Dim) -> int:
+        return evaluate_int(dim, names)
+
+    def expect(wanted: Dim) -> None:
+        if x[0] != size(wanted):
+            raise CompileError(
+                Problem(f"the layer {layer.name!r} takes {size(wanted)} channels and gets {x[0]}")
+            )
+
+    match layer:
+        case Conv():
+            expect(layer.cin)
+            groups, cout = size(layer.groups), size(layer.cout)
+            kernel = axes(layer.kernel, names, rank)
+            pads = [k // 2 * 2 if layer.padded else 0 for k in kernel]
+            sizes = zip(x[1:], kernel, pads, axes(layer.stride, names, rank))
+            output = (cout, *((n + pad - k) // s + 1 for n, k, pad, s in sizes))
+            shape = (cout, x[0] // groups, *kernel)
+            weights = (("weight", shape), *([("bias", (cout,))] if layer.bias else []))
+            macs = math.prod(shape) * math.prod(output[1:])
+            return Row(layer.name, "conv", weights, output, macs)
+        case ConvTranspose():
+            expect(layer.cin)
+            cout = size(layer.cout)
+            shape = (x[0], cout, *(4 for _ in x[1:]))
+            output = (cout, *(2 * n for n in x[1:]))
+            macs = math.prod(shape) * math.prod(x[1:])
+            weights = (("weight", shape), ("bias", (cout,)))
+            return Row(layer.name, "conv_transpose", weights, output, macs)
+        case Norm():
+            expect(layer.channels)
+            moving = ("running_mean", "running_var") if layer.kind == "batch" else ()
+            weights = tuple((name, (x[0],)) for name in ("weight", "bias", *moving))
+            return Row(layer.name, f"{layer.kind}_norm", weights, x, 0)
+        case Linear():
+            expect(layer.cin)
+            cout = size(layer.cout)
+            weights = (("weight", (cout, x[0])), ("bias", (cout,)))
+            return Row(layer.name, "dense", weights, (cout, *x[1:]), cout * math.prod(x))
+        case Table():
+            rows, channels = size(layer.rows), size(layer.channels)
+            weights = (("table", (1, rows, channels)),)
+            return Row(layer.name, "table", weights, (channels, rows), 0)
+        case _:
+            assert_never(layer)
+
+
+def attention_rows(
+    layer: Attention, queries: Shape, context: Shape, names: Mapping[str, object]
+) -> list[Row]:
+    """The dense layers of an attention: three that go in, one that comes out."""
+    width = evaluate_int(layer.channels, names)
+    weights = (("weight", (width, width)), ("bias", (width,)))
+    sizes = {"query": queries, "key": context, "value": context, "attention_output": queries}
+    return [
+        Row(
+            f"{layer.name}.{part}",
+            "attention_out" if part == "attention_output" else "attention_in",
+            weights,
+            x,
+            width * math.prod(x),
+        )
+        for part, x in sizes.items()
+    ]
+
+
+def axes(value: Axes, names: Mapping[str, object], rank: int) -> Shape:
+    """A kernel or a stride, one for each axis."""
+    if isinstance(value, int):
+        return (value,) * rank
+    if isinstance(value, str):
+        named = names[value] if value in names else evaluate_int(value, names)
+        value = named if isinstance(named, tuple | int) else ()
+    return value if isinstance(value, tuple) else (value,) * rank

@@ -1,0 +1,135 @@
+"""What the templates print: frozen texts, ready but for their places on the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BlockText:
+    """A class or function of a block or a module: lines without their indentation."""
+
+    name: str
+    doc: str
+    parameters: str
+    inputs: str
+    declarations: tuple[str, ...]
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EncoderText:
+    """The encoder: its stem, its pool, and how its stages' blocks are made."""
+
+    doc: str
+    stem: BlockText
+    pool: tuple[str, ...]
+    columns: str
+    first_block: str
+    next_block: str
+
+
+@dataclass(frozen=True)
+class ModelText:
+    """The model: its constructor's defaults, what it is made of, and the lines that run it.
+
+    `sizes` are lines that compute what the modules are told of the image's size; a model that has
+    them takes images of one size. `class_check` is the condition under which `num_classes` is
+    refused with `class_error`; "" refuses none.
+    """
+
+    class_name: str
+    name: str
+    doc: str
+    in_channels: int
+    input_shape: tuple[int, ...]
+    num_classes: int | None
+    modules: tuple[str, ...]
+    declarations: tuple[str, ...]
+    body: tuple[str, ...]
+    sizes: tuple[str, ...]
+    class_check: str
+    class_error: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the helpers of a file are written with.
+
+    `extends` says that a skip may be larger than what is upsampled to it, where the pool has
+    rounded an odd size down; `after_head` that the output is upsampled, which has its own type.
+    """
+
+    rank: int
+    package: str
+    unit: str
+    extends: bool
+    after_head: bool
+    axes: tuple[str, ...]
+    shapes: dict[str, str]
+    attention_doc: str
+    grouped: bool
+    biased: bool
+
+    @property
+    def axis_numbers(self) -> tuple[int, ...]:
+        """The spatial axes where the channels are last."""
+        return tuple(range(1, 1 + self.rank))
+
+    @property
+    def last_axes(self) -> tuple[int, ...]:
+        """The spatial axes where the channels are first, the last one first."""
+        return tuple(range(1 + self.rank, 1, -1))
+
+    @property
+    def axis_lines(self) -> str:
+        """`like[0, :, 0, 0], ...`: one line of voxels along each spatial axis."""
+        lines = []
+        for axis in range(1, self.rank + 1):
+            index = ", ".join(":" if i == axis else "0" for i in range(self.rank + 2))
+            lines.append(f"like[{index}]")
+        return ", ".join(lines)
+
+    @property
+    def voxels(self) -> str:
+        """`D*H*W`."""
+        return "*".join(self.axes).upper()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A template and what it prints."""
+
+    template: str
+    text: BlockText | EncoderText | ModelText
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sections that stand together: the helpers that they need are defined before the first."""
+
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class ConstantText:
+    """A line that names numbers, printed where one of the names is used."""
+
+    names: tuple[str, ...]
+    line: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole file, before its helpers, constants and imports are known."""
+
+    heading: str
+    table: tuple[str, ...]
+    notes: tuple[str, ...]
+    class_name: str
+    constants: tuple[ConstantText, ...]
+    columns: str
+    stages: tuple[tuple[object, ...], ...]
+    more_constants: tuple[ConstantText, ...]
+    parts: tuple[Part, ...]
+    facts: Facts

@@ -1,0 +1,212 @@
+"""Writes blocks, fragments and modules: the readings of a program that give code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ..ir import Block, Call, Each, Fragment, Layer, Module, tensors_of
+from ..lower import Plan, doc_of
+from ..operations import PYRAMID
+from ..program import (
+    Append,
+    Apply,
+    Assign,
+    Body,
+    Expression,
+    For,
+    Items,
+    Name,
+    Return,
+    Statement,
+    calls,
+    names,
+    rewritten,
+)
+from .prose import docstring
+from .spelling import spell, substitute
+from .text import BlockText
+
+if TYPE_CHECKING:
+    from .base import Target
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a line stands: the layers it may call, and the loops around it.
+
+    `prefix` stands before the names of layers, `index` are the loops' variables, `lists` the
+    variables that are lists, `items` what is written for a variable. `turns` is how often a loop over
+    the skips runs. With `apart`, each layer has a line of its own. `result` is
+    a variable for what is returned.
+    """
+
+    layers: Mapping[str, Layer | Each] = field(default_factory=dict)
+    inputs: tuple[tuple[str, str], ...] = ()
+    prefix: str = "{name}_"
+    index: tuple[str, ...] = ()
+    lists: frozenset[str] = frozenset()
+    items: Mapping[str, ast.expr] = field(default_factory=dict)
+    turns: int = 0
+    apart: bool = False
+    result: str = "x"
+
+    def inside(self, index: str, items: Mapping[str, ast.expr] | None = None) -> Scope:
+        """The scope of a loop's body."""
+        return replace(self, index=(*self.index, index), items={**self.items, **(items or {})})
+
+
+class Writer:
+    """Writes the code of one plan."""
+
+    def __init__(self, target: Target, plan: Plan):
+        self.target, self.plan = target, plan
+        self.rank = plan.rank
+        self.blocks = plan.network.all_blocks
+
+    def scope(self) -> Scope:
+        return Scope()
+
+    def block(self, block: Block) -> BlockText:
+        text, shapes = (self.target.spell_doc(part, self.plan) for part in doc_of(block))
+        scope = Scope({layer.name: layer for layer in block.layers}, block.inputs)
+        return BlockText(
+            name=self.target.block_name(block.name),
+            doc=docstring(text, f"{shapes}."),
+            parameters=self.parameters(block),
+            inputs=", ".join(f"{tensor}: Tensor" for tensor, _ in block.inputs),
+            declarations=tuple(self.declarations(block)),
+            body=tuple(self.body(block.body, scope)),
+        )
+
+    def fragment(self, fragment: Fragment, prefix: str = "{name}_") -> BlockText:
+        scope = Scope({layer.name: layer for layer in fragment.layers}, prefix=prefix)
+        body = tuple(self.body(fragment.body, scope))
+        return BlockText("", "", "", "", tuple(self.declarations(fragment)), body)
+
+    def module(self, module: Module) -> BlockText:
+        layers = {each.name: each for each in module.layers}
+        scope = Scope(layers, lists=lists_of(module.body), turns=len(self.plan.levels) - 1)
+        return BlockText(
+            name=self.target.block_name(module.name),
+            doc=self.target.module_doc(self.plan.docs[module.name], self.plan),
+            parameters=self.module_parameters(module),
+            inputs=self.module_inputs(module),
+            declarations=tuple(self.module_declarations(module)),
+            body=tuple(self.body(self.run(module), scope)),
+        )
+
+    def run(self, module: Module) -> Body:
+        """The program as this target runs it."""
+        return module.body
+
+    def body(self, body: Body, scope: Scope) -> list[str]:
+        return [line for statement in body for line in self.statement(statement, scope)]
+
+    def statement(self, statement: Statement, scope: Scope) -> list[str]:
+        """The lines of one statement."""
+        raise NotImplementedError
+
+    def parameters(self, block: Block) -> str:
+        """What stands between the parentheses of the block's definition."""
+        raise NotImplementedError
+
+    def construct(self, block: Block, stage_args: Sequence[str], *, first: bool) -> str:
+        """The residual block as the loop over the stages makes it."""
+        raise NotImplementedError
+
+    def declarations(self, code: Block | Fragment) -> list[str]:
+        """Lines that make the layers."""
+        return []
+
+    def module_parameters(self, module: Module) -> str:
+        """What a module is made with."""
+        raise NotImplementedError
+
+    def module_inputs(self, module: Module) -> str:
+        """What a module is called with."""
+        return ""
+
+    def module_declarations(self, module: Module) -> list[str]:
+        """Lines that make a module's layers."""
+        return []
+
+    def op(self, name: str, operands: Sequence[ast.expr]) -> ast.expr:
+        """The target's spelling of an operation, around its operands."""
+        axes = tuple(range(2, 2 + self.rank))
+        linear = {2: "bilinear", 3: "trilinear"}[self.rank]
+        spelling = self.target.ops[name].format(rank=self.rank, axes=axes, linear=linear)
+        given = dict(zip("xyz", operands))
+        return substitute(spelling, {**given, "xs": self.several(operands)})
+
+    def several(self, operands: Sequence[ast.expr]) -> ast.expr:
+        """All operands as one sequence."""
+        return ast.List(list(operands))
+
+    def pyramid(self, function: str) -> ast.expr:
+        """What a program takes of the pyramid, by the names of its levels."""
+        found = PYRAMID[function](self.plan.levels)
+        if isinstance(found, str):
+            return level(found)
+        return ast.Tuple([level(name) for name in found])
+
+    def callee(self, layer: Call) -> Block:
+        return self.blocks[layer.block]
+
+    def used_inputs(self, module: Module) -> list[str]:
+        """The inputs that a module's program reads when it runs."""
+        read = names(self.without_numbers(module))
+        return [tensor for tensor, _ in module.inputs if tensor in read]
+
+    def without_numbers(self, module: Module) -> Body:
+        """The program without what its layers are made with: their calls have tensors only."""
+        layers = {each.name: each for each in module.layers}
+
+        def change(node: Expression) -> Expression:
+            if isinstance(node, Apply) and node.function in layers:
+                count = tensors_of(layers[node.function], self.blocks)
+                return replace(node, args=node.args[:count])
+            return node
+
+        return rewritten(module.body, change)
+
+
+def level(name: str) -> ast.expr:
+    """`pyramid["P5"]`."""
+    return ast.Subscript(ast.Name("pyramid"), ast.Constant(name))
+
+
+def lists_of(body: Body) -> frozenset[str]:
+    """The variables of a program that are lists."""
+    found: frozenset[str] = frozenset()
+    for statement in body:
+        match statement:
+            case Assign(target=target, value=Items(fixed=False)) | Append(target=target):
+                found |= {target}
+            case Assign(target=target, value=Name(id=name)) if name in found:
+                found |= {target}
+            case For(body=inner):
+                found |= lists_of(inner)
+            case Assign() | Return():
+                pass
+    return found
+
+
+def nested(body: Body) -> frozenset[str]:
+    """The functions that are called in a loop inside of a loop."""
+    loops = [statement for statement in body if isinstance(statement, For)]
+    inner = [called((s,)) for loop in loops for s in loop.body if isinstance(s, For)]
+    return frozenset().union(*inner)
+
+
+def called(body: Body) -> frozenset[str]:
+    """The functions that a body calls, in its loops too."""
+    return frozenset(call.function for call in calls(body))
+
+
+def line_of(target: str, value: ast.expr, comment: str) -> str:
+    """`x = value`, or `return value` where nothing is assigned."""
+    code = f"{target} = {spell(value)}" if target else f"return {spell(value)}"
+    return f"{code}  # {comment}" if comment else code
