@@ -120,7 +120,7 @@ class Target:
             num_classes=getattr(model.head, "num_classes", None),
             modules=self.made_modules(plan, writer),
             declarations=head.declarations,
-            body=self.model_body(plan, writer, head.body),
+            body=self.model_body(plan, writer),
             sizes=self.sizes(plan, writer),
             class_check=check,
             class_error=error,
@@ -169,7 +169,7 @@ class Target:
         """Lines of the model that make its modules."""
         return ()
 
-    def model_body(self, plan: Plan, writer: Writer, head: tuple[str, ...]) -> tuple[str, ...]:
+    def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         """Lines that run the model."""
         raise NotImplementedError
 

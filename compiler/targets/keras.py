@@ -121,7 +121,7 @@ class Keras(Target):
     def writer(self, plan: Plan) -> KerasWriter:
         return KerasWriter(self, plan)
 
-    def model_body(self, plan: Plan, writer: Writer, head: tuple[str, ...]) -> tuple[str, ...]:
+    def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         assert isinstance(writer, KerasWriter)
         lines = []
         x = f'pyramid["{plan.levels[-1]}"]'
@@ -132,7 +132,7 @@ class Keras(Target):
             given += writer.used_inputs(module)[len(given) :] + writer.told(module)
             x = module.step or "x"
             lines.append(f"{x} = {self.block_name(module.name)}({', '.join(given)})")
-        return (*lines, *head)
+        return (*lines, *writer.fragment(plan.network.head, prefix="").body)
 
     def sizes(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         """A position table fixes the image's size: the check in the template stands for it."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+from ..ir import Fragment
 from ..lower import Plan
 from ..model import Segmentor
-from ..program import Apply, Assign, Statement
+from ..program import Assign, Name, Return
 from .base import Helper, Target
 from .torch_writer import TorchWriter
 from .writer import Writer
@@ -100,13 +102,13 @@ class Torch(Target):
             for module in plan.network.modules
         )
 
-    def model_body(self, plan: Plan, writer: Writer, head: tuple[str, ...]) -> tuple[str, ...]:
-        modules = plan.network.modules
+    def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
+        modules, head = plan.network.modules, plan.network.head
         if not modules:
-            lines = [f'x = self.encoder(x)["{plan.levels[-1]}"]', *head]
+            lines = [f'x = self.encoder(x)["{plan.levels[-1]}"]']
         elif len(modules) == 1:
             image = ", image" if "image" in writer.used_inputs(modules[0]) else ""
-            lines = [f"x: Tensor = self.{modules[0].path}(self.encoder(image){image})", *head]
+            lines = [f"x: Tensor = self.{modules[0].path}(self.encoder(image){image})"]
         else:
             lines = ["pyramid = self.encoder(image)"]
             x = "pyramid"
@@ -115,11 +117,7 @@ class Torch(Target):
                 variable = module.step or "x: Tensor"
                 lines.append(f"{variable} = self.{module.path}({', '.join(given)})")
                 x = module.step or "x"
-            lines += head
-        last = plan.network.head.body[-1:]
-        if last and _of_layer(last[0], plan):  # what modules return has no type
-            return (*lines, "return x")
-        return (*lines[:-1], "return" + lines[-1].removeprefix("x ="))
+        return (*lines, *writer.fragment(returning(head), prefix="").body)
 
     def sizes(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         assert isinstance(writer, TorchWriter)
@@ -148,10 +146,10 @@ class Torch(Target):
         return name
 
 
-def _of_layer(statement: Statement, plan: Plan) -> bool:
-    """Whether a statement of the head assigns what a layer puts out."""
-    layers = {layer.name for layer in plan.network.head.layers}
-    match statement:
-        case Assign(value=Apply(function=function)):
-            return function in layers
-    return False
+def returning(head: Fragment) -> Fragment:
+    """The head that returns what it makes of `x`."""
+    if not head.body:
+        return replace(head, body=(Return(Name("x")),))
+    *before, last = head.body
+    assert isinstance(last, Assign)
+    return replace(head, body=(*before, Return(last.value, last.comment)))

@@ -146,17 +146,13 @@ class TorchWriter(Writer):
 
     def returned(self, value: Expression, comment: str, scope: Scope) -> list[str]:
         """What is returned; through a variable where it comes from a module, which has no type."""
-        match value:
-            case Apply("add" | "multiply", (Name(id=name), Apply(function=function))):
-                pass
-            case Apply(function=function):
-                name = scope.result
-            case _:
-                function = name = ""
-        text = self.value(value, scope)
-        if function not in scope.layers:
-            return [line_of("", text, comment)]
-        return [line_of(name, text, comment), f"return {name}"]
+        expression = self.value(value, scope)
+        name, made = scope.result, expression
+        if isinstance(expression, ast.BinOp) and isinstance(expression.left, ast.Name):
+            name, made = expression.left.id, expression.right
+        if not _of_module(made):
+            return [line_of("", expression, comment)]
+        return [line_of(name, expression, comment), f"return {name}"]
 
     def loop(self, loop: For, scope: Scope) -> list[str]:
         """The loop over what its body needs: lists of layers, and tensors.
@@ -309,6 +305,13 @@ class TorchWriter(Writer):
                 case _:
                     assert_never(item)
         return lines
+
+
+def _of_module(node: ast.expr) -> bool:
+    """Whether an expression is what a module returns, or a method of it."""
+    while isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return isinstance(node, ast.Name) and node.id.startswith("self.")
 
 
 def _one(each: Layer | Each, body: Body) -> str:
