@@ -42,7 +42,7 @@ class Operation:
     in. What is no `tensor` is a number, or sizes.
     """
 
-    shape: Callable[..., Shape | int]
+    shape: Callable[..., Any]
     channels: Reading = _first
     pointwise: bool = False
     tensor: bool = True

@@ -14,11 +14,11 @@ from .api import traced
 from .catalog import ENCODERS
 from .checker import SKIPPED, Verdict
 from .dialects import dialects_of, reference_of
-from .lower_trans import TableRow
 from .model import Encoder, Model, Segmentor
 from .options import SEGMENTORS
 from .passes.count import macs, non_trainable, parts, trainable
 from .passes.trace import Ledger
+from .segmentors.base import TableRow
 from .verify.report import TOLERANCE_64, Report
 
 Item = TypeVar("Item")

@@ -5,24 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from compiler.passes.interpret import SHAPES
+from compiler.operations import OPERATIONS
 from compiler.targets import target_named
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    ("errors", "limits"),
-    ("ir", "model", "options", "expressions", "syntax"),
-    ("keywords",),
+    ("errors", "limits", "program", "syntax"),
+    ("ir", "parsing", "expressions", "options"),
+    ("model", "operations", "keywords"),
     ("blocks", "catalog", "dialects"),
+    ("passes", "passes.rows", "passes.variants", "passes.declarations"),
+    ("passes.interpret", "passes.channels"),
+    ("segmentors.base",),
+    ("segmentors.unet",),
+    ("segmentors.attention_unet", "segmentors.unet_plus_plus", "segmentors.trans_head"),
+    ("segmentors.trans_unet",),
+    ("segmentors",),
     ("names",),
-    ("passes", "passes.interpret", "passes.transformer", "passes.decoders", "passes.values"),
-    ("passes.heads", "passes.custom"),
-    ("passes.trace", "passes.specialize", "passes.validate"),
-    ("passes.count", "passes.advice"),
-    ("lower_trans", "lower"),
-    ("targets.prose",),
-    ("targets.base", "targets.keras_weights"),
-    ("targets.torch_writer", "targets.keras_writer"),
+    ("passes.values", "passes.heads", "passes.specialize", "passes.trace"),
+    ("passes.custom", "passes.count", "passes.advice"),
+    ("passes.validate",),
+    ("lower",),
+    ("targets.prose", "targets.text", "targets.spelling", "targets.keras_weights"),
+    ("targets.writer", "targets.torch_layers", "targets.keras_layers"),
+    ("targets.base", "targets.torch_writer", "targets.keras_writer"),
     ("targets.torch", "targets.keras"),
     ("targets",),
     ("provenance", "emitter", "showcase", "files"),
@@ -112,15 +118,23 @@ def test_targets_spell_the_same_operations():
         name: {*target_named(name).ops, *target_named(name).statements}
         for name in ("torch", "keras")
     }
-    assert spelled["torch"] == spelled["keras"] == {*SHAPES, "add", "multiply"}
+    assert spelled["torch"] == spelled["keras"] == {*OPERATIONS}
 
 
 def test_targets_have_templates_of_the_same_names():
     names = {
-        target: {path.name for path in (ROOT / "templates" / target).iterdir()}
+        target: {path.name for path in (ROOT / "templates" / target).glob("*.j2")}
         for target in ("torch", "keras")
     }
     assert names["keras"] == names["torch"]
+
+
+def test_each_helper_has_a_template():
+    for name in ("torch", "keras"):
+        target = target_named(name)
+        helpers = {helper.template for helper in (*target.first_helpers, *target.helpers)}
+        folder = ROOT / "templates" / name
+        assert helpers == {f"helpers/{path.name}" for path in (folder / "helpers").iterdir()}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "templates").rglob("*.j2")), ids=lambda p: p.name)

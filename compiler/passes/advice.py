@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..limits import AXIS
 from ..model import Features, Model
-from ..segmentors.trans_unet import TransUNet
+from ..segmentors.trans_head import TransUNet
 from .specialize import specialize
 from .trace import Ledger, trace
 

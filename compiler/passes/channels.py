@@ -7,8 +7,8 @@ program again, which makes the layers: for targets that declare them before they
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias, assert_never
+from dataclasses import replace
+from typing import assert_never
 
 from ..ir import (
     Attention,
@@ -44,13 +44,12 @@ from ..program import (
     Return,
     Slice,
     Star,
-    Statement,
     code_of,
     mapped,
     names,
-    values_of,
     walk,
 )
+from .declarations import Declaration, Declare, Turns, live_names, needed
 
 # The constants that hold the channels of all levels and, as a decoder meets them, of the skips.
 CHANNELS, SKIP_CHANNELS = "CHANNELS", "SKIP_CHANNELS"
@@ -60,33 +59,12 @@ LEVELS: dict[str, Expression] = {
 }
 
 
-@dataclass(frozen=True)
-class Declare:
-    """A layer of a module, made: with loops around it, the one of these turns."""
-
-    each: Each
-    layer: Layer
-    uses: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Turns:
-    """A loop that declares layers."""
-
-    targets: tuple[str, ...]
-    sources: tuple[Expression, ...]
-    body: tuple[Declaration, ...]
-
-
-Declaration: TypeAlias = Declare | Assign | Append | Turns
-
-
 def declarations(module: Module, blocks: Mapping[str, Block]) -> tuple[Declaration, ...]:
     """The lines that make a module's layers, in the order of its calls; none that is not needed."""
     reading = _Channels({each.name: each for each in module.layers}, blocks)
     reading.known = {tensor: Name(channels) for tensor, channels in module.inputs if channels}
     lines = reading.body(module.body)
-    return _needed(lines, _live(lines))
+    return needed(lines, live_names(lines))
 
 
 def width_of(block: Block, blocks: Mapping[str, Block]) -> Expression:
@@ -193,12 +171,12 @@ class _Channels:
             case Choice(call=call):
                 return self.value(call)
             case Apply(function=function, args=args):
-                values = [self.value(arg) for arg in args]
+                operands = [self.value(arg) for arg in args]
                 if function in self.layers:
-                    return self.layer(self.layers[function], values)
+                    return self.layer(self.layers[function], operands)
                 if function in PYRAMID:
                     return LEVELS[function]
-                return OPERATIONS[function].channels(*values)
+                return OPERATIONS[function].channels(*operands)
             case _:
                 assert_never(node)
 
@@ -268,58 +246,3 @@ def _appended(body: Body) -> frozenset[str]:
         elif isinstance(statement, For):
             found |= _appended(statement.body)
     return found
-
-
-def _live(lines: Sequence[Declaration]) -> frozenset[str]:
-    """The names that some layer needs, over however many lines."""
-    live: frozenset[str] = frozenset()
-    while True:
-        more = live | _uses(lines, live)
-        if more == live:
-            return live
-        live = more
-
-
-def _uses(lines: Sequence[Declaration], live: frozenset[str]) -> frozenset[str]:
-    found: frozenset[str] = frozenset()
-    for line in lines:
-        match line:
-            case Declare(uses=uses):
-                found |= uses
-            case Assign() | Append():
-                if line.target in live:
-                    found |= _read(line)
-            case Turns(targets=targets, sources=sources, body=body):
-                found |= _uses(body, live)
-                for target, source in zip(targets, sources):
-                    if target in live:
-                        found |= {n.id for n in walk(source) if isinstance(n, Name)}
-            case _:
-                assert_never(line)
-    return found
-
-
-def _read(statement: Statement) -> frozenset[str]:
-    return frozenset(
-        node.id for v in values_of(statement) for node in walk(v) if isinstance(node, Name)
-    )
-
-
-def _needed(lines: Sequence[Declaration], live: frozenset[str]) -> tuple[Declaration, ...]:
-    kept: list[Declaration] = []
-    for line in lines:
-        match line:
-            case Declare():
-                kept.append(line)
-            case Assign() | Append():
-                if line.target in live:
-                    kept.append(line)
-            case Turns(targets=targets, sources=sources, body=body):
-                inner = _needed(body, live)
-                if inner:
-                    pairs = [p for p in zip(targets, sources) if p[0] in live]
-                    pairs = pairs or [(targets[0], sources[0])]
-                    kept.append(Turns(*map(tuple, zip(*pairs)), inner))  # type: ignore[arg-type]
-            case _:
-                assert_never(line)
-    return tuple(kept)

@@ -242,15 +242,15 @@ class _Frame:
             case Star(value=value):
                 return self.value(value)
             case Apply(function=function, args=args):
-                values = []
+                operands: list[Any] = []
                 for arg in args:
-                    value = self.value(arg)
-                    values += value if isinstance(arg, Star) else [value]
+                    operand = self.value(arg)
+                    operands += operand if isinstance(arg, Star) else [operand]
                 if function in self.layers:
-                    return self.layer(self.layers[function], values)
+                    return self.layer(self.layers[function], operands)
                 if function in PYRAMID:
-                    return PYRAMID[function](values[0])
-                return self.operation(node, values)
+                    return PYRAMID[function](operands[0])
+                return self.operation(node, operands)
             case _:
                 assert_never(node)
 
@@ -273,8 +273,9 @@ class _Frame:
     def layer(self, found: Layer | Each, values: list[Any]) -> Tensor:
         """Run a layer, once: in a module, the one of these turns."""
         if not isinstance(found, Each):
-            return self.made(found, found.name, values) if self.present(found) else values[0]
-        tensors = values[: tensors_of(found, self.tracer.blocks)]
+            x: Tensor = values[0]
+            return self.made(found, found.name, values) if self.present(found) else x
+        tensors: list[Tensor] = values[: tensors_of(found, self.tracer.blocks)]
         channels = [tensor.shape[0] for tensor in tensors]
         layer = bound(found, self.tracer.blocks, channels, values[len(tensors) :])
         path = f"{self.prefix}{found.name}"

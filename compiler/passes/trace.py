@@ -105,13 +105,13 @@ def _encoder(network: Network, tracer: Tracer) -> tuple[list[Step], list[Tensor]
     for s, stage in enumerate(model.trunk.stages):
         rows = []
         for i in range(stage.depth):
-            names = {
+            arguments: dict[str, object] = {
                 "in_channels": shape[0],
                 "width": stage.width,
                 "channels": stage.channels,
                 "stride": stage.stride if i == 0 else 1,
             }
-            args = tuple(names[arg] for arg in network.residual.args)
+            args = tuple(arguments[arg] for arg in network.residual.args)
             more, x = tracer.call(network.residual.name, args, (shape,))
             rows += below(f"encoder.stages.{s}.{i}", more)
             shape = x.shape

@@ -11,9 +11,19 @@ from ..ir import Block, Each
 from ..model import DIALECTS, Dialect, Model
 from ..passes.variants import gated
 from ..program import Apply, Expression, Name, rewritten
-from . import unet
 from .base import Definition, Doc, Wiring, Words
-from .unet import DECODER, UNet, class_head, constants, head_of, with_blocks
+from .unet import (
+    DECODER,
+    UNet,
+    class_head,
+    constants,
+    head_of,
+    inputs,
+    problems,
+    stage_words,
+    title,
+    with_blocks,
+)
 
 GATES = Each("gates", "AttentionGate", one="gate", result="gated")
 
@@ -54,17 +64,17 @@ ATTENTION_UNET = Definition(
     AttentionUNet,
     wiring,
     Words(
-        title=unet.title,
+        title=title,
         fits="works on images of any size",
         notes=lambda model: ("Attention U-Net: arXiv 1804.03999, Fig. 2.",),
         docs=lambda model: {
             "Decoder": Doc(
                 "Upsample, concatenate the gated skip, convolve (Attention U-Net, Fig. 1).",
-                paragraphs=(unet.inputs(model),),
+                paragraphs=(inputs(model),),
             )
         },
-        rows=partial(unet.stage_words, gated="gated "),
+        rows=partial(stage_words, gated="gated "),
         output=lambda model: "{1} convolution",
     ),
-    unet.problems,
+    problems,
 )

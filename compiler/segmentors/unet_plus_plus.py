@@ -13,9 +13,19 @@ from ..operations import PYRAMID
 from ..parsing import parse
 from ..passes.interpret import Step
 from ..program import Apply, Assign, Body, Item, Name, Return, Statement, replaced
-from . import unet
 from .base import Definition, Doc, TableRow, Wiring, Words
-from .unet import BLOCKS, UNet, class_head, constants, head_of, is_learned, with_blocks
+from .unet import (
+    BLOCKS,
+    UNet,
+    class_head,
+    constants,
+    convolutions,
+    filter_problems,
+    head_of,
+    is_learned,
+    title,
+    with_blocks,
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ def rows(model: Model, steps: Sequence[Step]) -> list[TableRow]:
     skips = PYRAMID["skips"](model.trunk.levels)
     found = []
     for i, (skip, step) in enumerate(zip(skips, steps)):
-        nodes = f"1 node ({unet.convolutions(head)})" if i == 0 else f"{i + 1} nodes"
+        nodes = f"1 node ({convolutions(head)})" if i == 0 else f"{i + 1} nodes"
         found.append(TableRow(f"row {i}", step.output, "", f"{skip} and {nodes}"))
     last = [TableRow("last up", step.output, "", "transposed conv") for step in steps[len(skips) :]]
     return [*found, *last]
@@ -143,14 +153,14 @@ def output(model: Model) -> str:
 def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[Problem]:
     assert isinstance(head, UNetPlusPlus)
     first = "deepest" if head.by_level else "the top row"
-    return unet.filter_problems(head, head.depth - 1, first)
+    return filter_problems(head, head.depth - 1, first)
 
 
 UNET_PLUS_PLUS = Definition(
     UNetPlusPlus,
     wiring,
     Words(
-        unet.title,
+        title,
         "works on images of any size",
         notes,
         lambda m: {"Decoder": doc(m)},

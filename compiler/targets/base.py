@@ -263,7 +263,7 @@ def channels_constant(constant: Constant, columns: Sequence[str]) -> Constant:
 
 
 def constant_lines(constants: Sequence[Constant], together: int = 6) -> tuple[ConstantText, ...]:
-    """Named numbers, some `together` on a line; tuples and those with a comment have a line of their own."""
+    """Named numbers, some `together`; tuples and those with a comment have their own lines."""
     lines: list[ConstantText] = []
     row: list[Constant] = []
 

@@ -46,12 +46,10 @@ from ..program import (
     names,
     walk,
 )
+from .keras_layers import called as keras_call
 from .prose import LINE
-from .spelling import simple, spell, spell_eps, substitute
+from .spelling import simple, spell, substitute
 from .writer import Scope, Writer, called, line_of
-
-LAST = "data_format='channels_last'"  # whatever keras.config says
-FULL = "dtype=keras.config.floatx()"  # float32 under mixed precision too
 
 
 class KerasWriter(Writer):
@@ -216,11 +214,11 @@ class KerasWriter(Writer):
             case Apply(function=function) if function in PYRAMID:
                 return self.pyramid(function), False
             case Apply(function=function, args=args):
-                values = [self._operand(arg, target, before, scope, len(args)) for arg in args]
+                found = [self._operand(arg, target, before, scope, len(args)) for arg in args]
                 if scope.apart:
-                    values = [self._own_line(*value, target, before) for value in values]
-                named = any(has_layer for _, has_layer in values)
-                return self.op(function, [value for value, _ in values]), named
+                    found = [self._own_line(*value, target, before) for value in found]
+                named = any(has_layer for _, has_layer in found)
+                return self.op(function, [value for value, _ in found]), named
             case _:
                 assert_never(node)
 
@@ -292,68 +290,13 @@ class KerasWriter(Writer):
         return ast.Name(target), False
 
     def _call(self, layer: Layer, inputs: Sequence[ast.expr], scope: Scope) -> ast.expr:
-        """A layer made and called: `conv(x, width, 1, name=...)`."""
-        name = f'f"{scope.prefix}{layer.name}"' if scope.prefix else f'"{layer.name}"'
-        tensors = ", ".join(map(spell, inputs))
-        digits: dict[str, ast.expr] = {}  # numbers as people write them
-        match layer:
-            case Conv(output=True):
-                options = [str(layer.cout), "1", LAST, FULL, f"name={name}"]
-                source = f"layers.Conv{self.rank}D({', '.join(options)})({tensors})"
-            case Conv(padded=False):
-                options = [f"{layer.cout}, {layer.kernel}, strides={layer.stride}", LAST]
-                source = f"layers.Conv{self.rank}D({', '.join(options)}, name={name})({tensors})"
-            case Conv():
-                options = [tensors, str(layer.cout), str(layer.kernel)]
-                if layer.stride != 1:
-                    options.append(f"stride={layer.stride}")
-                if layer.groups != 1:
-                    options.append(f"groups={layer.groups}")
-                if layer.bias:
-                    options.append("bias=True")
-                source = f"conv({', '.join(options)}, name={name})"
-            case Norm():
-                source = f"{_norm_of(layer, name)}({tensors})"
-                digits["_eps"] = ast.Name(spell_eps(layer))
-                usual = (layer.kind, layer.eps, layer.momentum) == ("batch", 1e-5, 0.1)
-                if usual and not layer.zero_init:
-                    source = f"norm({tensors}, name={name})"
-            case ConvTranspose():
-                options = [str(layer.cout), "4, strides=2, padding='same'", LAST, f"name={name}"]
-                source = f"layers.Conv{self.rank}DTranspose({', '.join(options)})({tensors})"
-            case Linear():
-                options = [str(layer.cout), *([FULL] if layer.output else []), f"name={name}"]
-                source = f"layers.Dense({', '.join(options)})({tensors})"
-            case AvgPool():
-                options = [f"2, strides={layer.stride}, padding='same'", LAST]
-                source = f"layers.AveragePooling{self.rank}D({', '.join(options)})({tensors})"
-            case Dropout():
-                source = f"layers.Dropout({layer.rate})({tensors})"
-            case Attention():
-                source = f"attention({tensors}, dropout={layer.dropout}, name={name})"
-            case Table():
-                source = f"Table({layer.rows}, name={name})({tensors})"
-            case Call():
-                callee = self.callee(layer)
-                args = [str(value) for value in self._values(layer)]
-                function = self.target.block_name(callee.name)
-                source = f"{function}({', '.join([tensors, *args])}, name={name})"
-            case _:
-                assert_never(layer)
-        return substitute(source, digits)
-
-
-def _norm_of(layer: Norm, name: str) -> str:
-    eps = f"epsilon=_eps, name={name}"
-    momentum = round(1 - layer.momentum, 9)
-    zeros = "gamma_initializer='zeros', " * layer.zero_init
-    return {
-        "batch": f"layers.BatchNormalization(momentum={momentum}, {zeros}{eps})",
-        "instance": f"layers.GroupNormalization(-1, {eps})",
-        "group": f"layers.GroupNormalization({layer.groups}, {eps})",
-        "layer": f"layers.LayerNormalization({eps})",
-        "token": f"layers.LayerNormalization({eps})",
-    }[layer.kind]
+        """A layer made and called."""
+        function: str = ""
+        args: tuple[Dim, ...] = ()
+        if isinstance(layer, Call):
+            function = self.target.block_name(self.callee(layer).name)
+            args = self._values(layer)
+        return keras_call(layer, inputs, scope.prefix, self.rank, function, args)
 
 
 def _scalar(value: object) -> Dim:

@@ -8,24 +8,18 @@ from dataclasses import replace
 from typing import assert_never
 
 from ..ir import (
-    Attention,
     AvgPool,
-    Axes,
     Block,
-    Call,
-    Conv,
-    ConvTranspose,
-    Dropout,
     Each,
     Fragment,
     Layer,
-    Linear,
     Module,
     Norm,
     Table,
 )
 from ..operations import PYRAMID
-from ..passes.channels import Declaration, Declare, Turns, declarations
+from ..passes.channels import declarations
+from ..passes.declarations import Declaration, Declare, Turns
 from ..program import (
     Append,
     Apply,
@@ -47,7 +41,8 @@ from ..program import (
     values_of,
     walk,
 )
-from .spelling import simple, spell, spell_eps
+from .spelling import simple, spell
+from .torch_layers import declare
 from .writer import Scope, Writer, called, line_of, nested
 
 
@@ -63,7 +58,7 @@ class TorchWriter(Writer):
     def declarations(self, code: Block | Fragment) -> list[str]:
         lines = []
         for layer in code.layers:
-            declared = f"self.{layer.name} = {self.declare(layer)}"
+            declared = f"self.{layer.name} = {declare(layer, self.rank)}"
             if layer.when:
                 absent = "None" if self._tested(layer, code) else "nn.Identity()"
                 kind = "" if absent == "None" else ": nn.Module"
@@ -87,47 +82,6 @@ class TorchWriter(Writer):
             for value in values_of(statement)
             for node in walk(value)
         )
-
-    def declare(self, layer: Layer) -> str:
-        match layer:
-            case Conv():
-                options = [_args(layer.cin, layer.cout, layer.kernel)]
-                if layer.stride != 1:
-                    options.append(f"stride={layer.stride}")
-                if layer.padded and _padding(layer.kernel):
-                    options.append(f"padding={_padding(layer.kernel)}")
-                if layer.groups != 1:
-                    options.append(f"groups={layer.groups}")
-                if not layer.bias:
-                    options.append("bias=False")
-                return f"nn.Conv{self.rank}d({', '.join(options)})"
-            case Norm(kind=kind, channels=channels):
-                eps, momentum = f"eps={spell_eps(layer)}", f"momentum={layer.momentum}"
-                return {
-                    "batch": f"nn.BatchNorm{self.rank}d({channels}, {eps}, {momentum})",
-                    "instance": f"nn.InstanceNorm{self.rank}d({channels}, {eps}, affine=True)",
-                    "group": f"nn.GroupNorm({layer.groups}, {channels}, {eps})",
-                    "layer": f"LayerNorm({channels}, {eps})",
-                    "token": f"nn.LayerNorm({channels}, {eps})",
-                }[kind]
-            case ConvTranspose():
-                channels = _args(layer.cin, layer.cout)
-                return f"nn.ConvTranspose{self.rank}d({channels}, 4, stride=2, padding=1)"
-            case Linear():
-                return f"nn.Linear({_args(layer.cin, layer.cout)})"
-            case AvgPool():
-                pad = f"nn.ReplicationPad{self.rank}d((0, 1) * {self.rank})"
-                return f"nn.Sequential({pad}, nn.AvgPool{self.rank}d(2, {layer.stride}))"
-            case Dropout():
-                return f"nn.Dropout({layer.rate})"
-            case Attention():
-                return f"Attention(dropout={layer.dropout})"
-            case Table():
-                return f"nn.Parameter(0.02 * torch.randn(1, {layer.rows}, {layer.channels}))"
-            case Call():
-                return f"{layer.block}({_args(*layer.args)})"
-            case _:
-                assert_never(layer)
 
     # -- statements --------------------------------------------------------------------------------
 
@@ -197,12 +151,12 @@ class TorchWriter(Writer):
                 test = ast.Name(f"self.{call.function} is None")
                 return ast.IfExp(test, self.value(otherwise, scope), self.value(call, scope))
             case Apply(function=function, args=args):
-                values = [self.value(arg, scope) for arg in args]
+                operands = [self.value(arg, scope) for arg in args]
                 if function in scope.layers:
-                    return self.call(scope.layers[function], values, scope)
+                    return self.call(scope.layers[function], operands, scope)
                 if function in PYRAMID:
                     return self.pyramid(function)
-                return self.op(function, values)
+                return self.op(function, operands)
             case _:
                 assert_never(node)
 
@@ -277,7 +231,7 @@ class TorchWriter(Writer):
         return lines
 
     def each(self, made: Declare) -> str:
-        text = self.declare(made.layer)
+        text = declare(made.layer, self.rank)
         if made.each.times:
             return f"nn.Sequential(*[{text} for _ in range({made.each.times})])"
         return text
@@ -332,15 +286,5 @@ def _used(items: Sequence[Declaration]) -> frozenset[str]:
     return found
 
 
-def _args(*values: object) -> str:
-    return ", ".join(map(str, values))
-
-
 def _without_stride(args: Sequence[str]) -> tuple[str, ...]:
     return tuple("1" if arg == "stride" else arg for arg in args)
-
-
-def _padding(kernel: Axes) -> Axes:
-    if isinstance(kernel, tuple):
-        return tuple(k // 2 for k in kernel) if any(k > 1 for k in kernel) else 0
-    return kernel // 2 if isinstance(kernel, int) else f"{kernel} // 2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 from ..ir import Block, Call, Each, Fragment, Layer, Module, tensors_of
 from ..lower import Plan, doc_of
@@ -25,12 +25,23 @@ from ..program import (
     names,
     rewritten,
 )
+from ..segmentors.base import Doc
 from .prose import docstring
 from .spelling import spell, substitute
 from .text import BlockText
 
-if TYPE_CHECKING:
-    from .base import Target
+
+class Speech(Protocol):
+    """What a writer asks of its target."""
+
+    ops: ClassVar[Mapping[str, str]]
+    statements: ClassVar[Mapping[str, tuple[str, ...]]]
+
+    def block_name(self, name: str) -> str: ...
+
+    def spell_doc(self, text: str, plan: Plan) -> str: ...
+
+    def module_doc(self, doc: Doc, plan: Plan) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -38,9 +49,9 @@ class Scope:
     """Where a line stands: the layers it may call, and the loops around it.
 
     `prefix` stands before the names of layers, `index` are the loops' variables, `lists` the
-    variables that are lists, `items` what is written for a variable. `turns` is how often a loop over
-    the skips runs. With `apart`, each layer has a line of its own. `result` is
-    a variable for what is returned.
+    variables that are lists, `items` what is written for a variable. `turns` is how often a loop
+    over the skips runs. With `apart`, each layer has a line of its own. `result` is a variable for
+    what is returned.
     """
 
     layers: Mapping[str, Layer | Each] = field(default_factory=dict)
@@ -61,7 +72,7 @@ class Scope:
 class Writer:
     """Writes the code of one plan."""
 
-    def __init__(self, target: Target, plan: Plan):
+    def __init__(self, target: Speech, plan: Plan):
         self.target, self.plan = target, plan
         self.rank = plan.rank
         self.blocks = plan.network.all_blocks

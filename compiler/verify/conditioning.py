@@ -15,7 +15,7 @@ from ..errors import CompileError, Problem
 from ..limits import AXIS
 from ..model import Model
 from ..passes.trace import Ledger
-from ..segmentors.trans_unet import TransUNet, patch_of
+from ..segmentors.trans_head import TransUNet, patch_of
 from .report import BATCH
 
 # Measured on resnet200vd at an image of one pixel: with 4 values in each norm, the sum of

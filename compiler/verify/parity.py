@@ -15,7 +15,7 @@ from ..errors import CompileError, Problem
 from ..model import Features, Model
 from ..passes.rows import Row
 from ..passes.trace import Ledger
-from ..segmentors.trans_unet import TransUNet
+from ..segmentors.trans_head import TransUNet
 from ..targets.keras_weights import keras_name, keras_value, layer_name, torch_name, weight_axes
 
 BACKENDS = ("tensorflow", "torch", "jax")

@@ -14,7 +14,7 @@ from functools import cache
 from ..dialects import publishers
 from ..errors import Problem
 from ..model import Model, Segmentor
-from ..segmentors.trans_unet import TransUNet
+from ..segmentors.trans_head import TransUNet
 from ..segmentors.unet import UNet
 from . import patterns
 from .patterns import Table

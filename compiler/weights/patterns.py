@@ -9,7 +9,7 @@ The first pattern that fits the whole path counts.
 from __future__ import annotations
 
 from ..model import Model
-from ..segmentors.trans_unet import TransUNet
+from ..segmentors.trans_head import TransUNet
 from ..segmentors.unet import UNet
 from ..segmentors.unet_plus_plus import UNetPlusPlus
 

@@ -1,0 +1,169 @@
+"""TransUNet's options, what they may not be, and the words for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..errors import Problem
+from ..limits import HEADS
+from ..model import UNITS, Dialect, Model, Segmentor
+from ..operations import PYRAMID
+from ..passes.interpret import Step
+from .base import Doc, TableRow, Words
+from .unet import head_of
+
+
+@dataclass(frozen=True)
+class TransUNet(Segmentor):
+    """A ViT on the deepest level, and queries that look for the classes on the others.
+
+    The learned positions fix the size of the image (3D TransUNet, Fig. 1).
+    """
+
+    vit_layers: int = 12
+    heads: int = 8
+    queries: int = 100
+    embed_dim: int = 512
+    mlp_dim: int = 1024
+    dropout: float = 0.1
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
+
+    name: ClassVar[str] = "trans_unet"
+    title: ClassVar[str] = "TransUNet"
+
+    @property
+    def stage_filters(self) -> tuple[int, ...]:
+        """Filters of the decoder: of the class maps, then of each level up to P1."""
+        return self.decoder_filters[: self.depth]
+
+
+def patch_of(model: Model) -> tuple[int, ...]:
+    """Pixels or voxels of the deepest level that make one token, per axis: 1 at usual sizes."""
+    image = model.input_shape[:-1]
+    deepest = deepest_sizes(model)
+    return tuple(
+        max(1, size // 2 ** round(math.log2(whole / size))) for whole, size in zip(image, deepest)
+    )
+
+
+def deepest_sizes(model: Model) -> tuple[int, ...]:
+    """The sizes of the deepest level: halved once a level, rounded up."""
+    depth = head_of(model, TransUNet).depth
+    return tuple(-(-size // 2**depth) for size in model.input_shape[:-1])
+
+
+def is_patched(model: Model) -> bool:
+    """Whether a token is more than one pixel or voxel of the deepest level."""
+    return any(p > 1 for p in patch_of(model))
+
+
+def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[Problem]:
+    """Heads that do not divide, images that are too small for the depth, or odd for a pool."""
+    assert isinstance(head, TransUNet)
+    problems = _odd_pool_problems(sizes) if dialect.ceil_pool else []
+    if head.embed_dim % head.heads:
+        near = [h for h in range(1, HEADS.largest + 1) if head.embed_dim % h == 0]
+        best = min(near, key=lambda h: abs(h - head.heads))
+        problems.append(
+            Problem(
+                f"--heads {head.heads} does not divide --embed-dim {head.embed_dim}",
+                hint=f"use {best} heads",
+            )
+        )
+    least = 2**head.depth
+    if sizes and min(sizes) < least:
+        problems.append(
+            Problem(
+                f"--input-shape has the size {min(sizes)}, but P{head.depth} is the image halved"
+                f" {head.depth} times",
+                hint=f"at least {least}, or a smaller --encoder-depth",
+            )
+        )
+    return problems
+
+
+def _odd_pool_problems(sizes: tuple[int, ...]) -> list[Problem]:
+    """Cadene's pool rounds down: a token grid that doubles does not reach the edge of an odd P1."""
+    return [
+        Problem(
+            f"--input-shape has the size {size}, which gives P1 an odd size: the pool of the"
+            " dialect cadene rounds it down",
+            hint=f"use {-(-size // 4) * 4}",
+        )
+        for size in sizes
+        if -(-size // 2) % 2
+    ]
+
+
+def title(model: Model) -> str:
+    return f"TransUNet on {model.encoder.title}, {model.dims}D segmentation"
+
+
+def notes(model: Model) -> tuple[str, ...]:
+    medicai = "As in medicai, queries attend outside their masks, and one class gets a softmax."
+    return (
+        "3D TransUNet: arXiv 2310.07781, Fig. 1.",
+        *([medicai] if model.compat == "medicai" else []),
+        "ViT: arXiv 2010.11929, Fig. 1. Masked attention: Mask2Former, arXiv 2112.01527, Eq. 2.",
+    )
+
+
+def docs(model: Model) -> dict[str, Doc]:
+    skips = PYRAMID["skips"](model.trunk.levels)
+    levels = f"{skips[0]}..{skips[-1]}"
+    filters = head_of(model, TransUNet).stage_filters[-1]
+    return {
+        "Vit": Doc(
+            f"ViT on {model.trunk.levels[-1]}, with learned positions. [C] -> (N, T, EMBED)."
+        ),
+        "MaskDecoder": Doc(
+            f"Coarse class maps from queries refined on {levels}.",
+            "tokens (N, T, EMBED) -> [K ...].",
+        ),
+        "Decoder": Doc(
+            f"Class maps upsampled with the skips {levels}.", f"[K ...] -> [{filters}]."
+        ),
+    }
+
+
+def rows(model: Model, steps: Sequence[Step]) -> list[TableRow]:
+    head = head_of(model, TransUNet)
+    tokens, maps, *blocks = steps
+    width, count = tokens.output
+    unit = UNITS[model.dims]
+    covered = "x".join(map(str, patch_of(model))) + f" {unit}s" if is_patched(model) else unit
+    skips = PYRAMID["skips"](model.trunk.levels)
+    vit = f"{head.vit_layers} x {{VitBlock}}, one token per {covered} of {model.trunk.levels[-1]}"
+    return [
+        TableRow("tokens", f"(N, {count}, {width})", "", vit),
+        TableRow(
+            "queries",
+            f"(N, {head.queries}, {width})",
+            "",
+            f"masked cross-attention to {', '.join(skips)}",
+        ),
+        TableRow("maps", maps.output, "", "each query's mask times its class probabilities"),
+        *(
+            TableRow(
+                "" if i else "decoder",
+                step.output,
+                "",
+                f"upsample, concat {skip}, {{3}} convolution",
+            )
+            for i, (skip, step) in enumerate(zip(skips, blocks))
+        ),
+    ]
+
+
+WORDS = Words(
+    title,
+    "works on images of one size",
+    notes,
+    docs,
+    rows,
+    lambda model: "upsample, {1} convolution",
+    model="The position table fixes the image size.",
+)
