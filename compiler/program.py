@@ -289,3 +289,24 @@ def code_of(node: Expression) -> str:
             return f"{code_of(call)} if {call.function} else {code_of(otherwise)}"
         case _:
             assert_never(node)
+
+
+def lines_of(body: Body) -> tuple[str, ...]:
+    """The program as it is written, line by line."""
+    lines: list[str] = []
+    for statement in body:
+        match statement:
+            case Assign(target=target, value=value):
+                lines.append(f"{target} = {code_of(value)}")
+            case Append(target=target, value=value):
+                lines.append(f"{target}.append({code_of(value)})")
+            case Return(value=value):
+                lines.append(f"return {code_of(value)}")
+            case For(targets=targets, sources=sources, body=inner):
+                over = ", ".join(map(code_of, sources))
+                over = f"zip({over})" if len(sources) > 1 else over
+                lines.append(f"for {', '.join(targets)} in {over}:")
+                lines += [f"    {line}" for line in lines_of(inner)]
+            case _:
+                assert_never(statement)
+    return tuple(lines)

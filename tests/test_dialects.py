@@ -15,6 +15,7 @@ from compiler.errors import CompileError
 from compiler.ir import Conv, Norm
 from compiler.options import SEGMENTORS
 from compiler.passes import specialize as passes
+from compiler.program import lines_of
 from compiler.tables import catalog_rows
 from compiler.weights.convert import convert
 from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of
@@ -72,9 +73,9 @@ def test_counts(encoder, dialect):
 
 def test_lines():
     gated = passes.insert_squeeze_excite(BOTTLENECK, after_norm=True)
-    assert gated.body[3] == "x = se(bn3(conv3(x)))"
+    assert lines_of(gated.body)[3] == "x = se(bn3(conv3(x)))"
     gated = passes.insert_squeeze_excite(BASIC, after_norm=True, relu_first=True)
-    assert gated.body[2] == "x = se(relu(bn2(conv2(x))))"
+    assert lines_of(gated.body)[2] == "x = se(relu(bn2(conv2(x))))"
     strides = {
         c.name: c.stride for c in passes.stride_first(BOTTLENECK).layers if isinstance(c, Conv)
     }
