@@ -47,10 +47,7 @@ def resolve_head(
     assert isinstance(classes, int)
     head: Head = Classifier(classes, activation)
     if isinstance(segmentor, str):
-        head = _segmentor(segmentor, classes, activation, given, encoder, problems)
-    if isinstance(head, Segmentor):
-        dialect = DIALECTS[encoder.dialect if encoder else "medicai"]
-        problems += segmentor_named(head.name).problems(head, sizes, dialect)
+        head = _segmentor(segmentor, classes, activation, given, sizes, encoder, problems)
     if "features_only" in given:
         problems += _left_out(given)
         return Features(pooling)
@@ -119,6 +116,7 @@ def _segmentor(
     classes: int,
     activation: str,
     given: Mapping[str, object],
+    sizes: tuple[int, ...],
     encoder: Encoder | None,
     problems: list[Problem],
 ) -> Segmentor:
@@ -131,6 +129,8 @@ def _segmentor(
         options["by_level"] = given.get("compat") != "medicai"
     options = {field: options[field] for field in options if _has(name, field)}
     head = segmentor_named(name).head(classes, activation, **options)  # type: ignore[arg-type]
+    dialect = DIALECTS[encoder.dialect if encoder else "medicai"]
+    problems += segmentor_named(name).problems(head, sizes, dialect)
     if encoder:
         problems += _encoder_problems(encoder, head)
     return head
