@@ -157,7 +157,7 @@ def decoder(
     P1..P5, image (N, H, W, C) -> (N, H, W, 16).
     """
     x = pyramid["P5"]
-    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
     for i, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS)):
         gated = attention_gate(skip, x, filters, name=f"{name}_gates_{i}")
         x = layers.Concatenate()([upsample(x, skip), gated])
@@ -190,4 +190,4 @@ def SEResNeXt50AttentionUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor attention_unet
-# sha256: text 0e858c80ca1efb3c7ec3caffbc22100a, code dcbcdccc41e3383c9707184be8b6f07f
+# sha256: text f6d4ac843fffe5f67fc5dcd229792c73, code dcbcdccc41e3383c9707184be8b6f07f

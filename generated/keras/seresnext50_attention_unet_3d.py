@@ -157,7 +157,7 @@ def decoder(
     P1..P5, image (N, D, H, W, C) -> (N, D, H, W, 16).
     """
     x = pyramid["P5"]
-    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
     for i, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS)):
         gated = attention_gate(skip, x, filters, name=f"{name}_gates_{i}")
         x = layers.Concatenate()([upsample(x, skip), gated])
@@ -190,4 +190,4 @@ def SEResNeXt50AttentionUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor attention_unet
-# sha256: text 2ccf46ecf86617248fd6d8b9c3dfce50, code cf18558ee0840ee560be6d94ad060cee
+# sha256: text a1fe565cd445e2871eb9c237dd4e8c6a, code cf18558ee0840ee560be6d94ad060cee

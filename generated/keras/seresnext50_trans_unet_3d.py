@@ -164,40 +164,14 @@ def vit_block(x: KerasTensor, *, name: str) -> KerasTensor:
     return layers.Add()([x, y])
 
 
-def vit(x: KerasTensor, *, name: str = "vit") -> KerasTensor:
+def vit(pyramid: dict[str, KerasTensor], *, name: str = "vit") -> KerasTensor:
     """ViT on P5, with learned positions. (N, D, H, W, C) -> (N, T, EMBED)."""
-    x = conv(x, EMBED, 1, bias=True, name=f"{name}_patch")
+    x = conv(pyramid["P5"], EMBED, 1, bias=True, name=f"{name}_patch")
     x = layers.Reshape((-1, EMBED))(x)
     x = layers.Add()([x, Table(x.shape[1], name=f"{name}_positions")(x)])
     for i in range(VIT_DEPTH):
         x = vit_block(x, name=f"{name}_blocks_{i}")
     return x
-
-
-@keras.saving.register_keras_serializable("SEResNeXt50TransUNet3D")
-class Upsample(layers.Layer):
-    """Linear x2 upsampling (half-pixel centers), cropped to `size`.
-
-    (N, D/2, H/2, W/2, C) -> (N, D, H, W, C).
-    """
-
-    def __init__(self, size: tuple[int, ...], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.size = tuple(size)
-
-    def call(self, x: Any) -> Any:
-        return ops.image.scale_and_translate(
-            x,
-            (ops.shape(x)[0], *self.size, x.shape[-1]),
-            scale=(2.0, 2.0, 2.0),
-            translation=(0.0, 0.0, 0.0),
-            spatial_dims=(1, 2, 3),
-            method="linear",
-            antialias=False,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": self.size}
 
 
 def attention_mask(logits: KerasTensor, scale: int, level: KerasTensor) -> KerasTensor:
@@ -241,7 +215,7 @@ def mask_decoder(
     """Coarse class maps from queries refined on P4..P1. tokens (N, T, EMBED) -> (N, d, h, w, K)."""
     grid = pyramid["P5"].shape[1:-1]
     queries = Table(QUERIES, name=f"{name}_queries")(tokens)
-    levels = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    levels = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
     for i, (level, scale) in enumerate(zip(levels, (2, 4, 8, 16))):
         logits = layers.Reshape((*grid, QUERIES))(layers.Dot(axes=2)([tokens, queries]))
         mask = attention_mask(logits, scale, level)
@@ -252,12 +226,38 @@ def mask_decoder(
     return layers.Reshape((*grid, num_classes))(layers.Dot(axes=(2, 1))([masks, classes]))
 
 
+@keras.saving.register_keras_serializable("SEResNeXt50TransUNet3D")
+class Upsample(layers.Layer):
+    """Linear x2 upsampling (half-pixel centers), cropped to `size`.
+
+    (N, D/2, H/2, W/2, C) -> (N, D, H, W, C).
+    """
+
+    def __init__(self, size: tuple[int, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = tuple(size)
+
+    def call(self, x: Any) -> Any:
+        return ops.image.scale_and_translate(
+            x,
+            (ops.shape(x)[0], *self.size, x.shape[-1]),
+            scale=(2.0, 2.0, 2.0),
+            translation=(0.0, 0.0, 0.0),
+            spatial_dims=(1, 2, 3),
+            method="linear",
+            antialias=False,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "size": self.size}
+
+
 def decoder(
     x: KerasTensor, pyramid: dict[str, KerasTensor], image: KerasTensor, *, name: str = "decoder"
 ) -> KerasTensor:
     """Class maps upsampled with the skips P4..P1. (N, d, h, w, K) -> (N, D, H, W, 16)."""
     x = conv(x, DECODER_FILTERS[0], 3, bias=True, name=f"{name}_conv")
-    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
     for i, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS[1:])):
         x = layers.Concatenate()([Upsample(skip.shape[1:-1])(x), skip])
         x = conv(x, filters, 3, bias=True, name=f"{name}_blocks_{i}")
@@ -283,8 +283,9 @@ def SEResNeXt50TransUNet(
         raise ValueError("num_classes must be 1 in this file: several classes need a softmax")
     image = keras.Input(input_shape)
     pyramid = encoder(image)
-    x = mask_decoder(vit(pyramid["P5"]), pyramid, num_classes)
-    x = decoder(x, pyramid, image)
+    tokens = vit(pyramid)
+    maps = mask_decoder(tokens, pyramid, num_classes)
+    x = decoder(maps, pyramid, image)
     x = layers.Conv3D(
         num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
     )(x)
@@ -295,4 +296,4 @@ def SEResNeXt50TransUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor trans_unet
-# sha256: text 45cba45843553934edc1e040f3b81f04, code 8b7cefbfc01aab18aa8915fa86c4af7f
+# sha256: text 54d7d83e0822f25c6f1b221c0a4253c5, code 4d48952c072499baa3556f55c755d81c

@@ -145,7 +145,7 @@ def decoder(
     P1..P5, image (N, H, W, C) -> (N, H, W, 16).
     """
     x = pyramid["P5"]
-    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
     for i, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS)):
         x = layers.Concatenate()([upsample(x, skip), skip])
         x = decoder_block(x, filters, name=f"{name}_blocks_{i}")
@@ -177,4 +177,4 @@ def SEResNeXt50UNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet
-# sha256: text c4127b9f2958a37a7fb8c10856ded80d, code ae1ce4a3fddc6e326a5cc4a1eb684a62
+# sha256: text da21d2402a881b00ba25ac305dc44cbe, code ae1ce4a3fddc6e326a5cc4a1eb684a62

@@ -145,7 +145,7 @@ def decoder(
     P1..P5, image (N, D, H, W, C) -> (N, D, H, W, 16).
     """
     x = pyramid["P5"]
-    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
     for i, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS)):
         x = layers.Concatenate()([upsample(x, skip), skip])
         x = decoder_block(x, filters, name=f"{name}_blocks_{i}")
@@ -177,4 +177,4 @@ def SEResNeXt50UNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet
-# sha256: text 06545f63cebc3bb3e0a29eb89aecb317, code 11244bbb8b971c7020491f82271b1f15
+# sha256: text 8441b7b3b34fbc73aa4ae54c37d65ae1, code 11244bbb8b971c7020491f82271b1f15

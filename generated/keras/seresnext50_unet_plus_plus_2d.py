@@ -153,7 +153,7 @@ def decoder(pyramid: dict[str, KerasTensor], *, name: str = "decoder") -> KerasT
         P5
     """
     below = [pyramid["P5"]]
-    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
     for r, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS)):
         row = [skip]
         for i, x in enumerate(below):
@@ -188,4 +188,4 @@ def SEResNeXt50UNetPlusPlus(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: text f11b83a3a8198d72394fe1508411a4fb, code ddd59e46db6492ed715814c990eed696
+# sha256: text 453387f742a4e6d3d70248a47a2d514b, code ddd59e46db6492ed715814c990eed696

@@ -153,7 +153,7 @@ def decoder(pyramid: dict[str, KerasTensor], *, name: str = "decoder") -> KerasT
         P5
     """
     below = [pyramid["P5"]]
-    skips = pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"]
+    skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
     for r, (skip, filters) in enumerate(zip(skips, DECODER_FILTERS)):
         row = [skip]
         for i, x in enumerate(below):
@@ -188,4 +188,4 @@ def SEResNeXt50UNetPlusPlus(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet_plus_plus
-# sha256: text 1d432f762e647c946a242683dab8e1f4, code a640add42c31b94ef761e09ab3a78154
+# sha256: text 3fe8807ae3889e4d57fb309562fa9353, code a640add42c31b94ef761e09ab3a78154

@@ -184,8 +184,10 @@ class Vit(nn.Module):
         self.positions = nn.Parameter(0.02 * torch.randn(1, num_tokens, EMBED))
         self.blocks = nn.Sequential(*[VitBlock() for _ in range(VIT_DEPTH)])
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(self.patch(x).flatten(2).mT + self.positions)
+    def forward(self, pyramid: dict[str, Tensor]) -> Tensor:
+        x: Tensor = self.patch(pyramid["P5"]).flatten(2).mT
+        x = x + self.positions
+        x = self.blocks(x)
         return x
 
 
@@ -195,10 +197,10 @@ def resize(x: Tensor, scale: float, mode: str, like: Tensor) -> Tensor:
     return x[:, :, : like.shape[2], : like.shape[3], : like.shape[4]]
 
 
-def attention_mask(logits: Tensor, scale: float, level: Tensor) -> Tensor:
+def attention_mask(logits: Tensor, scale: int, level: Tensor) -> Tensor:
     """Where each query may attend on a level. (N, Q, d, h, w) -> booleans (N, 1, Q, D*H*W)."""
     # Spread each token's logit over its voxels.
-    logits = resize(logits, scale, "nearest", level)
+    logits = resize(logits, float(scale), "nearest", level)
     # Attend where it is positive (sigmoid above 0.5), or everywhere if none is.
     inside = logits.flatten(2).unsqueeze(1) > 0
     return inside | ~inside.any(3, keepdim=True)
@@ -232,18 +234,22 @@ class MaskDecoder(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.queries = nn.Parameter(0.02 * torch.randn(1, QUERIES, EMBED))
-        self.levels = nn.ModuleList([MaskedCrossAttention(c) for c in SKIP_CHANNELS])
+        self.levels = nn.ModuleList()
+        for level_channels in SKIP_CHANNELS:
+            self.levels.append(MaskedCrossAttention(level_channels))
         self.classes = nn.Linear(EMBED, num_classes)
 
     def forward(self, tokens: Tensor, pyramid: dict[str, Tensor]) -> Tensor:
         grid = pyramid["P5"].shape[2:]
         queries = self.queries.expand(tokens.shape[0], -1, -1)
         levels = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
-        for refine, level, scale in zip(self.levels, levels, (2.0, 4.0, 8.0, 16.0)):
+        for refine, level, scale in zip(self.levels, levels, (2, 4, 8, 16)):
             logits = torch.unflatten(queries @ tokens.mT, 2, grid)
-            queries = refine(queries, level, attention_mask(logits, scale, level))
-        classes: Tensor = torch.sigmoid(self.classes(queries))
-        return torch.unflatten(classes.mT @ torch.sigmoid(queries @ tokens.mT), 2, grid)
+            mask = attention_mask(logits, scale, level)
+            queries = refine(queries, level, mask)
+        masks = torch.sigmoid(queries @ tokens.mT)
+        classes = torch.sigmoid(self.classes(queries))
+        return torch.unflatten(classes.mT @ masks, 2, grid)
 
 
 class Decoder(nn.Module):
@@ -252,9 +258,11 @@ class Decoder(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.conv = nn.Conv3d(num_classes, DECODER_FILTERS[0], 3, padding=1)
-        widths = zip(DECODER_FILTERS, SKIP_CHANNELS, DECODER_FILTERS[1:])
-        blocks = [nn.Conv3d(c + skip, filters, 3, padding=1) for c, skip, filters in widths]
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList()
+        channels = DECODER_FILTERS[0]
+        for skip_channels, filters in zip(SKIP_CHANNELS, DECODER_FILTERS[1:]):
+            self.blocks.append(nn.Conv3d(channels + skip_channels, filters, 3, padding=1))
+            channels = filters
 
     def forward(self, x: Tensor, pyramid: dict[str, Tensor], image: Tensor) -> Tensor:
         x = self.conv(x)
@@ -275,9 +283,10 @@ class SEResNeXt50TransUNet(nn.Module):
         if num_classes > 1:
             raise ValueError("num_classes must be 1 in this file: several classes need a softmax")
         self.image_size = list(image_size)
-        d, h, w = [-(-s // 32) for s in image_size]  # P5: halved five times, rounded up
+        # P5: the image halved five times, rounded up
+        num_tokens = math.prod(-(-s // 32) for s in image_size)
         self.encoder = Encoder(in_channels)
-        self.vit = Vit(d * h * w)
+        self.vit = Vit(num_tokens)
         self.mask_decoder = MaskDecoder(num_classes)
         self.decoder = Decoder(num_classes)
         self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
@@ -292,7 +301,8 @@ class SEResNeXt50TransUNet(nn.Module):
                 f"expected images of size {self.image_size}, got {list(image.shape[2:])}"
             )
         pyramid = self.encoder(image)
-        maps = self.mask_decoder(self.vit(pyramid["P5"]), pyramid)
+        tokens = self.vit(pyramid)
+        maps = self.mask_decoder(tokens, pyramid)
         x: Tensor = self.decoder(maps, pyramid, image)
         x = self.head(x)
         return x
@@ -300,4 +310,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor trans_unet
-# sha256: text b8391b444d380ffd0cdd6ccd9fe9ac5d, code 84015376f955dea2434e0ee9c9b7df5e
+# sha256: text d093f5e171bff42240cb1f1545a1de12, code 82dad787208a22822c16bab8c0e90b36
