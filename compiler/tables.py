@@ -194,9 +194,9 @@ def print_report(report: Report) -> None:
         out.print(f"{first}{report.why}", markup=False, soft_wrap=True)
     if report.passed:
         out.print(
-            "The same network. Differences are relative to the largest value; seed"
-            f" {settings.seed}, at most {settings.tolerance:g} in float32, {TOLERANCE_64:g} in"
-            " float64.",
+            "The same network. Differences are relative to the largest value. Tolerance:"
+            f" {settings.tolerance:g} in float32, {TOLERANCE_64:g} in float64. Batch size"
+            f" {report.batch}, seed {settings.seed}.",
             markup=False,
         )
 

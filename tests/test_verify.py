@@ -22,6 +22,7 @@ from compiler.verify.pairs import read_pair
 from compiler.verify.parity import Source
 from compiler.verify.report import Settings, as_dict
 from compiler.verify.state import append, key, read_state
+from tests.sampling import half_of
 
 TINY = {"blocks": (1, 1, 1, 2), "filters": (8, 8, 16, 16), "stem_filters": (8,)}
 VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}
@@ -51,15 +52,15 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "dims"), half_of(list(KINDS), [2, 3]))
 def test_kinds_pass(kind, dims):
     _passes(_model(_tiny(**KINDS[kind]), dims))
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("block", ["upsampling", "transpose"])
-@pytest.mark.parametrize("segmentor", ["unet", "unet_plus_plus", "attention_unet"])
+@pytest.mark.parametrize(
+    ("segmentor", "block", "dims"),
+    half_of(["unet", "unet_plus_plus", "attention_unet"], ["upsampling", "transpose"], [2, 3]),
+)
 def test_unets_pass(segmentor, block, dims):
     _passes(_model(dims=dims, segmentor=segmentor, decoder_block=block, **DECODER))
 
@@ -69,11 +70,10 @@ def test_norms_pass(norm):
     _passes(_model(segmentor="unet", decoder_normalization=norm, **DECODER))
 
 
-@pytest.mark.parametrize("compat", [None, "medicai"])
-@pytest.mark.parametrize("dims", [2, 3])
-def test_trans_unets_pass(dims, compat):
-    _passes(_trans_unet(dims, compat=compat))
-    _passes(_trans_unet(dims, compat=compat, num_classes=1, encoder_depth=4))
+@pytest.mark.parametrize(("compat", "dims"), half_of([None, "medicai"], [2, 3]))
+def test_trans_unets_pass(compat, dims):
+    options = {"num_classes": 1, "encoder_depth": 4} if dims == 3 else {}
+    _passes(_trans_unet(dims, compat=compat, **options))
 
 
 def test_the_reference_passes():
@@ -139,8 +139,8 @@ FAULTS = {
     "same at stride 2": (
         {},
         "keras",
-        'padding = "same" if stride == 1 else "valid"\n    if stride > 1 and kernel > 1:',
-        'padding = "same"\n    if False:',
+        "if stride != 1 and kernel > 1:",
+        "if False:",
         "encoder.conv1",
         "output differs by",
     ),
@@ -236,15 +236,15 @@ TRANS_FAULTS = {
     ),
     "projection transposed": (
         "torch",
-        "self.value(context)\n",
-        "F.linear(context, self.value.weight.T, self.value.bias)\n",
+        "self.value(context)]",
+        "F.linear(context, self.value.weight.T, self.value.bias)]",
         "vit.blocks.0.attention.value",
         "not called as a layer",
     ),
     "names exchanged": (
         "torch",
-        "q, k, v = self.query(x), self.key(context)",
-        "q, k, v = self.key(x), self.query(context)",
+        "[self.query(x), self.key(context), ",
+        "[self.key(x), self.query(context), ",
         "vit.blocks.0.attention.attention_output",
         "its input too",
     ),
@@ -502,18 +502,16 @@ def test_wrong_arguments_end_with_2(words, capsys):
     assert words in capsys.readouterr().err
 
 
-BACKENDS = [
-    ("torch", "seresnet18 --size 33,32"),
-    ("tensorflow", "seresnet18 --dims 3 --size 33,18,17"),
-    ("jax", "seresnet18 --size 33,32"),
-]
-
-
-@pytest.mark.parametrize(("backend", "words"), BACKENDS)
-def test_in_a_pipe_there_is_the_table_alone(backend, words):
-    command = [sys.executable, "-m", "compiler", "verify", *words.split()]
+@pytest.mark.parametrize("backend", ["torch", "tensorflow", "jax"])
+def test_in_a_pipe_there_is_the_table_alone(backend, tmp_path):
+    """A model on torch; two files in a child process on the backends that a test must not load."""
+    words = ["seresnet18", "--size", "17", "--num-classes", "5"]
+    if backend != "torch":
+        encoder = _tiny(block="basic", blocks=(1, 1), filters=(8, 16), strides=(1, 2))
+        model = _model(encoder, 3 if backend == "tensorflow" else 2)
+        words = [*_write(tmp_path, model), "--size", "17"]
     result = subprocess.run(
-        [*command, "--num-classes", "5", "--backend", backend],
+        [sys.executable, "-m", "compiler", "verify", *words, "--backend", backend],
         capture_output=True,
         text=True,
         env={name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"},
@@ -636,9 +634,8 @@ def test_what_cannot_be_written_is_told_first(flag, tmp_path, monkeypatch, capsy
 # Small images, both files edited, and files that end the process
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (16, 16)])
-@pytest.mark.parametrize("segmentor", [None, "unet"])
-def test_small_images_are_judged(size, segmentor):
+@pytest.mark.parametrize(("segmentor", "size"), half_of(["unet", None], [(16, 16), (2, 3), (1, 1)]))
+def test_small_images_are_judged(segmentor, size):
     """Batch norm over two values returns a sign: the batch grows where the image is small."""
     options = {"segmentor": segmentor, **DECODER} if segmentor else {}
     model = sized(_model("resnet50" if segmentor else _tiny(), **options), size)

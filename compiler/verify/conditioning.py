@@ -77,10 +77,9 @@ def check_size(model: Model) -> None:
     )
 
 
-def check_rows(ledger: Ledger, shape: tuple[int, ...]) -> None:
-    """Raise `CompileError` if the image is too small for an instance norm that both files added."""
-    few = _fewest_of(ledger)
-    if few is not None and few < INSTANCE_VALUES:
+def check_voxels(few: int, shape: tuple[int, ...]) -> None:
+    """Raise `CompileError` if an instance norm that both files added sees too few voxels."""
+    if few < INSTANCE_VALUES:
         raise CompileError(_too_small(few, shape[:-1], "use a larger --size"))
 
 

@@ -11,15 +11,15 @@ from ..errors import CompileError, Problem
 
 @contextlib.contextmanager
 def floating(dtype: str) -> Iterator[None]:
-    """Keras layers made and run inside have this dtype, and compute in it.
+    """Build and run Keras layers in this dtype.
 
-    Raises `CompileError` where this Keras does not compute in float64.
+    Raises `CompileError` if this version of Keras cannot compute in float64.
     """
     import keras
     from keras.src.backend.common import dtypes
 
     before = keras.config.floatx(), keras.config.dtype_policy()
-    # On torch and JAX, Keras takes 64 bits back to 32 wherever two dtypes meet, as in BatchNorm.
+    # On torch and JAX, Keras casts 64 bits to 32 wherever two dtypes meet, as in batch norm.
     reduced = getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})
     kept = dict(reduced)
     reduced["float64"] = "float64"
@@ -47,7 +47,7 @@ def _nothing() -> Callable[[], None]:
 
 
 def _jax() -> Callable[[], None]:
-    """JAX has the softmax of an attention in float32. Returns what takes it back."""
+    """Compute the softmax of JAX's attention in float64. Returns a function that undoes it."""
     import jax.numpy as jnp
     from jax.nn import softmax
     from keras.src.backend import nn
@@ -72,24 +72,24 @@ def _jax() -> Callable[[], None]:
 
 
 def _tensorflow() -> Callable[[], None]:
-    """What TensorFlow has in float32 only, in float64. Returns what takes it back."""
+    """Compute in float64 what TensorFlow has in float32 only. Returns a function that undoes it."""
     import tensorflow as tf
     from keras.src.backend import core, nn
 
     cast, gelu, attention = core.cast, nn.gelu, nn.dot_product_attention
 
     def cast_numbers(x: Any, dtype: Any) -> Any:
-        """A number of Python's, as attention with dropout scales by, would come by way of 32."""
+        """Convert a Python float directly: Keras would round it to 32 bits first."""
         return tf.constant(x, dtype) if isinstance(x, float) else cast(x, dtype)
 
     def scaled_attention(query: Any, *args: Any, scale: float | None = None, **kwargs: Any) -> Any:
-        """The scale goes by way of 32 too, but that of one does not mind."""
+        """Scale the query in float64: Keras would round the scale to 32 bits, but 1 is exact."""
         exact = query.shape[-1] ** -0.5 if scale is None else scale
         query = query * tf.constant(exact, query.dtype)
         return attention(query, *args, scale=1.0, **kwargs)
 
     def exact_gelu(x: Any, approximate: bool = True) -> Any:
-        """Its square root of two is one of float32."""
+        """GELU with a square root of two in float64; that of TensorFlow is in float32."""
         if approximate or x.dtype != tf.float64:
             return gelu(x, approximate)
         return 0.5 * x * (1 + tf.math.erf(x * tf.constant(0.5, x.dtype) ** 0.5))
@@ -112,9 +112,10 @@ def _tensorflow() -> Callable[[], None]:
 
 
 def _separable(pool_any: Callable[..., Any], pool_plane: Callable[..., Any]) -> Callable[..., Any]:
-    """Volumes, which TensorFlow pools in float32 only: planes are pooled, and then lines.
+    """Pool volumes plane by plane and then line by line: TensorFlow pools them in float32 only.
 
-    The same numbers: a window's maximum, and its mean (padding not counted), go axis by axis.
+    The result is the same, since the maximum of a window and its mean (without padding) separate
+    into axes.
     """
     import tensorflow as tf
 

@@ -5,6 +5,7 @@ A pair of files may hold what the compiler never wrote, as long as both hold it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from ..passes.interpret import Step
 from ..passes.rows import Row
 from ..passes.trace import Ledger
 from ..targets.keras_weights import WEIGHTS, layer_name
+from .conditioning import check_voxels
 from .parity import Paired, by_path, channels_first, image, torch_shape, torch_shapes
 
 Shape = tuple[int, ...]
@@ -45,8 +47,7 @@ def joint_ledger(ledger: Ledger, torch_model: Any, keras_model: Any) -> Ledger:
     unpaired = []
     taken = set(map(layer_name, known))
     for path, shapes in ours.items():
-        kinds = [known[path].kind] if path in known else []
-        kinds.append(_kind(modules.get(path)))
+        kinds = _kinds(known.get(path), modules.get(path), shapes)
         layer = layer_name(path)
         row = next((r for k in kinds if (r := _common(path, k, shapes, layer, theirs))), None)
         if row:
@@ -70,7 +71,10 @@ def joint_ledger(ledger: Ledger, torch_model: Any, keras_model: Any) -> Ledger:
 
 
 def run_once(ledger: Ledger, model: Any, shape: Shape) -> Ledger:
-    """The ledger with the shapes that one image has in the PyTorch model, wherever it is seen."""
+    """The ledger with the shapes that one image has in the PyTorch model, wherever it is seen.
+
+    Raises `CompileError` if the image is too small for an instance norm that both files added.
+    """
     import torch
 
     outputs: dict[str, Shape] = {}
@@ -81,11 +85,19 @@ def run_once(ledger: Ledger, model: Any, shape: Shape) -> Ledger:
 
         return hook
 
+    def check(_module: Any, inputs: Any) -> None:  # before PyTorch refuses a single voxel itself
+        check_voxels(math.prod(inputs[0].shape[2:]), shape)
+
     modules = dict(model.named_modules())
     hooks = [
         modules[row.path].register_forward_hook(keep(row.path))
         for row in ledger.rows
         if row.path in modules
+    ]
+    hooks += [
+        module.register_forward_pre_hook(check)
+        for module in modules.values()
+        if _kind(module) == "instance_norm"
     ]
     x = torch.from_numpy(channels_first(image(shape, batch=1)))
     model.eval()
@@ -132,7 +144,19 @@ def _grouped(shapes: Mapping[str, Shape]) -> dict[str, dict[str, Shape]]:
 def _kind(module: Any) -> str:
     """The kind of row that a module of PyTorch is; what has no module is a bare parameter."""
     names = [] if module is None else [base.__name__ for base in type(module).__mro__]
-    return next((kind for name, kind in _KINDS.items() if name in names), "table")
+    kind = next((kind for name, kind in _KINDS.items() if name in names), "table")
+    if kind == "group_norm" and module.num_groups == module.num_channels:
+        return "instance_norm"
+    return kind
+
+
+def _kinds(row: Row | None, module: Any, shapes: Mapping[str, Shape]) -> list[str]:
+    """The kinds of row that a layer may be: what the ledger says, unless both files replaced it."""
+    kind = _kind(module)
+    if row is None:
+        return [kind]
+    replaced = dict(row.weights).keys() != shapes.keys()
+    return [kind, row.kind] if replaced else [row.kind, kind]
 
 
 def _common(

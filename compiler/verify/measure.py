@@ -1,4 +1,4 @@
-"""Numbers of the two networks: what each row puts out, gradients, and a step of training."""
+"""What is measured in each network: the output of every row, gradients, and a training step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .parity import by_path, channels_first, layer_of, variable_of
 
 @dataclass
 class Run:
-    """One forward pass, everything as PyTorch has it: channels first.
+    """The results of one forward pass, in PyTorch's layout: channels first.
 
     `rows` holds (input, output) of each call of a ledger row, rows in the order of execution.
     """
@@ -30,7 +30,7 @@ class Run:
 
 
 def run_torch(model: Any, rows: Sequence[Row], x: Any) -> Run:
-    """The forward pass in PyTorch, in evaluation mode. `x` is channels last."""
+    """Run the forward pass in PyTorch, in evaluation mode. `x` is channels last."""
     import torch
 
     run = Run()
@@ -64,7 +64,7 @@ def _watch_torch(model: Any, rows: Sequence[Row], run: Run) -> Iterator[None]:
 
 
 def run_keras(model: Any, rows: Sequence[Row], x: Any) -> Run:
-    """The forward pass in Keras, in evaluation mode, with its results as PyTorch has them."""
+    """Run the forward pass in Keras, in evaluation mode; the results are channels first."""
     import keras
 
     run = Run()
@@ -81,7 +81,7 @@ def run_keras(model: Any, rows: Sequence[Row], x: Any) -> Run:
 
 @contextmanager
 def _watch_keras(model: Any, rows: Sequence[Row], run: Run) -> Iterator[None]:
-    """Each layer's own `call` is wrapped: this also sees the layers inside of an attention."""
+    """Wrap the `call` of each layer, which also sees the layers inside an attention."""
     import keras
 
     paths = {layer_of(row): row for row in rows if row.kind != "table"}
@@ -111,7 +111,7 @@ def _watch_keras(model: Any, rows: Sequence[Row], run: Run) -> Iterator[None]:
 
 
 def _as_torch(value: Any, kind: str = "") -> Any:
-    """A map with its channels first; tokens and vectors as they are, heads side by side."""
+    """A map with channels first; tokens and vectors as they are, with the heads concatenated."""
     import keras
 
     array = keras.ops.convert_to_numpy(value)
@@ -135,16 +135,16 @@ def _no_grad() -> Iterator[None]:
 
 @dataclass
 class Gradients:
-    """Of a weighted sum of the outputs: by the image, and by each weight (torch's names)."""
+    """Gradients of a weighted sum of the outputs, by image and by weight (PyTorch's names)."""
 
     image: Any
     weights: dict[str, Any]
 
 
 def torch_gradients(model: Any, ledger: Ledger, x: Any, cotangent: Any) -> Gradients:
-    """Gradients of sum(output * cotangent) in PyTorch, in the mode that the model is in.
+    """Gradients of sum(output * cotangent) in PyTorch, in the model's current mode.
 
-    `x` is channels last, `cotangent` channels first. None is a gradient that does not exist.
+    `x` is channels last, `cotangent` channels first. A gradient that does not exist is None.
     """
     import torch
 
@@ -164,7 +164,7 @@ def torch_gradients(model: Any, ledger: Ledger, x: Any, cotangent: Any) -> Gradi
 def keras_gradients(
     model: Any, ledger: Ledger, x: Any, cotangent: Any, training: bool = False
 ) -> tuple[Gradients, list[Any]]:
-    """The same in Keras; and the gradients of its trainable variables as they are."""
+    """The same in Keras, and the gradients of its trainable variables in Keras' layout."""
     import keras
     import numpy as np
 
@@ -230,7 +230,7 @@ _DIFFERENTIATE = {"torch": _with_torch, "tensorflow": _with_tensorflow, "jax": _
 
 
 def trained(ledger: Ledger) -> list[str]:
-    """The weights that an optimizer moves, by PyTorch's names."""
+    """PyTorch's names of the trainable weights."""
     return [
         torch_name(row.path, weight)
         for row in ledger.rows
@@ -240,7 +240,7 @@ def trained(ledger: Ledger) -> list[str]:
 
 
 def places(model: Any, ledger: Ledger) -> Iterator[tuple[Row, str, tuple[int, ...], str, Any]]:
-    """Row, weight, PyTorch's shape and name, Keras' variable: of every weight."""
+    """Yield (row, weight, PyTorch's shape, PyTorch's name, Keras variable) for every weight."""
     variables = by_path(model)
     for row in ledger.rows:
         for weight, shape in row.weights:
@@ -249,7 +249,7 @@ def places(model: Any, ledger: Ledger) -> Iterator[tuple[Row, str, tuple[int, ..
 
 
 def keras_values(model: Any, ledger: Ledger) -> Iterator[tuple[str, Any]]:
-    """Every weight of a Keras model as PyTorch has it, one copied at a time."""
+    """Yield every weight of a Keras model in PyTorch's layout, copied one at a time."""
     import keras
 
     for row, weight, shape, name, variable in places(model, ledger):
@@ -258,9 +258,9 @@ def keras_values(model: Any, ledger: Ledger) -> Iterator[tuple[str, Any]]:
 
 
 def train_torch(model: Any, ledger: Ledger, x: Any, cotangent: Any) -> tuple[dict[str, Any], float]:
-    """How one step of SGD changes each weight, and its learning rate: the largest step is 1.
+    """The change of each weight in one step of SGD, and the learning rate: the largest step is 1.
 
-    Only layers with moving statistics are in training mode: dropout stays inert.
+    Only layers with moving statistics are in training mode, so dropout has no effect.
     """
     import torch
 
@@ -283,7 +283,7 @@ def train_torch(model: Any, ledger: Ledger, x: Any, cotangent: Any) -> tuple[dic
 
 
 def train_keras(model: Any, ledger: Ledger, x: Any, cotangent: Any, rate: float) -> dict[str, Any]:
-    """How one step of SGD changes each weight, dropout made inert. Names and axes are PyTorch's."""
+    """The change of each weight in one step of SGD without dropout, in PyTorch's layout."""
     import keras
 
     for layer in model._flatten_layers():
@@ -298,9 +298,9 @@ def train_keras(model: Any, ledger: Ledger, x: Any, cotangent: Any, rate: float)
 
 
 def biased(change: Any, before: Any, momentum: float, count: int) -> Any:
-    """A step of torch's moving variance as Keras makes it: of the biased variance of n values.
+    """Convert a step of PyTorch's moving variance to what Keras computes from the same n values.
 
-    torch moves towards the variance over n - 1, Keras towards that over n.
+    PyTorch divides the variance of a batch by n - 1, Keras by n.
     """
     towards = change / momentum + before
     return momentum * (towards * (count - 1) / count - before)

@@ -25,7 +25,7 @@ COUNTER = "num_batches_tracked"  # torch's count of training steps: Keras has no
 
 @dataclass(frozen=True)
 class Source:
-    """A file's text, and its path where it is one on a disk."""
+    """The text of a file, and its path if it is on disk."""
 
     text: str
     path: Path | None = None
@@ -41,19 +41,19 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class Paired(Row):
-    """A row of two files whose Keras layer, or bare variable, has a name of its own."""
+    """A row whose Keras layer, or bare variable, has a name that does not follow from its path."""
 
     layer: str = ""
     variable: str = ""
 
 
 def layer_of(row: Row) -> str:
-    """The name of a row's Keras layer, slashes as underscores."""
+    """The name of a row's Keras layer, with slashes as underscores."""
     return row.layer if isinstance(row, Paired) else layer_name(row.path)
 
 
 def variable_of(row: Row, weight: str) -> str:
-    """The path of a weight's Keras variable, slashes as underscores."""
+    """The path of a weight's Keras variable, with slashes as underscores."""
     if isinstance(row, Paired) and row.variable:
         return f"{row.layer}_{row.variable}"
     return keras_name(layer_of(row), row.kind, weight)
@@ -62,7 +62,7 @@ def variable_of(row: Row, weight: str) -> str:
 def use_backend(backend: str) -> None:
     """Import torch, and Keras on this backend. Keras chooses it once in a process.
 
-    Raises `CompileError` where one of them is not installed, or Keras runs on another already.
+    Raises `CompileError` if one of them is not installed, or Keras already runs on another one.
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
@@ -83,9 +83,9 @@ def use_backend(backend: str) -> None:
     if keras.backend.backend() != backend:
         raise CompileError(
             Problem(
-                f"Keras runs on {keras.backend.backend()} already, and chooses once in a process",
+                f"Keras runs on {keras.backend.backend()} already: a process has one backend",
                 at=f"--backend {backend}",
-                hint="start a new one",
+                hint="start a new process",
             )
         )
     if backend == "jax":
@@ -95,9 +95,9 @@ def use_backend(backend: str) -> None:
 
 
 def load(text: str, name: str = "emitted", path: Path | None = None) -> types.ModuleType:
-    """The text as a module. It is run; a file finds its neighbours, as when Python starts it.
+    """Run the text and return it as a module. Like a script, a file can import its neighbours.
 
-    They are forgotten again: a file in another folder may have neighbours of the same names.
+    They are removed from `sys.modules`: another folder may hold neighbours of the same names.
     """
     module = types.ModuleType(name)
     folder = str(path.resolve().parent) if path else None
@@ -112,6 +112,12 @@ def load(text: str, name: str = "emitted", path: Path | None = None) -> types.Mo
     try:
         code = compile(text, str(path or f"<{name}>"), "exec", dont_inherit=True)
         exec(code, module.__dict__)
+    except ImportError as error:
+        if "relative import" not in str(error):
+            raise
+        raise ImportError(
+            "verify runs each file as a script: import neighbours without the leading dot"
+        ) from None
     finally:
         sys.dont_write_bytecode = writes
         if folder in sys.path:
@@ -124,7 +130,7 @@ def load(text: str, name: str = "emitted", path: Path | None = None) -> types.Mo
 
 
 def constructor(source: Source, class_name: str, framework: str) -> Any:
-    """The file's constructor of that name, or else its only public name. Raises `NameError`."""
+    """The constructor of that name in the file, or its only public name. Raises `NameError`."""
     module = load(source.text, f"emitted_{framework}", source.path)
     public = list(getattr(module, "__all__", []))
     name = class_name if hasattr(module, class_name) or len(public) != 1 else public[0]
@@ -149,7 +155,7 @@ def build_keras(source: Source, model: Model) -> Any:
 
 
 def _call(make: Any, arguments: dict[str, Any]) -> Any:
-    """A network, made with those arguments that its constructor takes: files may be edited."""
+    """Call a constructor with those arguments that it takes: an edited file may have fewer."""
     taken = inspect.signature(make).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
         arguments = {name: value for name, value in arguments.items() if name in taken}
@@ -170,12 +176,12 @@ def torch_shapes(model: Any) -> dict[str, tuple[int, ...]]:
 
 
 def by_path(model: Any) -> dict[str, Any]:
-    """The variables of a Keras model by their paths, slashes as underscores."""
+    """The variables of a Keras model by their paths, with slashes as underscores."""
     return {variable.path.replace("/", "_"): variable for variable in model.weights}
 
 
 def ledger_shapes(ledger: Ledger) -> dict[str, tuple[int, ...]]:
-    """Weight paths and shapes as the ledger has them."""
+    """Weight paths and shapes of a ledger."""
     return {torch_name(row.path, name): shape for row in ledger.rows for name, shape in row.weights}
 
 
@@ -193,7 +199,7 @@ def torch_shape(row: Row, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def keras_shapes(model: Any, ledger: Ledger) -> dict[str, tuple[int, ...]]:
-    """Weight paths and shapes of a Keras model as PyTorch has them; those that it has not, left."""
+    """Weight paths and shapes of a Keras model in PyTorch's layout, as far as it has them."""
     variables = by_path(model)
     return {
         torch_name(row.path, name): torch_shape(row, name, tuple(variables[found].shape))
@@ -204,7 +210,7 @@ def keras_shapes(model: Any, ledger: Ledger) -> dict[str, tuple[int, ...]]:
 
 
 def mismatches(torch_model: Any, keras_model: Any, ledger: Ledger) -> list[Mismatch]:
-    """Every weight that is not matched one to one: missing, left over, or of another shape."""
+    """Every weight without a counterpart: missing, left over, or of another shape."""
     wanted = ledger_shapes(ledger)
     rows = {torch_name(row.path, name): row.path for row in ledger.rows for name, _ in row.weights}
     names = {variable_of(row, name) for row in ledger.rows for name, _ in row.weights}
@@ -217,7 +223,9 @@ def mismatches(torch_model: Any, keras_model: Any, ledger: Ledger) -> list[Misma
             elif shapes[weight] != shape:
                 is_, was = (" x ".join(map(str, s)) for s in (shapes[weight], shape))
                 problems.append(
-                    Mismatch(rows[weight], f"{weight} is {is_} in {framework}, in the ledger {was}")
+                    Mismatch(
+                        rows[weight], f"{weight} is {is_} in {framework}, but {was} in the ledger"
+                    )
                 )
     problems += [
         Mismatch(weight, f"{weight} of torch is left over")
@@ -228,7 +236,7 @@ def mismatches(torch_model: Any, keras_model: Any, ledger: Ledger) -> list[Misma
         if variable.path.replace("/", "_") not in names:
             problems.append(Mismatch(variable.path, f"{variable.path} of keras is left over"))
     if not problems and len(keras_model.weights) != len(wanted):
-        problems.append(Mismatch("", "two weights of keras have one name"))
+        problems.append(Mismatch("", "two weights of keras have the same name"))
     return problems
 
 
@@ -253,7 +261,7 @@ def randomize(model: Any, seed: int = 0) -> None:
 
 
 def copy_to_keras(torch_model: Any, keras_model: Any, ledger: Ledger) -> None:
-    """Every weight by its name. Raises `ValueError` where one has no place, on either side."""
+    """Copy every weight by its name. Raises `ValueError` if one side has no place for it."""
     problems = mismatches(torch_model, keras_model, ledger)
     if problems:
         raise ValueError("; ".join(problem.message for problem in problems))
@@ -283,7 +291,7 @@ def channels_first(x: Any) -> Any:
 def difference(a: Any, b: Any, floor: float = 0.0) -> float:
     """Largest difference over the largest value of `b`, or over `floor` where that is larger.
 
-    NaN where either holds one. Raises `ValueError` where the shapes differ.
+    NaN if either holds one. Raises `ValueError` if the shapes differ.
     """
     import numpy as np
 
