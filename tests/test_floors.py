@@ -42,7 +42,7 @@ FLOORS = (
     ("tables",),
     ("weights.checkpoints", "weights.adapt", "weights.patterns", "weights.layouts"),
     ("weights.pickles",),
-    ("weights.archives", "weights.headers"),
+    ("weights.archives", "weights.contents", "weights.headers"),
     ("weights.torch_files", "weights.keras_files", "weights.naming"),
     ("weights.formats", "weights.matching"),
     ("weights.writers",),

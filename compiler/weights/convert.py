@@ -19,6 +19,7 @@ from ..provenance import read as read_provenance
 from ..provenance import spell_options
 from .adapt import AXES, INFLATIONS
 from .checkpoints import framework_of
+from .contents import mistaken
 from .formats import open_checkpoint
 from .layouts import LAYOUT_NAMES, validate_layout
 from .matching import Adapting, match
@@ -79,6 +80,8 @@ def convert(
         int(place or 0),
         options.get("in_channels") is not None or options.get("input_shape") is not None,
     )
+    if problem := mistaken(source):
+        raise CompileError(problem)
     with open_checkpoint(source) as opened:
         found = match(opened, resolved, layout, adapting)
         from .writers import write_keras, write_torch
