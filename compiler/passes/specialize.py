@@ -22,6 +22,8 @@ from ..model import (
     Segmentor,
     SqueezeExcite,
 )
+from ..operations import OPERATIONS, PYRAMID
+from ..parsing import check
 from ..program import Assign, activated, chain, unwrapped, wrapped
 from ..segmentors import segmentor_named
 from .variants import with_activation
@@ -63,6 +65,16 @@ def specialize(model: Model) -> Network:
     if not isinstance(model.head, Segmentor):
         return network
     wiring = segmentor_named(model.head.name).wiring(model)
+    numbers = {constant.name for constant in wiring.constants}
+    for module in wiring.modules:
+        known = numbers | {*module.arguments} | {tensor for tensor, _ in module.inputs}
+        check(
+            module.body,
+            f"{model.head.title}'s {module.name}",
+            known,
+            {each.name for each in module.layers},
+            {*OPERATIONS, *PYRAMID},
+        )
     return replace(
         network, head=wiring.head, modules=wiring.modules, more_constants=wiring.constants
     )

@@ -1,0 +1,97 @@
+"""The language of wiring: what it takes, what it rejects with its line, and that readings agree."""
+
+import re
+
+import pytest
+
+from compiler.errors import CompileError
+from compiler.operations import OPERATIONS, PYRAMID
+from compiler.options import SEGMENTORS
+from compiler.parsing import check, parse
+from compiler.passes.channels import declarations
+from compiler.passes.declarations import Declare, Turns
+from compiler.passes.specialize import specialize
+from compiler.passes.trace import trace
+from compiler.passes.validate import resolve
+from compiler.program import lines_of, renamed
+
+OUTSIDE = [
+    ("x = 1\nif x:\n    y = 2", 2, "a program cannot say 'if x:'"),
+    ("while True:\n    x = 1", 1, "a program cannot say 'while True:'"),
+    ("x = [a for a in b]", 1, "a program cannot say '[a for a in b]'"),
+    ("x, y = z", 1, "a program cannot say 'x, y = z'"),
+    ("x = y - z", 1, "a program cannot say 'y - z'"),
+    ("x = f(a=1)", 1, "a program cannot say 'f(a=1)'"),
+    ("x = y\nfor a in range(3):\n    x = a", 2, "a loop runs over a name or a zip of them"),
+    ("x = 'text'", 1, "a program cannot say"),
+    ("x = y[a]", 1, "'a' is not an index"),
+    ("x = (", 1, "this is not Python"),
+]
+WRONG = [
+    ("y = cnov(x)\nreturn y", 1, "'cnov' is not a layer of this program"),
+    ("y = conv(x)\nreturn z", 2, "'z' is not a name of this program"),
+    ("y = conv(x)\ny = conv(y)\nreturn y", 2, "the layer 'conv' runs twice"),
+    ("for a in xs:\n    a = conv(a)\nreturn x", 2, "'a' is the loop's"),
+    (
+        "for a in xs:\n    for a in xs:\n        y = conv(a)\nreturn x",
+        2,
+        "a loop's variable already",
+    ),
+    ("y = x\ny.append(x)\nreturn x", 2, "'y' is not a list"),
+    ("return x\ny = x", 1, "a program returns at its end"),
+    ("y = conv(x)", 1, "a program returns at its end"),
+]
+
+
+@pytest.mark.parametrize(("source", "line", "message"), OUTSIDE)
+def test_what_is_not_in_the_language_is_rejected_with_its_line(source, line, message):
+    with pytest.raises(CompileError, match=re.escape(message)) as error:
+        parse(source, "a test")
+    assert error.value.problems[0].at == f"a test, line {line}"
+
+
+@pytest.mark.parametrize(("source", "line", "message"), WRONG)
+def test_a_program_that_means_nothing_is_rejected_with_its_line(source, line, message):
+    with pytest.raises(CompileError, match=re.escape(message)) as error:
+        check(parse(source), "a test", {"x", "xs"}, {"conv"}, OPERATIONS)
+    assert error.value.problems[0].at == f"a test, line {line}"
+
+
+def test_a_call_is_renamed_and_nothing_that_contains_its_name():
+    body = parse("x = leaky_relu(relu(x))\nreturn relu(x)")
+    assert lines_of(renamed(body, {"relu": "gelu"})) == (
+        "x = leaky_relu(gelu(x))",
+        "return gelu(x)",
+    )
+
+
+def _declared(lines):
+    for line in lines:
+        if isinstance(line, Declare):
+            yield line.each.name
+        elif isinstance(line, Turns):
+            yield from _declared(line.body)
+
+
+@pytest.mark.parametrize("segmentor", SEGMENTORS)
+def test_readings_meet_the_same_layers(segmentor):
+    network = specialize(resolve("resnet18", {"segmentor": segmentor}))
+    ledger = trace(network)
+    for module in network.modules:
+        layers = {each.name for each in module.layers}
+        assert {*_declared(declarations(module, network.all_blocks))} == layers
+        paths = {r.path.split(".")[1] for r in ledger.rows if r.path.startswith(f"{module.path}.")}
+        assert paths == layers
+
+
+@pytest.mark.parametrize("segmentor", SEGMENTORS)
+def test_each_row_of_a_decoder_is_of_one_step(segmentor):
+    ledger = trace(specialize(resolve("resnet18", {"segmentor": segmentor})))
+    rows = [row.path for step in ledger.steps for row in step.rows]
+    assert sorted(rows) == sorted(row.path for row in ledger.rows)
+    for step in ledger.stages:
+        assert step.seen[0] in rows
+
+
+def test_pyramid_and_operations_have_no_name_in_common():
+    assert not OPERATIONS.keys() & PYRAMID.keys()
