@@ -204,7 +204,7 @@ def test_wrapped(wrapping, tmp_path, capsys):
     said = capsys.readouterr().out
     for word in ("state_dict", "model", "model_state_dict"):
         under = {"none": "model_state_dict"}.get(wrapping, wrapping)
-        assert (f"took the weights under {word!r}" in said) == (under == word)
+        assert (f"used the weights under {word!r}" in said) == (under == word)
     assert ("'module.'" in said) == (wrapping in ("model", "both"))
     assert ("'_orig_mod.'" in said) == (wrapping in ("model_state_dict", "both"))
 
@@ -475,7 +475,7 @@ def test_errors(case, tmp_path):
 def test_nothing_to_inflate(tmp_path):
     options = {"dims": 3, "input_shape": SMALL[3], "num_classes": 3}
     save_file(state_of(tiny(), **options), tmp_path / "a.safetensors")
-    with pytest.raises(CompileError, match="there is nothing 2D to inflate"):
+    with pytest.raises(CompileError, match="it has no 2D kernels to inflate"):
         convert(
             tmp_path / "a.safetensors",
             tmp_path / "b.safetensors",
@@ -490,12 +490,12 @@ def test_the_file_says_its_dialect(tmp_path, monkeypatch):
     state = state_of(tiny(), input_shape=SMALL[2], num_classes=3)
     options = {"input_shape": SMALL[2], "num_classes": 3}
     save_file(state, tmp_path / "a.safetensors", {"plainnet_dialect": "timm"})
-    with pytest.raises(CompileError, match="it is of the dialect timm, the model of medicai"):
+    with pytest.raises(CompileError, match="its dialect is timm, but the model's is medicai"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
     save_file(state, tmp_path / "a.safetensors")
     convert(tmp_path / "a.safetensors", tmp_path / "b.weights.h5", tiny(), **options)
     monkeypatch.setattr("compiler.weights.matching.dialect_of", lambda model: "cadene")
-    with pytest.raises(CompileError, match="it is of the dialect medicai, the model of cadene"):
+    with pytest.raises(CompileError, match="its dialect is medicai, but the model's is cadene"):
         convert(tmp_path / "b.weights.h5", tmp_path / "c.safetensors", tiny(), **options)
 
 
@@ -539,10 +539,10 @@ def test_a_file_with_other_arguments(tmp_path, capsys):
     command += ["-o", str(tmp_path / "b.weights.h5"), "--in-channels", "1", "--num-classes", "5"]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "net.py was edited: its last lines say the model" in said
+    assert "net.py was edited: the model is the one in its provenance" in said
     assert "tensors for keras" in said
     assert main([*command, "--force", "--dims", "3"]) == 2
-    assert "--dims is what the file says" in capsys.readouterr().err
+    assert "--dims is determined by the file" in capsys.readouterr().err
 
 
 # --- where the result goes ------------------------------------------------------------------------

@@ -276,8 +276,8 @@ HOSTILE = {  # name: file name, how to write it, what is said
     "no tensors": ("x.pt", saved(collections.OrderedDict()), "there is no"),
     "sparse": ("x.pt", saved({"a": torch.eye(3).to_sparse()}), "another layout than dense"),
     "whole numbers": ("x.pt", saved({"a": torch.arange(3)}), "is of type int64"),
-    "NaN": ("x.safetensors", spoil(np.nan), "'encoder.bn1.bias' holds values that are no numbers"),
-    "infinite": ("x.safetensors", spoil(np.inf), "'encoder.bn1.bias' holds values that are no"),
+    "NaN": ("x.safetensors", spoil(np.nan), "'encoder.bn1.bias' contains NaN or infinite values"),
+    "infinite": ("x.safetensors", spoil(np.inf), "'encoder.bn1.bias' contains NaN or"),
     "one too many": (
         "x.safetensors",
         put("encoder.conv1.bias", np.zeros(8, np.float32)),

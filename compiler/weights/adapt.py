@@ -1,4 +1,4 @@
-"""A weight made for another image: 2D kernels inflated to 3D, another number of input channels."""
+"""Adapt weights to another input: inflate 2D kernels to 3D, change the number of channels."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ def adapt_channels(value: Any, channels: int) -> Any:
         narrow = result.astype(value.dtype)
     if np.isfinite(result).all() and not np.isfinite(narrow).all():
         message = f"the stem's kernels for {channels} channels have sums beyond {value.dtype}"
-        raise CompileError(Problem(message, hint="take a checkpoint in float32"))
+        raise CompileError(Problem(message, hint="use a checkpoint in float32"))
     return narrow

@@ -1,4 +1,4 @@
-"""What a checkpoint is to the rest of the house: names, shapes, and values when asked for."""
+"""A checkpoint: names, shapes, and values that are read on demand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Checkpoint:
     """The tensors of a file by name, in its order.
 
     In PyTorch's files names are those of the state dict. In Keras' they are `<layer>/<index>`, or
-    `<layer>/<attribute>/<index>` for a layer that another holds. `notes` is what was taken off,
+    `<layer>/<attribute>/<index>` for a layer that another holds. `notes` reports what was stripped,
     `dialect` what the file says to be of, if anything.
     """
 

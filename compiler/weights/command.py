@@ -42,10 +42,10 @@ def convert_command(
     from .convert import convert
 
     if not model or not output:
-        missing = [Problem("which model?", hint="--model seresnext50, or --model FILE.py")]
+        missing = [Problem("--model is missing", hint="--model seresnext50, or --model FILE.py")]
         missing = [] if model else missing
         if not output:
-            missing.append(Problem("where to?", hint="-o w.safetensors, or -o w.weights.h5"))
+            missing.append(Problem("-o is missing", hint="-o w.safetensors, or -o w.weights.h5"))
         raise CompileError(*missing)
     done = convert(checkpoint, output, model, **options)
     if as_json:

@@ -1,4 +1,4 @@
-"""`convert`: a checkpoint into the weights of an emitted model, in either framework."""
+"""`convert`: write the weights of a checkpoint for an emitted model, in either framework."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # of an emitted file'
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written, how many tensors came from the checkpoint, and what is to be told."""
+    """What was written, how many tensors came from the checkpoint, and notes for the user."""
 
     path: Path
     target: str
@@ -92,14 +92,14 @@ def convert(
 
 
 def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, list[str]]:
-    """The model that is named, or that a file of ours is of, and what to tell of the file."""
+    """The model that is named, or whose emitted file is named, and notes about that file."""
     if not isinstance(model, str) or not (model.endswith(".py") or os.sep in model):
         return resolve(model, dict(options)), []
     given = {n: value for n, value in options.items() if value is not None and value is not False}
     wrong = [name for name in given if name not in ARGUMENTS]
     raise_all(
         Problem(
-            f"--{name.replace('_', '-')} is what the file says: leave it out",
+            f"--{name.replace('_', '-')} is determined by the file: leave it out",
             at=f"--model {model}",
             hint="of a file's options, --in-channels, --input-shape and --num-classes can differ",
         )
@@ -107,9 +107,17 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
     )
     provenance = read_provenance(read_source(Path(model)))
     if provenance is None:
-        problem = Problem("it has no provenance of ours at its end", model, "name the model itself")
+        problem = Problem(
+            "it was not written by plainnet: it has no provenance at its end",
+            model,
+            "name the model itself",
+        )
         raise CompileError(problem)
-    notes = [] if provenance.untouched else [f"{model} was edited: its last lines say the model"]
+    notes = (
+        []
+        if provenance.untouched
+        else [f"{model} was edited: the model is the one in its provenance"]
+    )
     said, _ = model_of(provenance)
     if not given:
         return said, notes

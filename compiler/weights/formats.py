@@ -30,7 +30,8 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     """The checkpoint in a file, as long as the block lasts.
 
     Reads `.safetensors`, `.pt`, `.pth`, `.weights.h5` and `.keras`. Wrappers such as `state_dict`
-    and prefixes such as `module.` are taken off. Raises `CompileError` for whatever is none.
+    and prefixes such as `module.` are stripped and reported. Raises `CompileError`
+    for anything else.
     """
     if path.is_dir():
         raise CompileError(Problem("it is a folder, not a checkpoint", str(path)))

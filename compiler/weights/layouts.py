@@ -1,4 +1,4 @@
-"""Which library publishes which networks under which names, and what it calls a layer of ours.
+"""Which networks a library publishes, and its names for our layers.
 
 Weights below a layer's name are called as PyTorch does, except in Keras' files, where they are
 numbered.
@@ -72,7 +72,7 @@ LAYOUT_NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 def validate_layout(name: str | None, model: Model) -> list[Problem]:
     """What is wrong with a layout for this model: it is of networks that differ from it.
 
-    Two dialects can have the same tensors, shape by shape, and other numbers.
+    A checkpoint with matching shapes but different semantics is rejected.
     """
     if name is None:
         return []
@@ -103,11 +103,11 @@ def validate_layout(name: str | None, model: Model) -> list[Problem]:
 
 
 def _of_other_numbers(model: Model, at: str) -> list[Problem]:
-    """Decoders of ours that have medicai's weights, shape by shape, and other numbers."""
+    """Decoders whose shapes match medicai's weights, but not their semantics."""
     head = model.head
     if isinstance(head, TransUNet) and model.compat != "medicai":
         return [
-            Problem("medicai's TransUNet masks its attention elsewhere", at, "--compat medicai")
+            Problem("medicai's TransUNet masks its attention differently", at, "--compat medicai")
         ]
     problems = []
     if isinstance(head, UNet) and head.decoder_normalization == "group":

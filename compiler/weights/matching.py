@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint goes to which weight of a model: all of them, or an error."""
+"""Match every tensor of a checkpoint to a weight of a model, or raise an error."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .layouts import (
 )
 from .naming import Names, Place, places_of
 
-LISTED = 10  # names of each kind in a report: another model's checkpoint has hundreds
+LISTED = 10  # of each kind of problem; the wrong checkpoint has hundreds
 
 
 @dataclass(frozen=True)
 class Adapting:
-    """What may be done to weights: `inflate` is "" or a way, `channels` allows another stem."""
+    """How weights may be adapted: `inflate` is "" or a method, `channels` adapts the stem."""
 
     inflate: str = ""
     axis: int = 0
@@ -39,7 +39,7 @@ class Adapting:
 class Match:
     """Values of a model's weights, by PyTorch's names, in its shapes and read when called.
 
-    What is in `initial` has none. `notes` tells what was left out, left alone or changed.
+    Weights in `initial` have none. `notes` reports what was omitted or changed.
     """
 
     places: tuple[Place, ...]
@@ -50,7 +50,7 @@ class Match:
 
 
 def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Adapting) -> Match:
-    """Every tensor to its place. `layout` names another library's names; None: ours.
+    """Match every tensor to a weight. `layout` is the library whose names they have; None: ours.
 
     An encoder's or a classifier's checkpoint fills the encoder of a segmentor, and a head of
     another number of classes is left out. Raises `CompileError` that lists every tensor without a
@@ -59,7 +59,7 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
     places = places_of(model)
     dialects = {checkpoint.dialect or dialect_of(model), dialect_of(model)}
     if not one_network(dialects, model):
-        message = f"it is of the dialect {checkpoint.dialect}, the model of {dialect_of(model)}"
+        message = f"its dialect is {checkpoint.dialect}, but the model's is {dialect_of(model)}"
         hint = f"--dialect {checkpoint.dialect}"
         raise CompileError(Problem(message, str(checkpoint.path), hint))
     tables = [Names(None, model, checkpoint)]
@@ -94,7 +94,7 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
 def _left_out(
     names: Names, found: dict[Place, Tensor], extra: dict[str, Tensor], result: Match
 ) -> set[Place]:
-    """Takes from both what the model is to do without. Returns the places so emptied."""
+    """Omit tensors that the model does not need. Returns the places that this leaves empty."""
     heads = {p: t for p, t in found.items() if p.path == "head"}
     shapes = {p.weight: (p, names.shape(p, t)) for p, t in heads.items()}
     emptied: set[Place] = set()
@@ -134,9 +134,9 @@ def _tensors(items: Iterable[object]) -> str:
 def _initial(
     model: Model, missing: list[Place], found: Mapping[Place, Tensor], left: set[Place]
 ) -> list[Place]:
-    """Places that may stay as they are: of a segmentor all but the encoder, or none of them.
+    """Weights that may keep initial values: of a segmentor all but the encoder, or none.
 
-    Of a classifier the head, if there is nothing of it; what stands before it only with it.
+    Of a classifier the head, if none of it is found; layers before it only with it.
     """
     rest = [place for place in missing if place.group != "encoder"]
     there = {place.group for place in found}
@@ -187,7 +187,7 @@ def _hint(names: Names, layout: str | None) -> str:
             dialect = dialect_in(table.layout, names.model)
             if dialect:
                 return f"the names are those of the dialect {dialect}: --dialect {dialect}"
-    return "is it this model's checkpoint? `show MODEL --json` lists the weights of a model"
+    return "is it this model's checkpoint? `plainnet show MODEL --json` lists a model's weights"
 
 
 def _tables(layout: str | None, names: Names) -> list[Names]:
@@ -204,7 +204,7 @@ def _tables(layout: str | None, names: Names) -> list[Names]:
 def _fit(
     found: Mapping[Place, Tensor], names: Names, adapting: Adapting, result: Match
 ) -> list[Problem]:
-    """The values of what was found, brought to the model's shapes."""
+    """Adapt the values that were found to the model's shapes."""
     at = str(names.checkpoint.path)
     flat: list[Place] = []
     stem: list[Place] = []
@@ -253,7 +253,7 @@ def _fit(
         hint = "--inflate center, mean or repeat makes 3D kernels of them"
         problems.append(Problem("the checkpoint is 2D, the model 3D", at, hint))
     if adapting.inflate and not flat:
-        problems.append(Problem("there is nothing 2D to inflate in it", at, "leave out --inflate"))
+        problems.append(Problem("it has no 2D kernels to inflate", at, "leave out --inflate"))
     if stem and not adapting.channels:
         there, wanted = names.shape(stem[0], found[stem[0]])[1], stem[0].shape[1]
         message = f"the checkpoint is for {there} input channels, the model for {wanted}"

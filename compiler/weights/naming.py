@@ -1,4 +1,4 @@
-"""The weights of a model, and what they are called in a checkpoint."""
+"""The weights of a model, and their names in a checkpoint."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _keras_layer(path: str, kind: str) -> str:
 
 
 class Names:
-    """The tensors of a checkpoint and the places of a model, by the same names.
+    """The tensors of a checkpoint and the weights of a model, under common names.
 
     `known` are the names of what the whole encoder with a classifier has besides.
     """

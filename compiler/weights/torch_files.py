@@ -89,8 +89,8 @@ def _unwrapped(content: object, notes: list[str], deep: int = 0) -> Mapping[Any,
             state = _unwrapped(content[wrapper], notes, deep + 1)
             if state is not None:
                 rest = [shown(str(name)) for name in content if name != wrapper]
-                left = f", {', '.join(rest[:8])} left out" if rest else ""
-                notes.insert(0, f"took the weights under {wrapper!r}{left}")
+                left = f", {', '.join(rest[:8])} omitted" if rest else ""
+                notes.insert(0, f"used the weights under {wrapper!r}{left}")
                 return state
     return None
 
@@ -115,15 +115,15 @@ def _from_torch(name: str, value: Any) -> Tensor:
 
 
 def without_prefix(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Names without what wrappers put before every one of them, or beside them."""
+    """Strip the prefixes and extra entries that wrappers add, and report them."""
     if AVERAGED in tensors:
         tensors = {name: tensor for name, tensor in tensors.items() if name != AVERAGED}
-        notes.append(f"left out {AVERAGED!r}: the weights are an average")
+        notes.append(f"omitted {AVERAGED!r}: the weights are an average")
     while tensors:
         for prefix in PREFIXES:
             if all(name.startswith(prefix) and name != prefix for name in tensors):
                 tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}
-                notes.append(f"took the prefix {prefix!r} off every name")
+                notes.append(f"stripped the prefix {prefix!r} from every name")
                 break
         else:
             break

@@ -1,7 +1,6 @@
-"""Weights into files that PyTorch's `load_state_dict` and Keras' `load_weights` take as they are.
+"""Write weights to files that PyTorch's `load_state_dict` and Keras' `load_weights` accept.
 
-A file is there whole or not at all, and one tensor at a time is on its way besides what the
-framework itself holds.
+A file is written completely or not at all. The same weights give the same bytes.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from .naming import Place
 
 SEED = 0  # of initial values
 ITEMSIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
-H5_OVERHEAD = 4096  # a tensor's, in bytes; more than it has
+H5_OVERHEAD = 4096  # an upper bound of bytes per tensor
 
 
 class _Values:
-    """The values of a match, looked at as they pass: what is no number is an error at the end."""
+    """The values of a match. Reading one notes whether it is finite, for `check` at the end."""
 
     def __init__(self, match: Match, origin: str):
         self.match, self.origin = match, origin
@@ -52,24 +51,23 @@ class _Values:
         return value
 
     def check(self) -> None:
-        """Raise `CompileError` where a value was none."""
+        """Raise `CompileError` if a value was not finite."""
         if not self.broken:
             return
         problems = [
-            Problem(f"{name!r} holds values that are no numbers (NaN or infinite)", self.origin)
+            Problem(f"{name!r} contains NaN or infinite values", self.origin)
             for name in self.broken[:LISTED]
         ]
         if len(self.broken) > LISTED:
-            problems.append(Problem(f"{len(self.broken)} tensors do", self.origin))
+            problems.append(Problem(f"{len(self.broken)} tensors contain such values", self.origin))
         raise CompileError(*problems)
 
 
 def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
-    """A state dict: `.safetensors`, or `.pt` and `.pth` by `torch.save`.
+    """Write a state dict: `.safetensors`, or `.pt` and `.pth` by `torch.save`.
 
-    The counters of batch norms are zero. What the match leaves at initial values is the emitted
-    model's own initialization, seeded with 0, in the type of the other weights. Raises
-    `CompileError`.
+    The counters of batch norms are zero. Weights that the match leaves at initial values are those
+    of the emitted model, seeded with 0, in the dtype of the other weights. Raises `CompileError`.
     """
     need("safetensors" if path.suffix == ".safetensors" else "torch", "torch")
     import numpy as np
@@ -125,10 +123,10 @@ def _initial_torch(model: Model) -> dict[str, Any]:
 
 
 def write_keras(path: Path, model: Model, match: Match, origin: str) -> None:
-    """`.weights.h5`, or a whole `.keras`, for the emitted Keras model.
+    """Write a `.weights.h5`, or a whole `.keras`, for the emitted Keras model.
 
-    Keras itself writes the file of a fresh model; ours is that file with other values, so its
-    layout is Keras' whatever that is. Initial values are Keras' own, by its global seed, which is
+    Keras itself saves a fresh model; ours is that file with other values, so that its structure is
+    the one of the installed version. Initial values are Keras' own, by its global seed, which is
     set to 0. Raises `CompileError`.
     """
     need("keras", "keras")
@@ -170,11 +168,13 @@ def write_keras(path: Path, model: Model, match: Match, origin: str) -> None:
 
 
 def _add(archive: zipfile.ZipFile, name: str, text: str) -> None:
-    archive.writestr(zipfile.ZipInfo(name), text)  # without a date: the same file each time
+    archive.writestr(
+        zipfile.ZipInfo(name), text
+    )  # without a date, so that the bytes are the same each time
 
 
 def _copy(template: Any, file: Any, match: Match, values: _Values) -> None:
-    """Groups and attributes of a file of Keras', with our values for the weights."""
+    """Copy the groups and attributes of a file that Keras wrote, with our values."""
     import numpy as np
 
     places = {place.keras_name: place for place in match.places}
@@ -204,7 +204,7 @@ def _copy(template: Any, file: Any, match: Match, values: _Values) -> None:
 
 
 def _check_room(path: Path, size: int) -> None:
-    """Raise `CompileError` where the disk has no room for that many bytes."""
+    """Raise `CompileError` if the disk has less free space than that many bytes."""
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(resolved(path).parent).free
         if free < size:
@@ -236,7 +236,7 @@ def _seeded() -> Iterator[None]:
 
 
 def choose_backend() -> None:
-    """Keras' backend where nobody chose one: an installed one. TensorFlow keeps its log short."""
+    """Choose an installed backend of Keras unless the user has chosen one."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     chosen = "KERAS_BACKEND" in os.environ or "keras" in sys.modules
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
@@ -249,7 +249,7 @@ def choose_backend() -> None:
 
 
 def _construct(model: Model, target: str) -> Any:
-    """The emitted model: its file, run. The text is ours, whatever file was named."""
+    """Build the emitted model from its source, which is emitted here and not read from a file."""
     module = types.ModuleType(model.name)
     exec(compile(source(model, target), f"<{model.name}>", "exec"), module.__dict__)
     return getattr(module, model.class_name)()
