@@ -13,7 +13,7 @@ import click
 from . import __version__
 from .catalog import FAMILIES
 from .cli_options import model_options
-from .errors import CompileError, Problem, raise_all, suggest
+from .errors import CompileError, Problem, escaped, raise_all, suggest
 from .options import TARGETS
 from .verify.command import verify_command
 from .weights.command import convert_command
@@ -124,14 +124,14 @@ def emit_command(
     if new_folder:
         make_folder(path, str(output))
     write(path, text)
-    print(_summary(resolved, ledger, framework, path))
+    print(escaped(_summary(resolved, ledger, framework, path)))
 
 
 def _warn(model: Any) -> None:
     from .passes.advice import advice
 
     for message in advice(model):
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {escaped(message)}", file=sys.stderr)
 
 
 def _summary(model: Any, ledger: Any, target: str, path: Path) -> str:
@@ -168,7 +168,7 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
     for piece in progress(pieces, "emitting"):
         make_folder(folder / piece.path, str(output))
         write(folder / piece.path, source(piece.model, piece.target))
-    print(f"{len(pieces)} files in {folder}")
+    print(f"{len(pieces)} files in {escaped(folder)}")
 
 
 @cli.command("list")
@@ -246,7 +246,8 @@ def check_command(
     else:
         print_verdicts(verdicts)
         if diff:
-            print("".join(verdict.diff() for verdict in verdicts), end="")
+            for line in "".join(verdict.diff() for verdict in verdicts).split("\n")[:-1]:
+                print(escaped(line, kept="\t"))
     if problems:
         print(CompileError(*problems), file=sys.stderr)
     return exit_code(verdicts, problems)

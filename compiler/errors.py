@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LINE_END = "\n"
+LONGEST_LINE = 2000  # characters of an error, a hint or a path that is printed
 LONGEST = 80  # characters of a value in an error, and of a word that is compared with known ones
 
 
@@ -58,9 +59,18 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def escaped(text: str, kept: str = "") -> str:
-    """The text without what a terminal obeys or cannot spell: control characters, surrogates."""
-    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
+def escaped(text: object, kept: str = "", longest: int = LONGEST_LINE) -> str:
+    """Text as a terminal can show it: shortened in the middle, and what it would obey escaped.
+
+    That is control characters, line ends and marks of direction, except for those in `kept`.
+    """
+    line = str(text)
+    if len(line) > longest:
+        half = (longest - 3) // 2
+        line = f"{line[:half]}...{line[-half:]}"
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in line)
 
 
 def shown(value: object) -> str:

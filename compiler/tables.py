@@ -14,6 +14,7 @@ from .api import traced
 from .catalog import ENCODERS
 from .checker import SKIPPED, Verdict
 from .dialects import dialects_of, reference_of
+from .errors import escaped
 from .model import Encoder, Model, Segmentor
 from .options import SEGMENTORS
 from .passes.count import macs, non_trainable, parts, trainable
@@ -35,14 +36,14 @@ def console(error: bool = False) -> Console:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table. Columns marked > are right-aligned; those marked ~ may wrap."""
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(escaped(title)), title_justify="left")
     for column in columns:
         right, wraps = column.startswith(">"), column.startswith("~")
         table.add_column(
             column.lstrip(">~"), justify="right" if right else "left", no_wrap=not wraps
         )
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(escaped(cell, kept="\n")) for cell in row))
     console().print(table)
 
 
@@ -161,7 +162,8 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
             skipped += 1
             continue
         note = f": {verdict.note}" if verdict.note else ""
-        out.print(f"{verdict.state:<8}  {verdict.found.path}{note}", markup=False, soft_wrap=True)
+        line = escaped(f"{verdict.state:<8}  {verdict.found.path}{note}")
+        out.print(line, markup=False, soft_wrap=True)
     if skipped:
         files = "1 file" if skipped == 1 else f"{skipped:,} files"
         out.print(f"{SKIPPED:<8}  {files} without provenance", markup=False, soft_wrap=True)
@@ -188,10 +190,10 @@ def print_report(report: Report) -> None:
     )
     out = console()
     if report.error:
-        out.print(f"failed: {report.error}", markup=False, soft_wrap=True)
+        out.print(escaped(f"failed: {report.error}", kept="\n"), markup=False, soft_wrap=True)
     if report.why:
         first = f"first to diverge: {report.first}: " if report.first else "they diverge: "
-        out.print(f"{first}{report.why}", markup=False, soft_wrap=True)
+        out.print(escaped(f"{first}{report.why}", kept="\n"), markup=False, soft_wrap=True)
     if report.passed:
         out.print(
             "The same network. Differences are relative to the largest value. Tolerance:"

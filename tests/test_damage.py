@@ -8,6 +8,7 @@ import random
 import struct
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -326,3 +327,82 @@ def test_archives_that_libraries_read_differently(tmp_path):
         lambda name: [name, name.replace("data.pkl", "constants.pkl")][: 1 + name.endswith("l")]
     )
     assert "it is a program of TorchScript" in program
+
+
+def layer(path, make, name="dense"):
+    """A file of Keras with one layer, whose weight `make` puts into a group."""
+    with h5py.File(path, "w") as file:
+        group = file.create_group("layers/dense/vars")
+        if name is not None:
+            group.attrs["name"] = name
+        make(group)
+    return path
+
+
+def of(dtype, **how):
+    return lambda group: group.create_dataset("0", (2, 3), dtype, **how)
+
+
+def reference(kind):
+    def make(group):
+        group.create_dataset("0", (2,), kind)[0] = (
+            group.ref if kind is h5py.ref_dtype else group.create_dataset("1", (3,)).regionref[:2]
+        )
+
+    return make
+
+
+def narrow(group):
+    """A number of 24 bits, which NumPy does not have."""
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_fields(23, 15, 8, 0, 15)
+    kind.set_size(3)
+    kind.set_ebias(127)
+    h5py.h5d.create(group.id, b"0", kind, h5py.h5s.create_simple((2, 3)))
+
+
+ODD = {
+    "text": of(h5py.string_dtype()),
+    "short text": of("S5"),
+    "a record": of([("a", "f4"), ("b", "i4")]),
+    "opaque": of(h5py.opaque_dtype("M8[s]")),
+    "void": of("V2"),
+    "void that says float": lambda g: of("V2")(g).attrs.update({"dtype": "float32"}),
+    "references": reference(h5py.ref_dtype),
+    "references to regions": reference(h5py.regionref_dtype),
+    "an enumeration": of(h5py.enum_dtype({"a": 0, "b": 1})),
+    "yes and no": of("bool"),
+    "lists": of(h5py.vlen_dtype("f4")),
+    "long floats": of("f16"),
+    "complex numbers": of("c8"),
+    "whole numbers": of("i8"),
+    "whole numbers, other order": of(">u4"),
+    "small arrays": of(("f4", (3,))),
+    "nothing": lambda group: group.create_dataset("0", data=h5py.Empty("f4")),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_dataset_of_an_odd_type(case, tmp_path):
+    path = layer(tmp_path / "x.weights.h5", ODD[case])
+    with pytest.raises(CompileError) as caught:
+        read(path)
+    assert "the tensor 'dense/0' is of type " in str(caught.value)
+
+
+def test_floats_in_the_other_order_of_bytes(tmp_path):
+    value = weights()["b.weight"]
+    for kind in (">f4", ">f8", "<f4"):
+        path = layer(tmp_path / "x.weights.h5", of(kind))
+        with h5py.File(path, "r+") as file:
+            file["layers/dense/vars/0"][()] = value.reshape(-1)[:6].reshape(2, 3)
+        found = read(path)["dense/0"]
+        assert found.dtype.isnative
+        assert np.array_equal(found, value.reshape(-1)[:6].reshape(2, 3))
+
+
+def test_weights_of_a_group_without_a_name(tmp_path):
+    for name in (None, ""):
+        path = layer(tmp_path / "x.weights.h5", of("f4"), name)
+        with pytest.raises(CompileError, match="group '/layers/dense' has weights, but no layer's"):
+            read(path)

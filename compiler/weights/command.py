@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..cli_options import model_options
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, escaped
 from ..options import TARGETS
 
 
@@ -52,5 +52,5 @@ def convert_command(
         print(json.dumps({**asdict(done), "path": str(done.path)}, indent=2))
         return
     for note in done.notes:
-        print(note)
-    print(f"{done.tensors} tensors for {done.target}: {done.path}")
+        print(escaped(note))
+    print(escaped(f"{done.tensors} tensors for {done.target}: {done.path}"))

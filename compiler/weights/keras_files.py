@@ -67,11 +67,14 @@ def _layers_below(group: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, 
     if problems := H5_GROUPS.problems("the number of its groups", len(seen)):
         raise CompileError(*problems)
     variables = _child(group, "vars", h5py.Group)
-    if name and variables is not None:
-        for index in sorted(variables, key=lambda i: (len(i), i)):
-            dataset = _child(variables, index, h5py.Dataset)
-            if dataset is not None:
-                yield f"{name}/{index}", dataset
+    for index in sorted(variables if variables is not None else (), key=lambda i: (len(i), i)):
+        dataset = _child(variables, index, h5py.Dataset)
+        if dataset is not None and not name:
+            message = f"the group {shown(group.name)} has weights, but no layer's name"
+            hint = "as the attribute `name` of its `vars`: save the weights with a newer Keras 3"
+            raise CompileError(Problem(message, hint=hint))
+        if dataset is not None:
+            yield f"{name}/{index}", dataset
     for key in group:
         child = _child(group, key, h5py.Group)
         if child is None or key in ("vars", "optimizer", "seed_generator"):
@@ -98,10 +101,22 @@ def _child(group: Any, name: str, kind: Any) -> Any:
     return None if kind is h5py.Dataset and (child.external or child.is_virtual) else child
 
 
+def _type(dataset: Any) -> str:
+    """The type of a dataset's values, whatever the order of their bytes."""
+    try:
+        dtype = dataset.dtype
+    except (TypeError, ValueError):
+        return "a type that NumPy does not have"
+    if dataset.shape is None:
+        return f"{dtype} without a value"
+    if dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None:
+        # as h5 holds what it does not know: Keras says what it is
+        return "bfloat16" if str(dataset.attrs.get("dtype", "")) == "bfloat16" else str(dtype)
+    return str(dtype.name if dtype.kind == "f" else dtype)
+
+
 def _from_h5(name: str, dataset: Any, at: str) -> Tensor:
-    dtype = str(dataset.dtype)
-    if dtype == "|V2":  # as h5 holds what it does not know: Keras says what it is
-        dtype = str(dataset.attrs.get("dtype", dtype))
+    dtype = _type(dataset)
     if dataset.chunks and any(c > n for c, n in zip(dataset.chunks, dataset.shape)):
         dtype = "another layout than dense"  # a chunk is read whole, whatever the shape says
 
@@ -110,7 +125,7 @@ def _from_h5(name: str, dataset: Any, at: str) -> Tensor:
             hint = "Keras writes none: save the weights again"
             raise CompileError(Problem(f"the tensor {shown(name)} is compressed", at, hint))
         if dtype != "bfloat16":
-            return dataset[()]
+            return dataset[()].astype(dtype, copy=False)  # from the other order of bytes, too
         need("ml_dtypes", "keras")
         import ml_dtypes
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import CompileError, Problem, raise_all, suggest
+from ..errors import CompileError, Problem, escaped, raise_all, suggest
 from ..ir import Shape
 from ..model import Model, Segmentor
 from ..targets.keras_weights import torch_value
@@ -59,7 +59,8 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
     places = places_of(model)
     dialects = {checkpoint.dialect or dialect_of(model), dialect_of(model)}
     if not one_network(dialects, model):
-        message = f"its dialect is {checkpoint.dialect}, but the model's is {dialect_of(model)}"
+        theirs = escaped(checkpoint.dialect, longest=80)
+        message = f"its dialect is {theirs}, but the model's is {dialect_of(model)}"
         hint = f"--dialect {checkpoint.dialect}"
         raise CompileError(Problem(message, str(checkpoint.path), hint))
     tables = [Names(None, model, checkpoint)]
