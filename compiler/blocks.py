@@ -257,9 +257,9 @@ VIT_BLOCK = Block(
 
 MASKED_CROSS_ATTENTION = Block(
     name="MaskedCrossAttention",
-    doc="Masked attention of the queries to one level, then an MLP",
+    doc="Queries attend to a level, then an MLP",
     source="Mask2Former, Eq. 2",
-    shapes="queries (N, Q, EMBED), level [C], mask -> (N, Q, EMBED)",
+    shapes="(N, Q, EMBED) -> same shape",
     args=("channels",),
     inputs=(("queries", "EMBED"), ("level", "channels"), ("mask", "")),
     layers=(

@@ -146,14 +146,11 @@ def rows(model: Model, steps: Sequence[Step]) -> list[TableRow]:
             f"masked cross-attention to {', '.join(skips)}",
         ),
         TableRow("maps", maps.output, "", "each query's mask times its class probabilities"),
-        *(
-            TableRow(
-                "" if i else "decoder",
-                step.output,
-                "",
-                f"upsample, concat {skip}, {{3}} convolution",
-            )
-            for i, (skip, step) in enumerate(zip(skips, blocks))
+        TableRow(
+            "decoder",
+            blocks[-1].output,
+            "",
+            f"upsample, concat, {{3}} convolution for {', '.join(skips)}",
         ),
     ]
 

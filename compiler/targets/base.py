@@ -195,7 +195,7 @@ class Target:
         """The `num_classes` that a file has no activation for, and what is said of them."""
         called = {call.function for m in plan.network.modules for call in calls(m.body)}
         if "class_softmax" in called and plan.model.compat != "medicai":
-            error = "num_classes must be at least 2 in this file: a single class needs a sigmoid"
+            error = "num_classes must be at least 2 here: one class needs a sigmoid"
             return "num_classes < 2", error
         if any("num_classes" in names(m.body) for m in plan.network.modules if m.step) and (
             "class_softmax" not in called

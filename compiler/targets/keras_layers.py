@@ -74,7 +74,8 @@ def called(
         case Dropout():
             source = f"layers.Dropout({layer.rate})({tensors})"
         case Attention():
-            source = f"attention({tensors}, dropout={layer.dropout}, name={name})"
+            given = tensors if tensors.count(",") == 2 else f"{tensors}, None"  # no mask
+            source = f"attention({given}, dropout={layer.dropout}, name={name})"
         case Table():
             source = f"Table({layer.rows}, name={name})({tensors})"
         case Call():
