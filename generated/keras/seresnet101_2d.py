@@ -94,8 +94,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -122,4 +121,4 @@ def SEResNet101(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101 --target keras --dims 2
-# sha256: text f0f7e170b49d88690980cdae342d7f24, code 7ce4cdf374aafc9b0b4544792b40165d
+# sha256: text 48df53d2c21f294e38a5dad9a04e3213, code 263a255eda000aa2d477fb86ffdaa607

@@ -94,8 +94,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -122,4 +121,4 @@ def SEResNet101(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101 --target keras --dims 3
-# sha256: text 5c6f11ec8aa2ba346e15aab41adf3351, code dc34b2b661dbe18028a9f012ddbae82c
+# sha256: text 626cb8aac1120b5b0d1a57aef4fe9b6a, code b1f31f5c591a091741e5904a7c0ed96c

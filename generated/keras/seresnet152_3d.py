@@ -94,8 +94,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -122,4 +121,4 @@ def SEResNet152(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet152 --target keras --dims 3
-# sha256: text da07ffa184cec3881146ffe7c8c8e71b, code a835c4df6112cdcebeecd1a7e6342aee
+# sha256: text 3799a891f24e3da7a9296ec0cc351b93, code 7ed7e1ff2f1399d0b10962bfbebff30a

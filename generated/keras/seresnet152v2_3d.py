@@ -91,8 +91,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -120,4 +119,4 @@ def SEResNet152v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet152v2 --target keras --dims 3
-# sha256: text c47f3883739ddbf2984cf22d76960db4, code 77ae924ef79ad37d182838ead9f0f20c
+# sha256: text 7f77a66c458e929b4561899ccb9c4f39, code c708a47edd79d3357d3068bf07cb4aa8

@@ -92,8 +92,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = basic_block(x, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = basic_block(x, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -120,4 +119,4 @@ def SEResNet18(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet18 --target keras --dims 2
-# sha256: text 731952c831db3797aaf9676fd63330c6, code fb8559d0698c689aa80590498cab1059
+# sha256: text e3bee9aec15277e4b0cc44df303b8323, code 5062a072c63a9cc914c2689dee4f6517

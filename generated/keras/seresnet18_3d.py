@@ -92,8 +92,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = basic_block(x, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = basic_block(x, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -120,4 +119,4 @@ def SEResNet18(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet18 --target keras --dims 3
-# sha256: text f80e099d84dd0f0aac58007fcad587aa, code e14b1b0c8bcba10e338a04add7624dfa
+# sha256: text 62955c583eedda24fd4f8dd2f35b2274, code 8498fd62305f68a583d31496b580974f

@@ -102,8 +102,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -130,4 +129,4 @@ def SEResNet200vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet200vd --target keras --dims 2
-# sha256: text d77cb734f081f1ef9acaee55b49f249b, code 75f21f38c6efb522aaefec5df11d0626
+# sha256: text 87b3a04e923659e6a899ab27b42b41fb, code d9bf5b6834298537e280b5729438330b

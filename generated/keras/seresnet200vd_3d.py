@@ -102,8 +102,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -130,4 +129,4 @@ def SEResNet200vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet200vd --target keras --dims 3
-# sha256: text c9ee01adb52bf5cfd19d0ec0b25ba2f7, code 163ce22753df3b584eba65ad399b2a81
+# sha256: text 00cf9f1fcdb9fe68f6ae61022ef5ac64, code 0b8f7c05602001d43812c0d2df5bf263

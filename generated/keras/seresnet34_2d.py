@@ -92,8 +92,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = basic_block(x, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = basic_block(x, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -120,4 +119,4 @@ def SEResNet34(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet34 --target keras --dims 2
-# sha256: text 3ff796a616be9584d036d3e33a07639e, code 740d4b3b2d050b6466c4d8b4241c11f5
+# sha256: text 7640cfab2a44ddd555d97b5209d01210, code dc0c2c7496063d52f96949e4bcaf174b

@@ -92,8 +92,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = basic_block(x, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = basic_block(x, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -120,4 +119,4 @@ def SEResNet34(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet34 --target keras --dims 3
-# sha256: text 3c7d3c02252794ee7218ae33e8737688, code 64ab1f0313062b2b87d9874eefa32d8e
+# sha256: text 76cdb14fb55424df563310476cf6e945, code 85e4c6fecbacb396bfdfd15502d118c3

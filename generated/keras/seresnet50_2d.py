@@ -94,8 +94,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -122,4 +121,4 @@ def SEResNet50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50 --target keras --dims 2
-# sha256: text e2349228a2dc8c380148d7e8a07e3603, code 0b1df2792b05008e3f50bc51a0fe3c37
+# sha256: text 2c8c8721dfdb0528a19e8655b02ba3de, code 4046e9ca793558fb402a25f46f7f1d8a

@@ -94,8 +94,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -122,4 +121,4 @@ def SEResNet50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50 --target keras --dims 3
-# sha256: text 095598200af0469eba9a496068b71ce7, code 6a53c0f3dcb4ca3695174dd84797a6d1
+# sha256: text 3ab57027c76c3188a4f5e8631ccc7078, code 1d3d6a3399d14a312d2144f019bc1b03

@@ -91,8 +91,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -120,4 +119,4 @@ def SEResNet50v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50v2 --target keras --dims 2
-# sha256: text 156b2471e9fc7d4631d37af03e255fa7, code 7e802d6fd2e96f07bc5502867e97a6cc
+# sha256: text d279414e0a56535b1d5ee9ff5fd7ef73, code 998600a133607eed7e640b7855128270

@@ -91,8 +91,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -120,4 +119,4 @@ def SEResNet50v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50v2 --target keras --dims 3
-# sha256: text 7f7cfb3dd76d512f5b5fb4f26dff9194, code 18c51cb68d1a743f42c6139c2afd9d75
+# sha256: text 76947255edae67394db2dfe87864e67f, code cac26135c48be44c837bf992bb2e704c

@@ -102,8 +102,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -130,4 +129,4 @@ def SEResNet50vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target keras --dims 2
-# sha256: text 5fd1b213d6c34dcc93d8b17a257d05db, code bf16615e2b4130429e91252ffbe71d09
+# sha256: text af6d23020f5b22823863d7cdcde14444, code a520b5ec60f0d888aa1a66514f2b3f3c

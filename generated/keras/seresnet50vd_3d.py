@@ -102,8 +102,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -130,4 +129,4 @@ def SEResNet50vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target keras --dims 3
-# sha256: text a5d182e461485875eb7aec02a132f61f, code 62e1fad79ba5f6953dbbd1b31a85f1ed
+# sha256: text 005766f2bfa3730f01c394e028230bb6, code 9acec9fca5569e12259275510d16d46c

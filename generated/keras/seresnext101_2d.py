@@ -96,8 +96,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -124,4 +123,4 @@ def SEResNeXt101(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext101 --target keras --dims 2
-# sha256: text 0f1cb703caf338df0592fbab5692c6a3, code 618cef2ee8adf456f9d9e0e779d5c29b
+# sha256: text 369fdb749f01c59b2891f4e0a6ed98f8, code 5f92fe978e12b26e778c962ce7519d6f

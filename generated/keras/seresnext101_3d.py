@@ -96,8 +96,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -124,4 +123,4 @@ def SEResNeXt101(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext101 --target keras --dims 3
-# sha256: text 751c5d71a49ea58cb14ef2a065673553, code 34cceeba47c09c96bd8aa036f6d758d4
+# sha256: text 1d43f9dc87e287f15affc7c917f21fb1, code af99fd5cc30ed45263a05ea7825318fe

@@ -96,8 +96,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -124,4 +123,4 @@ def SEResNeXt50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2
-# sha256: text 0e9b5765c3c6216a3ca37acf709e4e97, code c3354f2af764500fe5aa2f746c4b8642
+# sha256: text f4b7ab7341c9cd5f7121fe4aad1bd824, code decdd0356eb59e5e5da355ace29284e8

@@ -96,8 +96,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -124,4 +123,4 @@ def SEResNeXt50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3
-# sha256: text d804a34badc3e23b0629615c2b06d95e, code 09ae5521830572810ba2ad49a6f72a80
+# sha256: text a7a3bdb2eddeeec1bb4d69014a7cb21d, code e7d8b59ba8a3194488631048ba79599e

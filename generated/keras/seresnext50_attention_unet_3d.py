@@ -104,8 +104,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -190,4 +189,4 @@ def SEResNeXt50AttentionUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor attention_unet
-# sha256: text a1fe565cd445e2871eb9c237dd4e8c6a, code cf18558ee0840ee560be6d94ad060cee
+# sha256: text 048fb5537aa6336c608a46d21941d33d, code 2a48e0a49652cfd64aad4a575f90e420

@@ -9,10 +9,7 @@
     tokens   (N, 27, 512)           12 x vit_block, one token per voxel of P5
     queries  (N, 100, 512)          masked cross-attention to P4, P3, P2, P1
     maps     (N,  3,  3,  3,    1)  each query's mask times its class probabilities
-    decoder  (N,  6,  6,  6,  128)  upsample, concat P4, 3x3x3 convolution
-             (N, 12, 12, 12,   64)  upsample, concat P3, 3x3x3 convolution
-             (N, 24, 24, 24,   32)  upsample, concat P2, 3x3x3 convolution
-             (N, 48, 48, 48,   16)  upsample, concat P1, 3x3x3 convolution
+    decoder  (N, 48, 48, 48,   16)  upsample, concat, 3x3x3 convolution for P4, P3, P2, P1
     logits   (N, 96, 96, 96,    1)  upsample, 1x1x1 convolution
 
 69,989,170 parameters; works on images of one size. 3D TransUNet: arXiv 2310.07781, Fig. 1.
@@ -110,8 +107,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -135,12 +131,7 @@ class Table(layers.Layer):
 
 
 def attention(
-    x: KerasTensor,
-    context: KerasTensor,
-    mask: KerasTensor | None = None,
-    *,
-    dropout: float,
-    name: str,
+    x: KerasTensor, context: KerasTensor, mask: KerasTensor | None, *, dropout: float, name: str
 ) -> KerasTensor:
     """Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask (N, Q, T) -> (N, Q, EMBED)."""
     attend = layers.MultiHeadAttention(HEADS, EMBED // HEADS, dropout=dropout, name=name)
@@ -157,7 +148,7 @@ def mlp(x: KerasTensor, *, name: str) -> KerasTensor:
 def vit_block(x: KerasTensor, *, name: str) -> KerasTensor:
     """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, EMBED) -> same shape."""
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
-    y = layers.Dropout(DROPOUT)(attention(y, y, dropout=0.0, name=f"{name}_attention"))
+    y = layers.Dropout(DROPOUT)(attention(y, y, None, dropout=0.0, name=f"{name}_attention"))
     x = layers.Add()([x, y])
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm2")(x)
     y = mlp(y, name=f"{name}_mlp")
@@ -188,10 +179,7 @@ def attention_mask(logits: KerasTensor, scale: int, level: KerasTensor) -> Keras
 def masked_cross_attention(
     queries: KerasTensor, level: KerasTensor, mask: KerasTensor, *, name: str
 ) -> KerasTensor:
-    """Masked attention of the queries to one level, then an MLP (Mask2Former, Eq. 2).
-
-    queries (N, Q, EMBED), level (N, D, H, W, C), mask -> (N, Q, EMBED).
-    """
+    """Queries attend to a level, then an MLP (Mask2Former, Eq. 2). (N, Q, EMBED) -> same shape."""
     context = conv(level, EMBED, 1, bias=True, name=f"{name}_project")
     context = layers.GroupNormalization(
         math.gcd(32, EMBED), epsilon=1e-3, name=f"{name}_project_norm"
@@ -228,10 +216,7 @@ def mask_decoder(
 
 @keras.saving.register_keras_serializable("SEResNeXt50TransUNet3D")
 class Upsample(layers.Layer):
-    """Linear x2 upsampling (half-pixel centers), cropped to `size`.
-
-    (N, D/2, H/2, W/2, C) -> (N, D, H, W, C).
-    """
+    """Linear x2 upsampling (half-pixel centers), cropped. (N, ..., C) -> (N, *size, C)."""
 
     def __init__(self, size: tuple[int, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -296,4 +281,4 @@ def SEResNeXt50TransUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor trans_unet
-# sha256: text 54d7d83e0822f25c6f1b221c0a4253c5, code 4d48952c072499baa3556f55c755d81c
+# sha256: text c259d7b1977cd1c42c5478eba3533ad4, code 49c60357b59b9d3625c934eb4b2a3a52

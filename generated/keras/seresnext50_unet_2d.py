@@ -104,8 +104,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -177,4 +176,4 @@ def SEResNeXt50UNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet
-# sha256: text da21d2402a881b00ba25ac305dc44cbe, code ae1ce4a3fddc6e326a5cc4a1eb684a62
+# sha256: text a2aa44e1bdb2fac5755edda1e482cad6, code 78973c71dd95e3c08d4cbded75a71e7a

@@ -104,8 +104,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -177,4 +176,4 @@ def SEResNeXt50UNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet
-# sha256: text 8441b7b3b34fbc73aa4ae54c37d65ae1, code 11244bbb8b971c7020491f82271b1f15
+# sha256: text 9e1f41887c841e238b65f628bc7d0bd0, code 36b7f69eb84f39f10ad54ec359e87e94

@@ -103,8 +103,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -188,4 +187,4 @@ def SEResNeXt50UNetPlusPlus(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: text 453387f742a4e6d3d70248a47a2d514b, code ddd59e46db6492ed715814c990eed696
+# sha256: text a0953a6df1fc019ebbd5a4066d690e96, code 49d2e263955ad45e7099ef74f45e2ad9

@@ -103,8 +103,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
         x = bottleneck(x, width, channels, stride, name=f"{name}_stages_{s}_0")
         for i in range(1, depth):
             x = bottleneck(x, width, channels, 1, name=f"{name}_stages_{s}_{i}")
-        x = layers.Identity(name=f"{name}_P{s + 2}")(x)
-        pyramid[f"P{s + 2}"] = x
+        x = pyramid[f"P{s + 2}"] = layers.Identity(name=f"{name}_P{s + 2}")(x)
     return pyramid
 
 
@@ -188,4 +187,4 @@ def SEResNeXt50UNetPlusPlus(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet_plus_plus
-# sha256: text 3fe8807ae3889e4d57fb309562fa9353, code a640add42c31b94ef761e09ab3a78154
+# sha256: text 1261e782de0c1df396ad137faad3ca16, code 63c7913c1bcfd2232570707cbfcc419e

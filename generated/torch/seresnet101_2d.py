@@ -100,8 +100,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -114,8 +113,7 @@ class SEResNet101(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -126,4 +124,4 @@ class SEResNet101(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101 --target torch --dims 2
-# sha256: text ded25989d50b6c0dcd094104717ecec5, code b5f86335d147e4626988041a42a370f5
+# sha256: text 016f868cd91ec85a21a13f01541e010a, code 1d6134455cce1a9b9c3616d9903c912b

@@ -100,8 +100,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -114,8 +113,7 @@ class SEResNet101(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -126,4 +124,4 @@ class SEResNet101(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101 --target torch --dims 3
-# sha256: text 8db682dfd9623ed1e4316f042a11c1c1, code eabe95aa170fe08b4235b07bc109fd67
+# sha256: text b9bb318d9943abea5cf64634119ba061, code 0880557cd5779ca7d7e9493df8d94966

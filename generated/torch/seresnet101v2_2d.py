@@ -91,8 +91,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -106,8 +105,7 @@ class SEResNet101v2(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -119,4 +117,4 @@ class SEResNet101v2(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101v2 --target torch --dims 2
-# sha256: text bb8c9211bffb01e01e1c8a0586e5d3d8, code 2b3b0c3692a6bab7e2ddd816a9039ff8
+# sha256: text 64a08f3fa98f1374c7fd2b334a956dbc, code a3a439ce73a825e4dad5bff4ba9079e6

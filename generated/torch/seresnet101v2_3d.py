@@ -91,8 +91,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -106,8 +105,7 @@ class SEResNet101v2(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -119,4 +117,4 @@ class SEResNet101v2(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101v2 --target torch --dims 3
-# sha256: text 04a08160387c1c9627a1d564070fc268, code df73c45abdaaa27658af3473161f8c93
+# sha256: text 6b767db5f2513e454aef5750c73117a8, code c97ab0d91623fcc76c273ae8cfb322f4

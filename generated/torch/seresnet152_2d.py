@@ -100,8 +100,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -114,8 +113,7 @@ class SEResNet152(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -126,4 +124,4 @@ class SEResNet152(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet152 --target torch --dims 2
-# sha256: text d1e2668c17e35c15d34715f5a6f8b7dc, code 4c11cd1169d10c300bca1e6ced38b243
+# sha256: text fcebdebefa9b0aeb2998fdf77d570030, code 0e4d5245b70c20ae765b5d33dc80d6d3

@@ -100,8 +100,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -114,8 +113,7 @@ class SEResNet152(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -126,4 +124,4 @@ class SEResNet152(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet152 --target torch --dims 3
-# sha256: text 90fd8d5b86470ec7711bf359e036937b, code 833a2d72f993da397a1ae3fafd272631
+# sha256: text 318dd82e52a3640452daad861e41fa1e, code 61abc7c3a8bc06e7015dce837c90dd3c

@@ -91,8 +91,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -106,8 +105,7 @@ class SEResNet152v2(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -119,4 +117,4 @@ class SEResNet152v2(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet152v2 --target torch --dims 2
-# sha256: text c23c0f827d1f823d6cc4c4c342ddfe4b, code 0cf37394a30117d3b4e64442c7135c1e
+# sha256: text 93d230e689ea044cb32bae557821d618, code fa65f958748bd7a6e38cb43ff800a891

@@ -97,8 +97,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -111,8 +110,7 @@ class SEResNet18(nn.Module):
         self.head = nn.Linear(STAGES[-1][1], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -123,4 +121,4 @@ class SEResNet18(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet18 --target torch --dims 2
-# sha256: text ab1b2fd82501aabe188a02781441c345, code 327c7a00cb9abc26879911db62a90418
+# sha256: text e08c97d1d123c64a665f142316e29f8a, code c779cc2884b268ad2ad05acd58fa9490

@@ -97,8 +97,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -111,8 +110,7 @@ class SEResNet18(nn.Module):
         self.head = nn.Linear(STAGES[-1][1], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -123,4 +121,4 @@ class SEResNet18(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet18 --target torch --dims 3
-# sha256: text e2eab0591dfa7f31410563037adbc2e8, code 090f3b2537ebf1d1ccaf6450be907843
+# sha256: text 268a141c114e09635c23c2d99437bef5, code 78bd9528b355c91ce807e336b2a3ece5

@@ -110,8 +110,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -124,8 +123,7 @@ class SEResNet200vd(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -136,4 +134,4 @@ class SEResNet200vd(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet200vd --target torch --dims 2
-# sha256: text 32315a037bf668d131c4a584db65cc42, code 10d3dfefd0f9598b68f5095a4392941e
+# sha256: text 75c219ebb2f909fded722ade0452320c, code 70ab74d4d682ef466a7d04889e973c9d

@@ -110,8 +110,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -124,8 +123,7 @@ class SEResNet200vd(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -136,4 +134,4 @@ class SEResNet200vd(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet200vd --target torch --dims 3
-# sha256: text a5dfe9403de71195314cbf6aecaccbba, code ce83db5cb3f4c8c50f0f578598ca48d9
+# sha256: text 6394b46a83689c3a1ac1e380e62467ab, code 4e043bf6f69e82d485d1f55ef8b89cc2

@@ -97,8 +97,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -111,8 +110,7 @@ class SEResNet34(nn.Module):
         self.head = nn.Linear(STAGES[-1][1], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -123,4 +121,4 @@ class SEResNet34(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet34 --target torch --dims 2
-# sha256: text 6a281f03cf08dd9f7022253c2c066065, code 8fc24635329f9a8d1d25f7706c046611
+# sha256: text ad2235bf9b7c91e583661bba6fc3dc80, code 242bcef379ba221f6bc0e6f87b5c6e9e

@@ -97,8 +97,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -111,8 +110,7 @@ class SEResNet34(nn.Module):
         self.head = nn.Linear(STAGES[-1][1], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -123,4 +121,4 @@ class SEResNet34(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet34 --target torch --dims 3
-# sha256: text cf3f7ea5a0dbd001b148d05750417461, code 9cea1b97a17c9fd371b027e599875abc
+# sha256: text 035ff29e776a2e9ef9d52487e4c6026f, code feb188ceeebbc628cf960c279d6babbd

@@ -100,8 +100,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -114,8 +113,7 @@ class SEResNet50(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -126,4 +124,4 @@ class SEResNet50(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50 --target torch --dims 2
-# sha256: text 4b170491a8d0f4cb85648e4cd9384d29, code 78f246baa6271b8a1cc20d628f948bce
+# sha256: text 768a47352c1ec48edd23d14cdafe4056, code e98c92ce3e393c879721442a4ade2c1a

@@ -91,8 +91,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -106,8 +105,7 @@ class SEResNet50v2(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -119,4 +117,4 @@ class SEResNet50v2(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50v2 --target torch --dims 2
-# sha256: text b648acddf747392ae258fa2f1ef2020b, code 97d66a30f4566e82c4ee079ea93dae16
+# sha256: text 513001fe14688637a5508316b1f5949f, code 3ba8cf5c60302a7f1b0d503d5ab59899

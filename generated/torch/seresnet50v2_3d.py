@@ -91,8 +91,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -106,8 +105,7 @@ class SEResNet50v2(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -119,4 +117,4 @@ class SEResNet50v2(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50v2 --target torch --dims 3
-# sha256: text 4c3e50f9e4e361f0ff118ae3fdcdc52d, code 1223df1d2397ce44f812b7621a98a7b5
+# sha256: text 59c14bfd337303c850cb3661f9030bc7, code 7b821209df4dbe9fc601b35fc723863d

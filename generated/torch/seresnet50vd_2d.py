@@ -110,8 +110,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -124,8 +123,7 @@ class SEResNet50vd(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -136,4 +134,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target torch --dims 2
-# sha256: text a0a22bf1ae6a8669c883c9cbd4a63d5b, code ab295f1ca3c92821ea1f0969e942b7f8
+# sha256: text 3e24104135365e1c9ba477125ab11a8e, code 1b02eac03c85c78bc68abf4bedd9e1db

@@ -110,8 +110,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -124,8 +123,7 @@ class SEResNet50vd(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -136,4 +134,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target torch --dims 3
-# sha256: text 1a7176ebcb638117245a3739bd9261e8, code 44d7158eadfd5b75602c41c9dcdeedf5
+# sha256: text c9f2fdd2d3377bbbd1ae62ed91ace7de, code aac37d63319d7d9426641cb0d46a2587

@@ -101,8 +101,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -115,8 +114,7 @@ class SEResNeXt101(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -127,4 +125,4 @@ class SEResNeXt101(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext101 --target torch --dims 2
-# sha256: text ea2a89929f243a267251bb2d5c8f4332, code fb160a074ec6776c04f0abfad8756903
+# sha256: text 9c56bfd8213fa63322066fe00e798804, code ad99003f54cf6bc90b4720f9357311cb

@@ -101,8 +101,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -115,8 +114,7 @@ class SEResNeXt101(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -127,4 +125,4 @@ class SEResNeXt101(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext101 --target torch --dims 3
-# sha256: text ea94fc70d2826c3123a5497bf0e46ecd, code 64b3f0a571136ac9a39d6461cededab5
+# sha256: text a33407dd062c899e1349f11d1fa1209a, code 177fc0b61939a8ea1475655e1686caa0

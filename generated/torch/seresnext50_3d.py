@@ -101,8 +101,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -115,8 +114,7 @@ class SEResNeXt50(nn.Module):
         self.head = nn.Linear(STAGES[-1][2], num_classes)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
@@ -127,4 +125,4 @@ class SEResNeXt50(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3
-# sha256: text 07095ab9c71383d424313c95355614e8, code c8bf2682e70dacc2977628490b4f62e8
+# sha256: text d57c82f34afd2caa8c29e1c13980a1d4, code e4c45ba7337115ebd7ac6897950ca590

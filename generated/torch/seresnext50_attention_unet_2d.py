@@ -111,8 +111,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -190,8 +189,7 @@ class SEResNeXt50AttentionUNet(nn.Module):
         self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
         x: Tensor = self.decoder(self.encoder(image), image)
@@ -201,4 +199,4 @@ class SEResNeXt50AttentionUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor attention_unet
-# sha256: text 54749aafeff7c56cd922689dd925f263, code add9cea26bba458b2a74f87e655cb496
+# sha256: text 23a4d8aaa2ab27f85715f890639813ed, code 97e31e1c51096d7a9a9585b5d7aa9907

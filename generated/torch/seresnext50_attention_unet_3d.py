@@ -111,8 +111,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -190,8 +189,7 @@ class SEResNeXt50AttentionUNet(nn.Module):
         self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
         x: Tensor = self.decoder(self.encoder(image), image)
@@ -201,4 +199,4 @@ class SEResNeXt50AttentionUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor attention_unet
-# sha256: text f3d9f1a3e2d5e3e3b032a32c33896e00, code a1f96abc5e9c4644a16f7257c0458fde
+# sha256: text 5393f51936de607b2d08b34ce2c62aae, code c8fa1eb9b26c445140474861939ef556

@@ -9,10 +9,7 @@
     tokens   (N, 49, 512)         12 x VitBlock, one token per pixel of P5
     queries  (N, 100, 512)        masked cross-attention to P4, P3, P2, P1
     maps     (N,    1,   7,   7)  each query's mask times its class probabilities
-    decoder  (N,  128,  14,  14)  upsample, concat P4, 3x3 convolution
-             (N,   64,  28,  28)  upsample, concat P3, 3x3 convolution
-             (N,   32,  56,  56)  upsample, concat P2, 3x3 convolution
-             (N,   16, 112, 112)  upsample, concat P1, 3x3 convolution
+    decoder  (N,   16, 112, 112)  upsample, concat, 3x3 convolution for P4, P3, P2, P1
     logits   (N,    1, 224, 224)  upsample, 1x1 convolution
 
 63,189,746 parameters; works on images of one size. 3D TransUNet: arXiv 2310.07781, Fig. 1.
@@ -116,8 +113,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -126,7 +122,7 @@ class Attention(nn.Module):
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.heads, self.dropout = HEADS, dropout
+        self.dropout = dropout
         self.query = nn.Linear(EMBED, EMBED)
         self.key = nn.Linear(EMBED, EMBED)
         self.value = nn.Linear(EMBED, EMBED)
@@ -134,12 +130,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         projected = [self.query(x), self.key(context), self.value(context)]  # (N, Q or T, EMBED)
-        q, k, v = [t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in projected]
-        dropout = self.dropout if self.training else 0.0
-        # (N, HEADS, Q, EMBED // HEADS)
-        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        output: Tensor = self.attention_output(heads.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
-        return output
+        q, k, v = [t.unflatten(2, (HEADS, EMBED // HEADS)).transpose(1, 2) for t in projected]
+        y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
+        x = self.attention_output(y.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
+        return x
 
 
 class Mlp(nn.Module):
@@ -199,18 +193,13 @@ def resize(x: Tensor, scale: float, mode: str, like: Tensor) -> Tensor:
 
 def attention_mask(logits: Tensor, scale: int, level: Tensor) -> Tensor:
     """Where each query may attend on a level. (N, Q, h, w) -> booleans (N, 1, Q, H*W)."""
-    # Spread each token's logit over its pixels.
-    logits = resize(logits, float(scale), "nearest", level)
-    # Attend where it is positive (sigmoid above 0.5), or everywhere if none is.
-    inside = logits.flatten(2).unsqueeze(1) > 0
-    return inside | ~inside.any(3, keepdim=True)
+    logits = resize(logits, float(scale), "nearest", level)  # over the token's pixels
+    inside = logits.flatten(2).unsqueeze(1) > 0  # sigmoid above 0.5
+    return inside | ~inside.any(3, keepdim=True)  # everywhere if none is
 
 
 class MaskedCrossAttention(nn.Module):
-    """Masked attention of the queries to one level, then an MLP (Mask2Former, Eq. 2).
-
-    queries (N, Q, EMBED), level (N, C, H, W), mask -> (N, Q, EMBED).
-    """
+    """Queries attend to a level, then an MLP (Mask2Former, Eq. 2). (N, Q, EMBED) -> same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -292,14 +281,12 @@ class SEResNeXt50TransUNet(nn.Module):
         self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
-        if list(image.shape[2:]) != self.image_size:
-            raise ValueError(
-                f"expected images of size {self.image_size}, got {list(image.shape[2:])}"
-            )
+        size = list(image.shape[2:])
+        if size != self.image_size:
+            raise ValueError(f"expected images of size {self.image_size}, got {size}")
         pyramid = self.encoder(image)
         tokens = self.vit(pyramid)
         maps = self.mask_decoder(tokens, pyramid)
@@ -310,4 +297,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor trans_unet
-# sha256: text fd830f0a73d469cedc491f092178cf0c, code 753fbef0aeaa76541b67e90d2c2f01c2
+# sha256: text 7ba41572fa2051e14713e73acdb9236f, code 97bde0cb9cab3d79e794398aa83e1f57

@@ -9,10 +9,7 @@
     tokens   (N, 27, 512)           12 x VitBlock, one token per voxel of P5
     queries  (N, 100, 512)          masked cross-attention to P4, P3, P2, P1
     maps     (N,    1,  3,  3,  3)  each query's mask times its class probabilities
-    decoder  (N,  128,  6,  6,  6)  upsample, concat P4, 3x3x3 convolution
-             (N,   64, 12, 12, 12)  upsample, concat P3, 3x3x3 convolution
-             (N,   32, 24, 24, 24)  upsample, concat P2, 3x3x3 convolution
-             (N,   16, 48, 48, 48)  upsample, concat P1, 3x3x3 convolution
+    decoder  (N,   16, 48, 48, 48)  upsample, concat, 3x3x3 convolution for P4, P3, P2, P1
     logits   (N,    1, 96, 96, 96)  upsample, 1x1x1 convolution
 
 69,989,170 parameters; works on images of one size. 3D TransUNet: arXiv 2310.07781, Fig. 1.
@@ -116,8 +113,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -126,7 +122,7 @@ class Attention(nn.Module):
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.heads, self.dropout = HEADS, dropout
+        self.dropout = dropout
         self.query = nn.Linear(EMBED, EMBED)
         self.key = nn.Linear(EMBED, EMBED)
         self.value = nn.Linear(EMBED, EMBED)
@@ -134,12 +130,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         projected = [self.query(x), self.key(context), self.value(context)]  # (N, Q or T, EMBED)
-        q, k, v = [t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in projected]
-        dropout = self.dropout if self.training else 0.0
-        # (N, HEADS, Q, EMBED // HEADS)
-        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        output: Tensor = self.attention_output(heads.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
-        return output
+        q, k, v = [t.unflatten(2, (HEADS, EMBED // HEADS)).transpose(1, 2) for t in projected]
+        y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
+        x = self.attention_output(y.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
+        return x
 
 
 class Mlp(nn.Module):
@@ -199,18 +193,13 @@ def resize(x: Tensor, scale: float, mode: str, like: Tensor) -> Tensor:
 
 def attention_mask(logits: Tensor, scale: int, level: Tensor) -> Tensor:
     """Where each query may attend on a level. (N, Q, d, h, w) -> booleans (N, 1, Q, D*H*W)."""
-    # Spread each token's logit over its voxels.
-    logits = resize(logits, float(scale), "nearest", level)
-    # Attend where it is positive (sigmoid above 0.5), or everywhere if none is.
-    inside = logits.flatten(2).unsqueeze(1) > 0
-    return inside | ~inside.any(3, keepdim=True)
+    logits = resize(logits, float(scale), "nearest", level)  # over the token's voxels
+    inside = logits.flatten(2).unsqueeze(1) > 0  # sigmoid above 0.5
+    return inside | ~inside.any(3, keepdim=True)  # everywhere if none is
 
 
 class MaskedCrossAttention(nn.Module):
-    """Masked attention of the queries to one level, then an MLP (Mask2Former, Eq. 2).
-
-    queries (N, Q, EMBED), level (N, C, D, H, W), mask -> (N, Q, EMBED).
-    """
+    """Queries attend to a level, then an MLP (Mask2Former, Eq. 2). (N, Q, EMBED) -> same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -292,14 +281,12 @@ class SEResNeXt50TransUNet(nn.Module):
         self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
-        if list(image.shape[2:]) != self.image_size:
-            raise ValueError(
-                f"expected images of size {self.image_size}, got {list(image.shape[2:])}"
-            )
+        size = list(image.shape[2:])
+        if size != self.image_size:
+            raise ValueError(f"expected images of size {self.image_size}, got {size}")
         pyramid = self.encoder(image)
         tokens = self.vit(pyramid)
         maps = self.mask_decoder(tokens, pyramid)
@@ -310,4 +297,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor trans_unet
-# sha256: text d093f5e171bff42240cb1f1545a1de12, code 82dad787208a22822c16bab8c0e90b36
+# sha256: text b5364d9f8d5465eff2ed42ad518a2fc3, code 5fb685172a2201fde731c2221beb9158

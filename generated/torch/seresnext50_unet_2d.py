@@ -111,8 +111,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -170,8 +169,7 @@ class SEResNeXt50UNet(nn.Module):
         self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
         x: Tensor = self.decoder(self.encoder(image), image)
@@ -181,4 +179,4 @@ class SEResNeXt50UNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor unet
-# sha256: text 78ccd9a4978ecf5b16ff7e588688d5b8, code a182ec5036b8651f4386fb14f4cde690
+# sha256: text 70d5d12f73fff5b41a9889647949107c, code ad98dc4f507bb685474b82107bdcb73a

@@ -111,8 +111,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -170,8 +169,7 @@ class SEResNeXt50UNet(nn.Module):
         self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
         x: Tensor = self.decoder(self.encoder(image), image)
@@ -181,4 +179,4 @@ class SEResNeXt50UNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor unet
-# sha256: text 48c1b2b1e9705e248327a934653a5711, code 29a1f64efd8ef75654f4519945a7621f
+# sha256: text 2a162442c6846ade40db4960231abc9d, code a201fc233e14383de59c98b2db02e251

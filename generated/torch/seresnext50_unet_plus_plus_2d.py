@@ -112,8 +112,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -188,8 +187,7 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
         self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
         x: Tensor = self.decoder(self.encoder(image))
@@ -199,4 +197,4 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor unet_plus_plus
-# sha256: text 53db183a87fbb1e22a226fecc0e4bb1e, code 2a270357bc42df46c51f1c10f04b5548
+# sha256: text 17eb8a59cf1357923cafd67b9f141dfe, code 8b203b57618f6c610e6c1440121a4b65

@@ -112,8 +112,7 @@ class Encoder(nn.Module):
         pyramid = {"P1": x}
         x = F.max_pool3d(x, 3, stride=2, padding=1)
         for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            pyramid[f"P{level}"] = x
+            x = pyramid[f"P{level}"] = stage(x)
         return pyramid
 
 
@@ -188,8 +187,7 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
         self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
-        levels: dict[str, Tensor] = self.encoder(x)
-        return levels
+        return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
         x: Tensor = self.decoder(self.encoder(image))
@@ -199,4 +197,4 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor unet_plus_plus
-# sha256: text 31f10302d82a1ce69323b75c65c151fa, code c99e46a4ab7a2e5c570ae37ca6001428
+# sha256: text 215489059c35cecaf03033b08f28b546, code 95d921692b0a92e89d8508db1641a135
