@@ -209,6 +209,42 @@ def test_wrapped(wrapping, tmp_path, capsys):
     assert ("'_orig_mod.'" in said) == (wrapping in ("model_state_dict", "both"))
 
 
+@pytest.mark.parametrize("wrapper", ["state_dict_ema", "model_ema"])
+@pytest.mark.parametrize("prefix", ["_fsdp_wrapped_module.", "ema_model.", "network.", "net."])
+def test_other_wrappers(prefix, wrapper, tmp_path):
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    state = state_of(tiny(), **options)
+    inner = {f"{prefix}{name}": torch.from_numpy(value) for name, value in state.items()}
+    torch.save({wrapper: inner}, tmp_path / "a.pt")
+    done = convert(tmp_path / "a.pt", tmp_path / "b.safetensors", tiny(), **options)
+    assert_same(load_file(tmp_path / "b.safetensors"), state)
+    assert done.notes == (
+        f"used the weights under {wrapper!r}",
+        f"stripped the prefix {prefix!r} from every name",
+    )
+
+
+TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def test_aliased_strided_and_mixed_tensors(tmp_path):
+    """Each keeps its own type and values, whatever lies beside it in memory."""
+    options = {"input_shape": SMALL[2], "num_classes": 3}
+    state = {n: torch.from_numpy(v) for n, v in state_of(tiny(), **options).items()}
+    weights = [name for name, value in state.items() if value.is_floating_point()]
+    for index, name in enumerate(weights):
+        state[name] = state[name].to(TYPES[index % len(TYPES)])
+    state["encoder.bn1.bias"] = state["encoder.bn1.weight"]
+    last = state["head.weight"]
+    state["head.weight"] = last.T.contiguous().T
+    torch.save(state, tmp_path / "a.pt")
+    convert(tmp_path / "a.pt", tmp_path / "b.pt", tiny(), **options)
+    found = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert found.keys() == state.keys()
+    for name, value in state.items():
+        assert found[name].dtype == value.dtype and torch.equal(found[name], value), name
+
+
 def test_a_checkpoint_of_lightning(tmp_path):
     options = {"input_shape": SMALL[2], "num_classes": 3}
     state = state_of(tiny(), **options)

@@ -14,10 +14,19 @@ from .checkpoints import DIALECT, Tensor, need, shown
 from .headers import check_header
 from .pickles import ALONE
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 DEEPEST = 4  # wrappers in wrappers: those that refer to one another have no end
 AVERAGED = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # data-parallel, compiled, Lightning
+# Of data-parallel, compiled, sharded and averaged models, and of training modules.
+PREFIXES = (
+    "module.",
+    "_orig_mod.",
+    "_fsdp_wrapped_module.",
+    "ema_model.",
+    "model.",
+    "net.",
+    "network.",
+)
 
 
 def read_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tensor], str]:
