@@ -72,7 +72,7 @@ def test_wrappers_and_prefixes(model, tmp_path, capsys):
     arguments = ["convert", str(tmp_path / "x.pt"), "--model", str(model)]
     assert main([*arguments, "-o", str(tmp_path / "out.pt")]) == 0
     said = capsys.readouterr()
-    assert "left out" in said.out and harmless(said.out) and harmless(said.err)
+    assert "omitted" in said.out and harmless(said.out) and harmless(said.err)
     assert main([*arguments, "-o", str(tmp_path / "out2.pt"), "--json"]) == 0
     said = capsys.readouterr().out
     assert json.loads(said) and harmless(said)
