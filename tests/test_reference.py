@@ -235,7 +235,7 @@ OWN = {
         "stem_filters": (8, 16, 24),
         "stem_kernels": (3, 5, 3),
         "filters": (64, 32, 48, 64),
-        "se_ratio": 1000,
+        "se_ratio": 256,  # of 256, 128, 192 and 256 channels: one everywhere
         "se_activation": "silu",
     },
 }

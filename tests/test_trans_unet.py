@@ -87,7 +87,7 @@ def test_the_reference_attends_outside():
     """What `--compat medicai` keeps: the mask the other way round, resized along the tokens."""
     module = _module(compat="medicai")
     logits = torch.tensor([[[1.0, -1.0, -1.0, -1.0]]])
-    mask = module.attention_mask(logits, torch.zeros(1, 4, 4, 4))
+    mask = module.flat_attention_mask(logits, torch.zeros(1, 4, 4, 4))
     assert mask.flatten().tolist() == [False] * 4 + [True] * 12
 
 
