@@ -33,6 +33,8 @@ class ModelOptions(TypedDict, total=False):
     embed_dim: int | str | None
     mlp_dim: int | str | None
     dropout: float | str | None
+    pyramid_channels: int | str | None
+    segmentation_channels: int | str | None
     compat: str | None
     se_ratio: int | str | None
     se_activation: str | None

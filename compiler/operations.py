@@ -100,6 +100,7 @@ OPERATIONS: dict[str, Operation] = {
         (*ACTIVATIONS, "steep_leaky_relu", "output_softmax", "output_sigmoid", "rescale"), _VALUES
     ),
     "add": Operation(_added),
+    "total": Operation(_added),  # of maps, however many
     "multiply": Operation(_broadcast),
     "concat": Operation(_joined, _sum),
     # Maps made smaller, and brought to the size of another.
@@ -113,6 +114,8 @@ OPERATIONS: dict[str, Operation] = {
     "upsample": _RESIZED,  # nearest, by 2
     "linear_upsample": _RESIZED,  # linear, by 2, half-pixel
     "stretch": _RESIZED,  # linear, from any size, half-pixel
+    "corner_stretch": _RESIZED,  # linear, from any size, corner on corner
+    "spatial_dropout": Operation(lambda x, rate: x, pointwise=True),  # of whole channels
     # Between maps and tokens.
     "tokens": Operation(lambda x: (x[0], math.prod(x[1:]))),
     "sizes": Operation(lambda x: x[1:], tensor=False),

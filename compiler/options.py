@@ -9,8 +9,10 @@ from .limits import AXIS, CHANNELS, EMBED_DIM, HEADS, NUMBER, QUERIES, VIT_LAYER
 TARGETS = ("torch", "keras")
 RANKS = (2, 3)
 UNETS = ("unet", "unet_plus_plus", "attention_unet")
-SEGMENTORS = (*UNETS, "trans_unet")
 TRANS_UNET = ("trans_unet",)
+FPN = ("fpn",)
+MEDICAI = (*UNETS, *TRANS_UNET)  # the segmentors that medicai has
+SEGMENTORS = (*MEDICAI, *FPN)
 DEPTHS = ("3", "4", "5")
 DEFAULT_SHAPE = {2: (224, 224, 3), 3: (96, 96, 96, 4)}
 DEFAULT_CLASSES = {2: 1000, 3: 3}
@@ -104,13 +106,35 @@ OPTIONS = (
     Option(
         "mlp_dim", "count", "Width inside the MLPs. Default: 1024.", (), TRANS_UNET, limit=CHANNELS
     ),
-    Option("dropout", "share", "Dropout rate of the transformer. Default: 0.1.", (), TRANS_UNET),
+    Option(
+        "dropout",
+        "share",
+        "Dropout rate, of a transformer or of FPN's channels. Default: 0.1 and 0.2.",
+        (),
+        (*TRANS_UNET, *FPN),
+    ),
+    Option(
+        "pyramid_channels",
+        "count",
+        "Channels of FPN's levels. Default: 256.",
+        (),
+        FPN,
+        CHANNELS,
+    ),
+    Option(
+        "segmentation_channels",
+        "count",
+        "Channels of FPN's paths to P2. Default: 128.",
+        (),
+        FPN,
+        CHANNELS,
+    ),
     Option(
         "compat",
         "choice",
         "Match medicai where its segmentors differ from ours.",
         ("medicai",),
-        SEGMENTORS,
+        MEDICAI,
     ),
     Option("se_ratio", "count", "Squeeze ratio of the SE gate. Default: 16."),
     Option("se_activation", "choice", "Activation inside the SE gate. Default: relu."),

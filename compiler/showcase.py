@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from .catalog import SEGMENTED, SHOWCASE
 from .model import Model
-from .options import RANKS, SEGMENTORS, TARGETS
+from .options import MEDICAI, RANKS, TARGETS
 from .passes.validate import resolve
 
 
@@ -30,9 +30,9 @@ def file_name(model: Model) -> str:
 
 
 def showcase() -> list[Showpiece]:
-    """All of it, 2D and 3D, in every target: classifiers of the reference page, and segmentors."""
+    """All of it, 2D and 3D, in every target: classifiers and segmentors of the reference page."""
     asked: list[tuple[str, dict[str, object]]] = [(name, {}) for name in SHOWCASE]
-    asked += [(SEGMENTED, {"segmentor": segmentor}) for segmentor in SEGMENTORS]
+    asked += [(SEGMENTED, {"segmentor": segmentor}) for segmentor in MEDICAI]
     return [
         Showpiece(resolve(name, {"dims": dims, **options}), target)
         for target in TARGETS

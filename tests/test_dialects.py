@@ -13,7 +13,7 @@ from compiler.catalog import ENCODERS
 from compiler.dialects import PROOFS, dialects_of, publishers
 from compiler.errors import CompileError
 from compiler.ir import Conv, Norm
-from compiler.options import SEGMENTORS
+from compiler.options import UNETS
 from compiler.passes import specialize as passes
 from compiler.program import lines_of
 from compiler.tables import catalog_rows
@@ -127,7 +127,7 @@ VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 24
 
 @pytest.mark.parametrize("shape", [(64, 64, 2), (65, 97, 2), (66, 70, 1), (33, 40, 46, 1)], ids=str)
 @pytest.mark.parametrize("block", ["upsampling", "transpose"])
-@pytest.mark.parametrize("segmentor", [name for name in SEGMENTORS if name != "trans_unet"])
+@pytest.mark.parametrize("segmentor", UNETS)
 def test_segmentors_agree_where_the_pool_rounds_down(segmentor, block, shape):
     options = {"segmentor": segmentor, "decoder_block": block, "dialect": "cadene"}
     assert _agree("bottleneck", shape, **options) is None

@@ -36,7 +36,7 @@ half_of_the_unets = pytest.mark.parametrize(
 
 def _options(segmentor, shape, **more):
     """A small model: two channels in, two classes out."""
-    small = VIT
+    small: dict[str, object] = VIT if segmentor == "trans_unet" else {}
     if segmentor in UNETS:
         small = {"decoder_filters": FILTERS[: more.get("encoder_depth", 5)]}
     return {"segmentor": segmentor, "input_shape": shape, "num_classes": 2, **small, **more}

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import compiler
 from compiler.catalog import ENCODERS, SHOWCASE
-from compiler.options import SEGMENTORS, UNETS
+from compiler.options import MEDICAI, SEGMENTORS, UNETS
+from compiler.segmentors import segmentor_named
 from tests.harness import (
     build_pair,
     compare,
@@ -98,8 +99,7 @@ def test_every_file_is_tidy(encoder, segmentor, tmp_path):
 
 
 def described_class(encoder, segmentor):
-    names = {"unet": "UNet", "unet_plus_plus": "UNetPlusPlus", "attention_unet": "AttentionUNet"}
-    return ENCODERS[encoder].class_name + names.get(segmentor, "TransUNet")
+    return ENCODERS[encoder].class_name + segmentor_named(segmentor).head.__name__
 
 
 def layer_flops(counter) -> int:
@@ -124,7 +124,7 @@ def _figures():
     for entry, kept in ORACLE.items():
         for name in kept["models"]:
             segmentor, _, depth = name.partition("/depth")
-            if segmentor.removesuffix("_by_level") in SEGMENTORS:
+            if segmentor.removesuffix("_by_level") in MEDICAI:
                 yield entry, name, segmentor, int(depth)
 
 
@@ -133,7 +133,7 @@ FIGURES = list(_figures())
 
 def test_the_oracle_is_whole():
     assert {entry for entry, *_ in FIGURES} == {f"{e}/{d}d" for e in SHOWCASE for d in (2, 3)}
-    assert len(FIGURES) == 24 * 3 * (len(SEGMENTORS) + 1)
+    assert len(FIGURES) == 24 * 3 * (len(MEDICAI) + 1)
 
 
 @pytest.mark.parametrize(("entry", "name", "segmentor", "depth"), FIGURES)

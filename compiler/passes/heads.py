@@ -22,6 +22,8 @@ FIELDS = {
     "embed_dim": "embed_dim",
     "mlp_dim": "mlp_dim",
     "dropout": "dropout",
+    "pyramid_channels": "pyramid_channels",
+    "segmentation_channels": "segmentation_channels",
 }
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from ..errors import CompileError, Problem, suggest
 from .attention_unet import ATTENTION_UNET
 from .base import Definition
+from .fpn import FEATURE_PYRAMID
 from .trans_unet import TRANS_UNET
 from .unet import UNET
 from .unet_plus_plus import UNET_PLUS_PLUS
 
-SEGMENTORS = {row.name: row for row in (UNET, UNET_PLUS_PLUS, ATTENTION_UNET, TRANS_UNET)}
+SEGMENTORS = {
+    row.name: row for row in (UNET, UNET_PLUS_PLUS, ATTENTION_UNET, TRANS_UNET, FEATURE_PYRAMID)
+}
 
 
 def segmentor_named(name: str) -> Definition:

@@ -21,6 +21,7 @@ class Keras(Target):
     load = 'model.load_weights("w.weights.h5")'
     ops: ClassVar[Mapping[str, str]] = {
         "add": "layers.Add()([x, y])",
+        "total": "layers.Add()(xs)",
         "multiply": "layers.Multiply()([x, y])",
         "rescale": "layers.Rescaling(1 / 255)(x)",
         "mean": "layers.GlobalAveragePooling{rank}D(data_format='channels_last', keepdims=True)(x)",
@@ -33,6 +34,8 @@ class Keras(Target):
         "concat": "layers.Concatenate()(xs)",
         "linear_upsample": "Upsample(y.shape[1:-1])(x)",
         "stretch": "Stretch(y.shape[1:-1])(x)",
+        "corner_stretch": "corner_stretch(x, y)",
+        "spatial_dropout": "layers.SpatialDropout{rank}D(y, data_format='channels_last')(x)",
         "tokens": "layers.Reshape((-1, EMBED))(x)",
         "sizes": "x.shape[1:-1]",
         "token_grid": "[s // p for s, p in zip(x.shape[1:-1], y)]",
@@ -90,6 +93,7 @@ class Keras(Target):
             ("attention", "attention"),
             ("Upsample", "linear_upsample"),
             ("Stretch", "stretch"),
+            ("corner_stretch", "corner_stretch"),
             ("attention_mask", "attention_mask"),
             ("patch_attention_mask", "patch_attention_mask"),
             ("flat_attention_mask", "flat_attention_mask"),

@@ -25,6 +25,7 @@ class Torch(Target):
     load = 'model.load_state_dict(safetensors.torch.load_file("w.safetensors"))'
     ops: ClassVar[Mapping[str, str]] = {
         "add": "x + y",
+        "total": "torch.stack(xs).sum(0)",
         "multiply": "x * y",
         "rescale": "x / 255",
         "max_pool": "F.max_pool{rank}d(x, 3, stride=2, padding=1)",
@@ -40,6 +41,10 @@ class Torch(Target):
         "concat": "torch.cat(xs, 1)",
         "linear_upsample": "resize(x, 2.0, '{linear}', y)",
         "stretch": "F.interpolate(x, size=y.shape[2:], mode='{linear}')",
+        "corner_stretch": (
+            "F.interpolate(x, size=y.shape[2:], mode='{linear}', align_corners=True)"
+        ),
+        "spatial_dropout": "F.dropout{rank}d(x, y, self.training)",
         "tokens": "x.flatten(2).mT",
         "sizes": "x.shape[2:]",
         "token_grid": "[s // p for s, p in zip(x.shape[2:], y)]",

@@ -25,8 +25,8 @@ class Layout:
     """A library's names.
 
     `gated` are the dialects that its networks with SE have, `plain` those of the ones without, and
-    `v2` says whether there are any with pre-activation. `prefix` stands before every name; what
-    begins with one of `others` belongs to networks that are not ours. With `linear`, SE weights are
+    `v2` says whether there are any with pre-activation. What begins with one of `others` belongs to
+    networks that are not ours, unless the model has these names. With `linear`, SE weights are
     those of dense layers. Of the kinds in `bare`, layers have no weights there.
     """
 
@@ -36,7 +36,6 @@ class Layout:
     plain: tuple[str, ...] = ()
     v2: bool = False
     framework: str = "torch"
-    prefix: str = ""
     others: tuple[str, ...] = ()
     linear: bool = False
     bare: tuple[str, ...] = ()
@@ -49,12 +48,16 @@ _CADENE_ONLY = ("cadene",)
 LAYOUTS = (
     Layout("timm", patterns.timm, ("timm",), _ALIKE),
     Layout("torchvision", patterns.torchvision, (), _ALIKE),
-    Layout("cadene", lambda model: patterns.CADENE, _CADENE_ONLY),
+    Layout("cadene", patterns.cadene, _CADENE_ONLY),
+    Layout("smp", patterns.smp(patterns.cadene), _CADENE_ONLY, others=_OTHER_HEADS),
+    Layout("smp", patterns.smp(patterns.torchvision), (), _ALIKE, others=_OTHER_HEADS),
     Layout(
-        "smp", lambda model: patterns.CADENE, _CADENE_ONLY, prefix="encoder.", others=_OTHER_HEADS
+        "smp",
+        patterns.smp(patterns.timm, "encoder.model."),
+        ("timm",),
+        _ALIKE,
+        others=_OTHER_HEADS,
     ),
-    Layout("smp", patterns.torchvision, (), _ALIKE, prefix="encoder.", others=_OTHER_HEADS),
-    Layout("smp", patterns.timm, ("timm",), _ALIKE, prefix="encoder.model.", others=_OTHER_HEADS),
     Layout("monai", lambda model: patterns.MONAI, _CADENE_ONLY, linear=True),
     Layout(
         "medicai",
@@ -150,7 +153,7 @@ def name_there(layout: Layout, model: Model, path: str) -> str | None:
     """What a layer of ours is called there; None where they have none."""
     for pattern, template in layout.table(model):
         if found := _compiled(pattern).fullmatch(path):
-            return layout.prefix + template.format(**_numbers(model, path, found.groupdict()))
+            return template.format(**_numbers(model, path, found.groupdict()))
     return None
 
 
@@ -164,6 +167,9 @@ def _numbers(model: Model, path: str, found: dict[str, str]) -> dict[str, str | 
     numbers: dict[str, str | int] = dict(found)
     if "s" in found:
         numbers["s1"] = int(found["s"]) + 1
+    if isinstance(model.head, Segmentor):
+        numbers["depth"] = model.head.depth
+        numbers["paths"] = model.head.depth - 2
     if "row" in found and isinstance(model.head, Segmentor):
         row = int(found["row"])
         numbers["stage"] = model.head.depth - row
@@ -171,6 +177,7 @@ def _numbers(model: Model, path: str, found: dict[str, str]) -> dict[str, str | 
         numbers["above"] = model.head.depth - 1 - row
         numbers["next"] = row + 1
         numbers["column"] = int(found.get("node", 0)) + 1
+        numbers["turn"] = row - int(found.get("node", 0))
     return numbers
 
 

@@ -74,15 +74,27 @@ class Names:
         self.known = {n: p for n, p in self._by_name(classifier).items() if n not in self.places}
         self.tensors: dict[str, Tensor] = {}
         self.others: list[str] = []
+        others = self._others()
         for name, tensor in checkpoint.tensors.items():
             owner = name.removesuffix(COUNTER)
             if owner != name and f"{owner}running_var" in checkpoint.tensors:
                 continue  # of a batch norm; beside none it is stray, and has no place
-            if layout and name.startswith(layout.others or ("\0",)):
+            if name.startswith(others):
                 self.others.append(name)
                 continue
             plain = plain_name(layout, name) if layout else name
             self.tensors[name if plain in self.tensors else plain] = tensor
+
+    def _others(self) -> tuple[str, ...]:
+        """How names begin that are another network's: not those of a decoder that is the model's.
+
+        Every decoder's head has the same names; what stands before it tells whose it is.
+        """
+        others = self.layout.others if self.layout else ()
+        held = (self.places[name] for name in self.checkpoint.tensors if name in self.places)
+        if all(place.group in ("encoder", "head") for place in held):
+            return others
+        return tuple(o for o in others if not any(name.startswith(o) for name in self.places))
 
     def _by_name(self, model: Model) -> dict[str, Place]:
         names = {}

@@ -2,13 +2,16 @@
 
 A pattern is a path of ours and its name there; `{s}`, `{b}`, `{n}` are the stage, the block and the
 layer's number, `{s1}` the stage counted from 1. In a decoder `{row}` and `{node}` are ours, and
-`{stage}`, `{level}`, `{above}`, `{next}` and `{column}` theirs; `{word}` is the same word in both.
-The first pattern that fits the whole path counts.
+`{stage}`, `{level}`, `{above}`, `{next}`, `{column}`, `{turn}`, `{depth}` and `{paths}` theirs;
+`{word}` is the same word in both. The first pattern that fits the whole path counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..model import Model
+from ..segmentors.fpn import FPN
 from ..segmentors.trans_head import TransUNet
 from ..segmentors.unet import UNet
 from ..segmentors.unet_plus_plus import UNetPlusPlus
@@ -122,6 +125,19 @@ _MEDICAI_TRANS_UNET: Table = (
     ("decoder.blocks.{row}", "decoder_conv_{above}"),
     ("head", "final_conv"),
 )
+_LEVEL = "decoder.p{above}.skip_conv"
+_BRANCH = "decoder.seg_blocks.{node}.block.{turn}.block."
+_LAST_BRANCH = "decoder.seg_blocks.{paths}.block.0.block."
+_SMP_FPN: Table = (
+    ("decoder.top", "decoder.p{depth}"),
+    ("decoder.laterals.{row}", _LEVEL),
+    (_ROW + "{node}.conv", _BRANCH + "0"),
+    (_ROW + "{node}.norm", _BRANCH + "1"),
+    ("decoder.last.conv", _LAST_BRANCH + "0"),
+    ("decoder.last.norm", _LAST_BRANCH + "1"),
+    ("head", "segmentation_head.0"),
+)
+_SMP: dict[type[object], Table] = {FPN: _SMP_FPN}
 
 
 def torchvision(model: Model) -> Table:
@@ -134,6 +150,20 @@ def torchvision(model: Model) -> Table:
 
 def timm(model: Model) -> Table:
     return (*torchvision(model), *_TIMM_SE)
+
+
+def smp(encoder: Callable[[Model], Table], prefix: str = "encoder.") -> Callable[[Model], Table]:
+    """The names of an encoder's library behind a prefix, with those of smp's own decoders."""
+
+    def table(model: Model) -> Table:
+        behind = ((ours, prefix + theirs) for ours, theirs in encoder(model))
+        return (*_SMP.get(type(model.head), ()), *behind)
+
+    return table
+
+
+def cadene(model: Model) -> Table:
+    return CADENE
 
 
 def medicai(model: Model) -> Table:
