@@ -1,0 +1,142 @@
+"""Both targets start from the distributions that the IR states, layer by layer."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from compiler import custom_encoder
+from compiler.targets.keras_weights import WEIGHTS, layer_name
+from tests.harness import channels_first, constructor, emit_pair, ledger_of
+
+WIDE = {"blocks": (1, 1), "strides": (1, 2), "filters": (64, 128), "stem_filters": (64,)}
+ENCODERS = {
+    "plain": {"block": "basic"},
+    "grouped": {"block": "bottleneck", "groups": 4},
+    "se": {"block": "basic", "se_ratio": 2},
+    "vd": {"block": "basic_vd"},
+}
+UNET = {"segmentor": "unet", "encoder_depth": 3, "decoder_filters": (64, 64, 64)}
+KINDS = {
+    "plain": {},
+    "grouped": {},
+    "se": {},
+    "vd": {},
+    "zero_gamma": {"encoder": "resnet18", "dialect": "timm"},
+    "unet": UNET,
+    "unet_none": {**UNET, "decoder_normalization": "none"},
+    "unet_transposed": {**UNET, "decoder_block": "transpose"},
+    "unet_transposed_none": {
+        **UNET,
+        "decoder_block": "transpose",
+        "decoder_normalization": "none",
+    },
+    "attention_unet": {**UNET, "segmentor": "attention_unet"},
+    "trans_unet": {
+        "segmentor": "trans_unet",
+        "encoder_depth": 3,
+        "num_classes": 3,
+        "vit_layers": 1,
+        "embed_dim": 64,
+        "mlp_dim": 128,
+        "heads": 2,
+    },
+}
+
+
+def _built(kind: str):
+    """Models of both targets as their constructors leave them, and the ledger."""
+    options = {"input_shape": (32, 32, 4), **KINDS[kind]}
+    encoder = options.pop("encoder", None) or custom_encoder(
+        "wide", **WIDE, **ENCODERS.get(kind, ENCODERS["se"])
+    )
+    ours, theirs = map(constructor, emit_pair(encoder, **options))
+    keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
+    return ours(), theirs(), ledger_of(encoder, **options)
+
+
+def _variance(row, kind: str, shape: tuple[int, ...]) -> float:
+    """That of a weight in PyTorch's layout, as docs/initialization.md has it."""
+    fan_in, fan_out = math.prod(shape[1:]), shape[0]
+    biased = any(name == "bias" for name, _ in row.weights)
+    if row.kind == "table":
+        return 0.02**2
+    if row.path == "head":
+        return 1 / (3 * fan_in)
+    if row.kind == "conv_transpose" and kind == "unet_transposed_none":
+        return 2 / (shape[0] * 2**2)
+    if row.kind in ("conv", "conv_transpose"):
+        return (2 if biased and row.kind == "conv" else 1 / 3) / fan_in
+    return 2 / (fan_in + fan_out)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_start_from_one_distribution(kind):
+    ours, theirs, ledger = _built(kind)
+    state, checked = ours.state_dict(), set()
+    for row in ledger.rows:
+        layer = {v.path: v for v in theirs.get_layer(layer_name(row.path)).weights}
+        for name, shape in row.weights:
+            key = row.path if row.kind == "table" else f"{row.path}.{name}"
+            mine = state[key].numpy()
+            part = WEIGHTS[row.kind, name][0]
+            theirs_is = [v for path, v in layer.items() if path.endswith(f"/{part}")]
+            yours = keras.ops.convert_to_numpy(theirs_is[0])
+            assert mine.size == yours.size
+            if name != "weight" and row.kind != "table" or "norm" in row.kind:
+                assert np.ptp(mine) == np.ptp(yours) == 0, key
+                assert mine.flat[0] == yours.flat[0], key
+                continue
+            std = math.sqrt(_variance(row, kind, shape))
+            limit = 5 if row.kind == "table" else math.sqrt(3) * (1 + 1e-5)
+            for values in (mine, yours):
+                few = 5 / math.sqrt(2 * values.size)  # five standard errors and more
+                assert abs(values.mean()) < few * 2 * std, key
+                assert values.std() == pytest.approx(std, rel=few), key
+                assert np.abs(values).max() < limit * std, key
+            checked.add(row.kind)
+    assert "conv" in checked
+
+
+@pytest.mark.parametrize("kind", ["grouped", "trans_unet"])
+def test_equal_layers_differ(kind):
+    for model in _built(kind)[:2]:
+        weights = (
+            [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
+            if isinstance(model, keras.Model)
+            else [w.detach().numpy() for w in model.parameters()]
+        )
+        drawn = [w.ravel()[:50] for w in weights if np.ptp(w) > 0]
+        assert len(drawn) > 5
+        first = {tuple(np.sort(values / np.abs(values).max())) for values in drawn}
+        assert len(first) == len(drawn)
+
+
+@pytest.mark.parametrize("kind", ["unet_none", "unet_transposed_none"])
+def test_a_decoder_without_norm_keeps_its_signal(kind):
+    """Each block's output is about as large as its input, and the last one's as the first one's."""
+    ours, theirs, _ = _built(kind)
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 4)).astype("float32")
+    names = [f"decoder.blocks.{i}" for i in range(3)]
+    sizes = {name: [] for name in names}
+    for name in names:
+        block = ours.get_submodule(name)
+        block.register_forward_hook(
+            lambda _, inputs, output, name=name: sizes[name].extend(
+                (inputs[0].std().item(), output.std().item())
+            )
+        )
+    ours.train()(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
+    mine = [sizes[name] for name in names]
+    for before, after in mine:
+        assert 1 / 3 < after / before < 3, mine
+    assert mine[-1][1] > mine[0][0] / 3, mine
+    last = "conv" if "transposed" in kind else "conv2"
+    layers = [theirs.get_layer(f"decoder_blocks_{i}_{last}") for i in range(3)]
+    probe = keras.Model(theirs.input, [layer.output for layer in layers])
+    outputs = [channels_first(keras.ops.relu(y)).std() for y in probe(x, training=True)]
+    for yours, (_, after) in zip(outputs, mine, strict=True):
+        assert 1 / 2 < yours / after < 2, (outputs, mine)
