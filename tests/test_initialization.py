@@ -58,6 +58,11 @@ def _built(kind: str):
     return ours(), theirs(), ledger_of(encoder, **options)
 
 
+def _projection(row) -> str:
+    """`.query` of an attention's row: in Keras the whole attention is one layer."""
+    return f".{row.path.split('.')[-1]}" if row.kind.startswith("attention") else ""
+
+
 def _variance(row, kind: str, shape: tuple[int, ...]) -> float:
     """That of a weight in PyTorch's layout, as docs/initialization.md has it."""
     fan_in, fan_out = math.prod(shape[1:]), shape[0]
@@ -78,12 +83,14 @@ def test_weights_start_from_one_distribution(kind):
     ours, theirs, ledger = _built(kind)
     state, checked = ours.state_dict(), set()
     for row in ledger.rows:
-        layer = {v.path: v for v in theirs.get_layer(layer_name(row.path)).weights}
+        owner = theirs.get_layer(layer_name(row.path.removesuffix(_projection(row))))
+        layer = {v.path: v for v in owner.weights}
         for name, shape in row.weights:
             key = row.path if row.kind == "table" else f"{row.path}.{name}"
             mine = state[key].numpy()
             part = WEIGHTS[row.kind, name][0]
-            theirs_is = [v for path, v in layer.items() if path.endswith(f"/{part}")]
+            end = f"{_projection(row).replace('.', '/')}/{part}"
+            theirs_is = [v for path, v in layer.items() if path.endswith(end)]
             yours = keras.ops.convert_to_numpy(theirs_is[0])
             assert mine.size == yours.size
             if name != "weight" and row.kind != "table" or "norm" in row.kind:

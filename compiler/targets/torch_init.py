@@ -40,8 +40,10 @@ def init_lines(plan: Plan) -> list[str]:
 
 def head_lines(plan: Plan) -> list[str]:
     """Lines that stand after the head: PyTorch's biases are random."""
-    return [
-        f"nn.init.zeros_(self.{layer.name}.bias)"
-        for layer in plan.network.head.layers
-        if isinstance(layer, Conv | Linear) and layer.output
-    ]
+    lines = []
+    for layer in plan.network.head.layers:
+        if isinstance(layer, Conv | Linear) and layer.output:
+            # For mypy, a convolution may have no bias.
+            bias = "bias" if isinstance(layer, Linear) else 'get_parameter("bias")'
+            lines.append(f"nn.init.zeros_(self.{layer.name}.{bias})")
+    return lines
