@@ -90,11 +90,15 @@ class Call:
 
 @dataclass(frozen=True)
 class ConvTranspose:
-    """Transposed convolution that doubles each size: kernel 4, stride 2, padding 1, with bias."""
+    """Transposed convolution that doubles each size: kernel 4, stride 2, padding 1, with bias.
+
+    `normed` says that a norm follows.
+    """
 
     name: str
     cin: Dim
     cout: Dim
+    normed: bool = True
     when: str = ""
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("errors", "limits", "program", "syntax"),
     ("ir", "parsing", "expressions", "options"),
-    ("model", "operations", "keywords"),
+    ("model", "operations", "keywords", "initialization"),
     ("blocks", "catalog", "dialects"),
     ("passes", "passes.rows", "passes.variants", "passes.declarations"),
     ("passes.interpret", "passes.channels"),
@@ -28,7 +28,7 @@ FLOORS = (
     ("passes.validate",),
     ("lower",),
     ("targets.prose", "targets.text", "targets.spelling", "targets.keras_weights"),
-    ("targets.writer", "targets.torch_layers", "targets.keras_layers"),
+    ("targets.writer", "targets.torch_layers", "targets.keras_layers", "targets.torch_init"),
     ("targets.base", "targets.torch_writer", "targets.keras_writer"),
     ("targets.torch", "targets.keras"),
     ("targets",),

@@ -93,7 +93,7 @@ def test_weights_start_from_one_distribution(kind):
             theirs_is = [v for path, v in layer.items() if path.endswith(end)]
             yours = keras.ops.convert_to_numpy(theirs_is[0])
             assert mine.size == yours.size
-            if name != "weight" and row.kind != "table" or "norm" in row.kind:
+            if (name != "weight" and row.kind != "table") or "norm" in row.kind:
                 assert np.ptp(mine) == np.ptp(yours) == 0, key
                 assert mine.flat[0] == yours.flat[0], key
                 continue

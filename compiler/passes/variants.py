@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ..ir import Block, Conv, Each, Layer, Module, Norm
+from ..ir import Block, Conv, ConvTranspose, Each, Layer, Module, Norm
 from ..parsing import parse
 from ..program import (
     Apply,
@@ -34,7 +34,7 @@ def with_norm(block: Block, kind: str, momentum: float) -> Block:
     """The block with its norms of this kind; without one, convolutions have a bias."""
     norms = [layer for layer in block.layers if isinstance(layer, Norm)]
     if kind == "none":
-        layers = tuple(_with_bias(x) for x in block.layers if not isinstance(x, Norm))
+        layers = tuple(_without_norm(x) for x in block.layers if not isinstance(x, Norm))
         body = unwrapped(block.body, [norm.name for norm in norms])
         return replace(block, layers=layers, body=body)
     same = kind == "batch"
@@ -52,7 +52,9 @@ def _other_norm(norm: Norm, kind: str, names: Mapping[str, str], momentum: float
     return replace(norm, name=name, kind=kind, groups=groups, eps=eps, momentum=momentum)
 
 
-def _with_bias(layer: Layer) -> Layer:
+def _without_norm(layer: Layer) -> Layer:
+    if isinstance(layer, ConvTranspose):
+        return replace(layer, normed=False)
     return replace(layer, bias=True) if isinstance(layer, Conv) else layer
 
 

@@ -119,7 +119,7 @@ class Target:
             input_shape=model.input_shape,
             num_classes=getattr(model.head, "num_classes", None),
             modules=self.made_modules(plan, writer),
-            declarations=head.declarations,
+            declarations=self.head_declarations(plan, head.declarations),
             body=self.model_body(plan, writer),
             sizes=self.sizes(plan, writer),
             class_check=check,
@@ -139,7 +139,7 @@ class Target:
             "half": self.spell_doc("[C /2]", plan),
             "query": self.shape("Q", axes),
         }
-        convs = [layer for layer in _layers(plan) if isinstance(layer, Conv)]
+        convs = [layer for layer in layers_of(plan) if isinstance(layer, Conv)]
         return Facts(
             rank=plan.rank,
             package=f"{model.class_name}{plan.rank}D",
@@ -168,6 +168,10 @@ class Target:
     def made_modules(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         """Lines of the model that make its modules."""
         return ()
+
+    def head_declarations(self, plan: Plan, made: tuple[str, ...]) -> tuple[str, ...]:
+        """Lines of the model that make its head, and what else has to be said there."""
+        return made
 
     def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         """Lines that run the model."""
@@ -294,7 +298,7 @@ def spelled(constant: Constant) -> str:
     return spell_float(value) if isinstance(value, float) else str(value)
 
 
-def _layers(plan: Plan) -> list[Layer]:
+def layers_of(plan: Plan) -> list[Layer]:
     """Every layer of a plan."""
     network = plan.network
     found = [*network.stem.layers, *network.head.layers]
@@ -303,4 +307,4 @@ def _layers(plan: Plan) -> list[Layer]:
     return [*found, *(layer for layer in each if not isinstance(layer, str))]
 
 
-__all__ = ["BlockText", "Helper", "Target"]
+__all__ = ["BlockText", "Helper", "Target", "layers_of"]

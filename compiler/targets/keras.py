@@ -81,6 +81,7 @@ class Keras(Target):
     }
 
     first_helpers = (
+        Helper("he_transposed", "helpers/he_transposed.py.j2"),
         Helper("conv", "helpers/conv.py.j2"),
         Helper("norm", "helpers/norm.py.j2"),
     )

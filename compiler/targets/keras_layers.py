@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import assert_never
 
+from ..initialization import Init, init_of
 from ..ir import (
     Attention,
     AvgPool,
@@ -22,6 +23,7 @@ from ..ir import (
 from .spelling import spell, spell_eps, substitute
 
 LAST = "data_format='channels_last'"  # whatever keras.config says
+SMALL = "kernel_initializer=pytorch_uniform()"
 FULL = "dtype=keras.config.floatx()"  # float32 under mixed precision too
 
 
@@ -42,10 +44,11 @@ def called(
     digits: dict[str, ast.expr] = {}  # numbers as people write them
     match layer:
         case Conv(output=True):
-            options = [str(layer.cout), "1", LAST, FULL, f"name={name}"]
+            options = [str(layer.cout), "1", LAST, SMALL, FULL, f"name={name}"]
             source = f"layers.Conv{rank}D({', '.join(options)})({tensors})"
         case Conv(padded=False):
             options = [f"{layer.cout}, {layer.kernel}, strides={layer.stride}", LAST]
+            options.append("kernel_initializer='he_uniform'" if layer.bias else SMALL)
             source = f"layers.Conv{rank}D({', '.join(options)}, name={name})({tensors})"
         case Conv():
             options = [tensors, str(layer.cout), str(layer.kernel)]
@@ -63,10 +66,12 @@ def called(
             if usual and not layer.zero_init:
                 source = f"norm({tensors}, name={name})"
         case ConvTranspose():
-            options = [str(layer.cout), "4, strides=2, padding='same'", LAST, f"name={name}"]
+            he = init_of(layer) == Init.HE
+            options = [str(layer.cout), "4, strides=2, padding='same'", LAST]
+            options += ["kernel_initializer=he_transposed()" if he else SMALL, f"name={name}"]
             source = f"layers.Conv{rank}DTranspose({', '.join(options)})({tensors})"
         case Linear():
-            options = [str(layer.cout), *([FULL] if layer.output else []), f"name={name}"]
+            options = [str(layer.cout), *([SMALL, FULL] if layer.output else []), f"name={name}"]
             source = f"layers.Dense({', '.join(options)})({tensors})"
         case AvgPool():
             options = [f"2, strides={layer.stride}, padding='same'", LAST]

@@ -11,7 +11,8 @@ from ..ir import Fragment
 from ..lower import Plan
 from ..model import Segmentor
 from ..program import Assign, Name, Return
-from .base import Helper, Target
+from .base import Helper, Target, layers_of
+from .torch_init import head_lines, init_lines
 from .torch_writer import TorchWriter
 from .writer import Writer
 
@@ -106,6 +107,10 @@ class Torch(Target):
             f"self.{module.path} = {module.name}({', '.join(writer.told(module))})"
             for module in plan.network.modules
         )
+
+    def head_declarations(self, plan: Plan, made: tuple[str, ...]) -> tuple[str, ...]:
+        before = init_lines(layers_of(plan), plan.rank)
+        return (*before, *made, *head_lines(plan.network.head.layers))
 
     def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         modules, head = plan.network.modules, plan.network.head

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ..ir import Conv, ConvTranspose, Init, Linear, init_of
-from ..lower import Plan
-from .base import declared
+from collections.abc import Sequence
+
+from ..initialization import Init, init_of
+from ..ir import Conv, ConvTranspose, Layer, Linear
 
 
-def init_lines(plan: Plan) -> list[str]:
-    """Lines that set weights where no norm follows. They stand before the head, which keeps PyTorch's
-    default, like convolutions without a bias.
+def init_lines(layers: Sequence[Layer], rank: int) -> list[str]:
+    """Lines that set weights where no norm follows. They stand before the head, which keeps
+    PyTorch's default, like convolutions without a bias.
     """
-    rank, layers = plan.network.model.dims, declared(plan)
     lines: list[str] = []
     if any(isinstance(layer, Conv) and init_of(layer) == Init.HE for layer in layers):
         lines = [
@@ -19,15 +19,16 @@ def init_lines(plan: Plan) -> list[str]:
             "    nn.init.kaiming_uniform_(module.weight)",
             "    nn.init.zeros_(module.bias)",
         ]
-    if plan.transformer:
+    if any(isinstance(layer, Linear) and init_of(layer) == Init.XAVIER for layer in layers):
         lines += [
-            "elif isinstance(module, nn.Linear):",
+            "if isinstance(module, nn.Linear):",
             "    nn.init.xavier_uniform_(module.weight)",
             "    nn.init.zeros_(module.bias)",
         ]
     ups = [layer for layer in layers if isinstance(layer, ConvTranspose)]
     if ups:
-        lines.append(f"if isinstance(module, nn.ConvTranspose{rank}d) and module.bias is not None:")
+        transposed = f"nn.ConvTranspose{rank}d"
+        lines.append(f"if isinstance(module, {transposed}) and module.bias is not None:")
         if init_of(ups[0]) == Init.HE:
             lines += [
                 f"    fan = module.in_channels * 2**{rank}  # two of four taps per axis",
@@ -38,10 +39,10 @@ def init_lines(plan: Plan) -> list[str]:
     return [loop, *(f"    {line}" for line in lines)] if lines else []
 
 
-def head_lines(plan: Plan) -> list[str]:
+def head_lines(layers: Sequence[Layer]) -> list[str]:
     """Lines that stand after the head: PyTorch's biases are random."""
     lines = []
-    for layer in plan.network.head.layers:
+    for layer in layers:
         if isinstance(layer, Conv | Linear) and layer.output:
             # For mypy, a convolution may have no bias.
             bias = "bias" if isinstance(layer, Linear) else 'get_parameter("bias")'

@@ -1,0 +1,35 @@
+"""What layers' weights start from, in every target."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .ir import Attention, Conv, ConvTranspose, Linear
+
+
+class Init(Enum):
+    """Distribution of a layer's initial weights, uniform around 0; biases start at 0.
+
+    The value is the variance times the fan: how many values are summed into one output, or for
+    `XAVIER` the mean of that and its counterpart in the gradient.
+    """
+
+    SMALL = 1 / 3  # PyTorch's default, within 1 / sqrt(fan): a norm follows, or the loss
+    HE = 2.0  # no norm follows, and a ReLU halves the mean square
+    XAVIER = 1.0  # dense layers of a transformer
+
+
+def init_of(layer: Conv | ConvTranspose | Linear | Attention) -> Init:
+    """The distribution of the layer's weights.
+
+    A convolution has a bias where no norm follows. (One has both, and there the scale of the
+    weights changes nothing but how fast they turn.)
+    """
+    match layer:
+        case Conv(output=output, bias=bias):
+            return Init.HE if bias and not output else Init.SMALL
+        case ConvTranspose(normed=normed):
+            return Init.SMALL if normed else Init.HE
+        case Linear(output=True):
+            return Init.SMALL
+    return Init.XAVIER
