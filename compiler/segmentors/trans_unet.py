@@ -30,8 +30,7 @@ VIT = Module(
     body=parse(
         """
         x = tokens(patch(deepest(pyramid), EMBED))
-        x = x + positions(x, length(x))
-        return blocks(x)
+        return blocks(x + positions(x, length(x)))
         """,
         "TransUNet's ViT",
     ),

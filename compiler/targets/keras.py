@@ -81,13 +81,13 @@ class Keras(Target):
     }
 
     first_helpers = (
-        Helper("he_transposed", "helpers/he_transposed.py.j2"),
         Helper("conv", "helpers/conv.py.j2"),
         Helper("norm", "helpers/norm.py.j2"),
     )
     helpers = tuple(
         Helper(name, f"helpers/{template}.py.j2")
         for name, template in (
+            ("he_transposed", "he_transposed"),
             ("crop", "crop"),
             ("upsample", "upsample"),
             ("Table", "table"),

@@ -136,8 +136,9 @@ class Torch(Target):
         lines = []
         if isinstance(head, Segmentor) and told & {"num_tokens", "num_voxels"}:
             down = f"-(-s // {2**head.depth})"
-            times = COUNTS[head.depth]
-            lines.append(f"# {plan.levels[-1]}: the image halved {times} times, rounded up")
+            size = (
+                f"  # {plan.levels[-1]}: the image, halved {COUNTS[head.depth]} times, rounded up"
+            )
             voxels = f"math.prod({down} for s in image_size)"
             patches = [c for c in plan.network.more_constants if c.name == "PATCH"]
             if any(max(c.value) > 1 for c in patches if isinstance(c.value, tuple)):
@@ -146,7 +147,7 @@ class Torch(Target):
                 if "num_voxels" in told:
                     lines.append(f"num_voxels = {voxels}")
             else:
-                lines.append(f"num_tokens = {voxels}")
+                lines.append(f"num_tokens = {voxels}{size}")
         return tuple(lines)
 
     def shape(self, channels: str, sizes: Sequence[str]) -> str:

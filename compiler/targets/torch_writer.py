@@ -10,6 +10,7 @@ from typing import assert_never
 from ..ir import (
     AvgPool,
     Block,
+    Dropout,
     Each,
     Fragment,
     Layer,
@@ -41,8 +42,8 @@ from ..program import (
     values_of,
     walk,
 )
-from .spelling import simple, spell
-from .torch_layers import declare
+from .spelling import simple, spell, substitute
+from .torch_layers import declare, dropout
 from .writer import Scope, Writer, called, line_of, nested
 
 
@@ -58,6 +59,8 @@ class TorchWriter(Writer):
     def declarations(self, code: Block | Fragment) -> list[str]:
         lines = []
         for layer in code.layers:
+            if isinstance(layer, Dropout):  # a function, called where it is used
+                continue
             declared = f"self.{layer.name} = {declare(layer, self.rank)}"
             if layer.when:
                 absent = "None" if self._tested(layer, code) else "nn.Identity()"
@@ -90,23 +93,13 @@ class TorchWriter(Writer):
             case Assign(target=target, value=value, comment=comment):
                 return [line_of(target, self.value(value, scope), comment)]
             case Return(value=value, comment=comment):
-                return self.returned(value, comment, scope)
+                return [line_of("", self.value(value, scope), comment)]
             case Append(target=target, value=value):
                 return [f"{target}.append({spell(self.value(value, scope))})"]
             case For():
                 return self.loop(statement, scope)
             case _:
                 assert_never(statement)
-
-    def returned(self, value: Expression, comment: str, scope: Scope) -> list[str]:
-        """What is returned; through a variable where it comes from a module, which has no type."""
-        expression = self.value(value, scope)
-        name, made = scope.result, expression
-        if isinstance(expression, ast.BinOp) and isinstance(expression.left, ast.Name):
-            name, made = expression.left.id, expression.right
-        if not _of_module(made):
-            return [line_of("", expression, comment)]
-        return [line_of(name, expression, comment), f"return {name}"]
 
     def loop(self, loop: For, scope: Scope) -> list[str]:
         """The loop over what its body needs: lists of layers, and tensors.
@@ -163,6 +156,8 @@ class TorchWriter(Writer):
     def call(self, layer: Layer | Each, values: list[ast.expr], scope: Scope) -> ast.expr:
         """A declared layer, called with its tensors."""
         name = f"self.{layer.name}"
+        if isinstance(layer, Dropout):
+            return substitute(dropout(layer), {"x": values[0]})
         if isinstance(layer, Each):
             if isinstance(layer.of, Table):
                 batch = f"{spell(values[0])}.shape[0]"
@@ -259,13 +254,6 @@ class TorchWriter(Writer):
                 case _:
                     assert_never(item)
         return lines
-
-
-def _of_module(node: ast.expr) -> bool:
-    """Whether an expression is what a module returns, or a method of it."""
-    while isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return isinstance(node, ast.Name) and node.id.startswith("self.")
 
 
 def _one(each: Layer | Each, body: Body) -> str:
