@@ -28,6 +28,11 @@ STAGES = (  # depth, width, channels, stride
 )
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -42,9 +47,9 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
-    return layers.Conv3D(
-        channels, kernel, stride, padding, "channels_last", use_bias=bias, name=name
-    )(x)
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
+    return layers.Conv3D(channels, *window, use_bias=bias, kernel_initializer=init, name=name)(x)
 
 
 def norm(x: KerasTensor, *, name: str) -> KerasTensor:
@@ -111,7 +116,9 @@ def SEResNet101v2(
     x = pyramid["P5"]
     x = layers.ReLU()(norm(x, name="post_bn"))
     x = layers.GlobalAveragePooling3D(data_format="channels_last")(x)
-    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    x = layers.Dense(
+        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
+    )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -119,4 +126,4 @@ def SEResNet101v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101v2 --target keras --dims 3
-# sha256: text bc3b7052f97b782eca86cb66a39d11d3, code dcc83ffb111f55d4771329003be74287
+# sha256: text 9a26a5a36123a0891b68890d294c6a92, code c5f4ce9e44b3d3adc5dd343f0bc79fec

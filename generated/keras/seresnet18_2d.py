@@ -27,6 +27,11 @@ STAGES = (  # depth, channels, stride
 )
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -41,9 +46,9 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
-    return layers.Conv2D(
-        channels, kernel, stride, padding, "channels_last", use_bias=bias, name=name
-    )(x)
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
+    return layers.Conv2D(channels, *window, use_bias=bias, kernel_initializer=init, name=name)(x)
 
 
 def norm(x: KerasTensor, *, name: str) -> KerasTensor:
@@ -111,7 +116,9 @@ def SEResNet18(
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    x = layers.Dense(
+        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
+    )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -119,4 +126,4 @@ def SEResNet18(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet18 --target keras --dims 2
-# sha256: text e3bee9aec15277e4b0cc44df303b8323, code 5062a072c63a9cc914c2689dee4f6517
+# sha256: text 42cad3a7576df3784729679a7ba0d52e, code c4bb13714af0930e537a9c7f82804524

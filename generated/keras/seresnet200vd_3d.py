@@ -27,6 +27,11 @@ STAGES = (  # depth, width, channels, stride
 )
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -41,9 +46,9 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
-    return layers.Conv3D(
-        channels, kernel, stride, padding, "channels_last", use_bias=bias, name=name
-    )(x)
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
+    return layers.Conv3D(channels, *window, use_bias=bias, kernel_initializer=init, name=name)(x)
 
 
 def norm(x: KerasTensor, *, name: str) -> KerasTensor:
@@ -121,7 +126,9 @@ def SEResNet200vd(
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.GlobalAveragePooling3D(data_format="channels_last")(x)
-    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    x = layers.Dense(
+        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
+    )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -129,4 +136,4 @@ def SEResNet200vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet200vd --target keras --dims 3
-# sha256: text 00cf9f1fcdb9fe68f6ae61022ef5ac64, code 0b8f7c05602001d43812c0d2df5bf263
+# sha256: text b2179f71382c146051983e7db3d680d2, code 4a7ae46c4a4811b7b5a738197c010ec8

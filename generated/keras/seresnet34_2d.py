@@ -27,6 +27,11 @@ STAGES = (  # depth, channels, stride
 )
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -41,9 +46,9 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
-    return layers.Conv2D(
-        channels, kernel, stride, padding, "channels_last", use_bias=bias, name=name
-    )(x)
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
+    return layers.Conv2D(channels, *window, use_bias=bias, kernel_initializer=init, name=name)(x)
 
 
 def norm(x: KerasTensor, *, name: str) -> KerasTensor:
@@ -111,7 +116,9 @@ def SEResNet34(
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    x = layers.Dense(
+        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
+    )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -119,4 +126,4 @@ def SEResNet34(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet34 --target keras --dims 2
-# sha256: text 7640cfab2a44ddd555d97b5209d01210, code dc0c2c7496063d52f96949e4bcaf174b
+# sha256: text 547c1858dbabab74315ea769f9b70f5e, code 5004407ca1dc3fbb7359fe5306cf63a5

@@ -27,6 +27,11 @@ STAGES = (  # depth, width, channels, stride
 )
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -41,9 +46,9 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
-    return layers.Conv3D(
-        channels, kernel, stride, padding, "channels_last", use_bias=bias, name=name
-    )(x)
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
+    return layers.Conv3D(channels, *window, use_bias=bias, kernel_initializer=init, name=name)(x)
 
 
 def norm(x: KerasTensor, *, name: str) -> KerasTensor:
@@ -113,7 +118,9 @@ def SEResNet50(
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.GlobalAveragePooling3D(data_format="channels_last")(x)
-    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    x = layers.Dense(
+        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
+    )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -121,4 +128,4 @@ def SEResNet50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50 --target keras --dims 3
-# sha256: text 3ab57027c76c3188a4f5e8631ccc7078, code 1d3d6a3399d14a312d2144f019bc1b03
+# sha256: text 17f95ffd1467a2a89a93d919b454c332, code 0880da452388fdaaab46217a9d19fbf6

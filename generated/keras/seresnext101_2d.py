@@ -28,6 +28,11 @@ STAGES = (  # depth, width, channels, stride
 )
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -43,8 +48,10 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
     return layers.Conv2D(
-        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
+        channels, *window, groups=groups, use_bias=bias, kernel_initializer=init, name=name
     )(x)
 
 
@@ -115,7 +122,9 @@ def SEResNeXt101(
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    x = layers.Dense(
+        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
+    )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -123,4 +132,4 @@ def SEResNeXt101(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext101 --target keras --dims 2
-# sha256: text 369fdb749f01c59b2891f4e0a6ed98f8, code 5f92fe978e12b26e778c962ce7519d6f
+# sha256: text 86253f91a7610625885bb6f2f797fdc8, code f22fa6688bb21412d6ec38f3e804fb03

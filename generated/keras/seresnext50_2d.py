@@ -28,6 +28,11 @@ STAGES = (  # depth, width, channels, stride
 )
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -43,8 +48,10 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
     return layers.Conv2D(
-        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
+        channels, *window, groups=groups, use_bias=bias, kernel_initializer=init, name=name
     )(x)
 
 
@@ -115,7 +122,9 @@ def SEResNeXt50(
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    x = layers.Dense(num_classes, dtype=keras.config.floatx(), name="head")(x)
+    x = layers.Dense(
+        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
+    )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -123,4 +132,4 @@ def SEResNeXt50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2
-# sha256: text f4b7ab7341c9cd5f7121fe4aad1bd824, code decdd0356eb59e5e5da355ace29284e8
+# sha256: text 6b8f6d30b5606fd15641850617909f9a, code 0f692cb64513b188c55ba4fc19ee3a7a

@@ -36,6 +36,11 @@ DECODER_FILTERS = (256, 128, 64, 32, 16)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -51,8 +56,10 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
     return layers.Conv3D(
-        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
+        channels, *window, groups=groups, use_bias=bias, kernel_initializer=init, name=name
     )(x)
 
 
@@ -180,7 +187,12 @@ def SEResNeXt50AttentionUNet(
     pyramid = encoder(image)
     x = decoder(pyramid, image)
     x = layers.Conv3D(
-        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+        num_classes,
+        1,
+        data_format="channels_last",
+        kernel_initializer=pytorch_uniform(),
+        dtype=keras.config.floatx(),
+        name="head",
     )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
@@ -189,4 +201,4 @@ def SEResNeXt50AttentionUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor attention_unet
-# sha256: text 048fb5537aa6336c608a46d21941d33d, code 2a48e0a49652cfd64aad4a575f90e420
+# sha256: text cd5e37adee99025805fbf97803a671ea, code 00ae8be4966db99b97c11985cd318af9

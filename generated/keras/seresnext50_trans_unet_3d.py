@@ -39,6 +39,11 @@ VIT_DEPTH, EMBED, HEADS, MLP, DROPOUT, QUERIES = 12, 512, 8, 1024, 0.1, 100
 DECODER_FILTERS = (256, 128, 64, 32, 16)
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -54,8 +59,10 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
     return layers.Conv3D(
-        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
+        channels, *window, groups=groups, use_bias=bias, kernel_initializer=init, name=name
     )(x)
 
 
@@ -131,11 +138,15 @@ class Table(layers.Layer):
 
 
 def attention(
-    x: KerasTensor, context: KerasTensor, mask: KerasTensor | None, *, dropout: float, name: str
+    x: KerasTensor, keys: KerasTensor, mask: KerasTensor | None, *, dropout: float, name: str
 ) -> KerasTensor:
     """Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask (N, Q, T) -> (N, Q, EMBED)."""
-    attend = layers.MultiHeadAttention(HEADS, EMBED // HEADS, dropout=dropout, name=name)
-    return attend(x, context, attention_mask=mask)
+    limit = (3 / EMBED) ** 0.5  # Xavier: Keras would count the heads as an axis of a window
+    init = keras.initializers.RandomUniform(-limit, limit)
+    attend = layers.MultiHeadAttention(
+        HEADS, EMBED // HEADS, dropout=dropout, kernel_initializer=init, name=name
+    )
+    return attend(x, keys, attention_mask=mask)
 
 
 def mlp(x: KerasTensor, *, name: str) -> KerasTensor:
@@ -272,7 +283,12 @@ def SEResNeXt50TransUNet(
     maps = mask_decoder(tokens, pyramid, num_classes)
     x = decoder(maps, pyramid, image)
     x = layers.Conv3D(
-        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+        num_classes,
+        1,
+        data_format="channels_last",
+        kernel_initializer=pytorch_uniform(),
+        dtype=keras.config.floatx(),
+        name="head",
     )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
@@ -281,4 +297,4 @@ def SEResNeXt50TransUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor trans_unet
-# sha256: text c259d7b1977cd1c42c5478eba3533ad4, code 49c60357b59b9d3625c934eb4b2a3a52
+# sha256: text 68831b526e21156ea4185055138f6fbe, code b0cf6cd0689576596758990500c0ef4a

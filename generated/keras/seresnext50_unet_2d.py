@@ -36,6 +36,11 @@ DECODER_FILTERS = (256, 128, 64, 32, 16)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -51,8 +56,10 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
     return layers.Conv2D(
-        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
+        channels, *window, groups=groups, use_bias=bias, kernel_initializer=init, name=name
     )(x)
 
 
@@ -167,7 +174,12 @@ def SEResNeXt50UNet(
     pyramid = encoder(image)
     x = decoder(pyramid, image)
     x = layers.Conv2D(
-        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+        num_classes,
+        1,
+        data_format="channels_last",
+        kernel_initializer=pytorch_uniform(),
+        dtype=keras.config.floatx(),
+        name="head",
     )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
@@ -176,4 +188,4 @@ def SEResNeXt50UNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet
-# sha256: text a2aa44e1bdb2fac5755edda1e482cad6, code 78973c71dd95e3c08d4cbded75a71e7a
+# sha256: text 881bddf806be7c204cc71e40348301d1, code b952868205c8e42175243c2ddb64e10f

@@ -36,6 +36,11 @@ DECODER_FILTERS = (256, 128, 64, 32, 16)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -51,8 +56,10 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
     return layers.Conv3D(
-        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
+        channels, *window, groups=groups, use_bias=bias, kernel_initializer=init, name=name
     )(x)
 
 
@@ -167,7 +174,12 @@ def SEResNeXt50UNet(
     pyramid = encoder(image)
     x = decoder(pyramid, image)
     x = layers.Conv3D(
-        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+        num_classes,
+        1,
+        data_format="channels_last",
+        kernel_initializer=pytorch_uniform(),
+        dtype=keras.config.floatx(),
+        name="head",
     )(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
@@ -176,4 +188,4 @@ def SEResNeXt50UNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet
-# sha256: text 9e1f41887c841e238b65f628bc7d0bd0, code 36b7f69eb84f39f10ad54ec359e87e94
+# sha256: text 2103c21c83d7a5ae6f29f1d273edda2a, code eb10d812bd9d822541f34b6504250752

@@ -35,6 +35,11 @@ DECODER_FILTERS = (256, 128, 64, 32)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -50,8 +55,10 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
     return layers.Conv2D(
-        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
+        channels, *window, groups=groups, use_bias=bias, kernel_initializer=init, name=name
     )(x)
 
 
@@ -177,7 +184,12 @@ def SEResNeXt50UNetPlusPlus(
     pyramid = encoder(image)
     x = decoder(pyramid)
     x = layers.Conv2D(
-        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+        num_classes,
+        1,
+        data_format="channels_last",
+        kernel_initializer=pytorch_uniform(),
+        dtype=keras.config.floatx(),
+        name="head",
     )(x)
     x = upsample(x, image)  # equivalent to upsampling first, but cheaper
     model = keras.Model(image, x, name=name)
@@ -187,4 +199,4 @@ def SEResNeXt50UNetPlusPlus(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet_plus_plus
-# sha256: text a0953a6df1fc019ebbd5a4066d690e96, code 49d2e263955ad45e7099ef74f45e2ad9
+# sha256: text 42bdf79a000e14f8f42d1ddfb0f1737e, code a965bb68ed8292a8fa30e000cdb3a664

@@ -35,6 +35,11 @@ DECODER_FILTERS = (256, 128, 64, 32)
 DECODER_EPS = 1e-3  # as in medicai, whose weights were trained with it; the encoder has 1e-5
 
 
+def pytorch_uniform() -> keras.initializers.Initializer:
+    """PyTorch's default. Each layer has its own initializer, since one may repeat its values."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def conv(
     x: KerasTensor,
     channels: int,
@@ -50,8 +55,10 @@ def conv(
     if stride != 1 and kernel > 1:
         x = layers.ZeroPadding3D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
+    init = "he_uniform" if bias else pytorch_uniform()
+    window = kernel, stride, padding, "channels_last"
     return layers.Conv3D(
-        channels, kernel, stride, padding, "channels_last", groups=groups, use_bias=bias, name=name
+        channels, *window, groups=groups, use_bias=bias, kernel_initializer=init, name=name
     )(x)
 
 
@@ -177,7 +184,12 @@ def SEResNeXt50UNetPlusPlus(
     pyramid = encoder(image)
     x = decoder(pyramid)
     x = layers.Conv3D(
-        num_classes, 1, data_format="channels_last", dtype=keras.config.floatx(), name="head"
+        num_classes,
+        1,
+        data_format="channels_last",
+        kernel_initializer=pytorch_uniform(),
+        dtype=keras.config.floatx(),
+        name="head",
     )(x)
     x = upsample(x, image)  # equivalent to upsampling first, but cheaper
     model = keras.Model(image, x, name=name)
@@ -187,4 +199,4 @@ def SEResNeXt50UNetPlusPlus(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet_plus_plus
-# sha256: text 1261e782de0c1df396ad137faad3ca16, code 63c7913c1bcfd2232570707cbfcc419e
+# sha256: text 8c6e9cf9e95ce41b0502540f041907a8, code 36aa3906d5b3203e92bac34c0c8c5970

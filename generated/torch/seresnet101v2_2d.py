@@ -13,6 +13,7 @@ SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+# mypy: disable-error-code="no-any-return"
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -101,8 +102,13 @@ class SEResNet101v2(nn.Module):
     def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.post_bn = nn.BatchNorm2d(STAGES[-1][2], eps=1e-5, momentum=0.1)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
+        nn.init.zeros_(self.head.bias)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -111,10 +117,9 @@ class SEResNet101v2(nn.Module):
         x = self.encoder(x)["P5"]
         x = F.relu(self.post_bn(x))
         x = x.mean((2, 3))
-        x = self.head(x)
-        return x
+        return self.head(x)
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101v2 --target torch --dims 2
-# sha256: text 64a08f3fa98f1374c7fd2b334a956dbc, code a3a439ce73a825e4dad5bff4ba9079e6
+# sha256: text f9aa06f381d2b498dfc073262e12c11d, code d382f14b6857aeb8ae07bee8001da6ac

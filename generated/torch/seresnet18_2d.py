@@ -12,6 +12,7 @@
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+# mypy: disable-error-code="no-any-return"
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,8 +53,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.conv(x))
-        return x
+        return self.bn(self.conv(x))
 
 
 class BasicBlock(nn.Module):
@@ -107,7 +107,12 @@ class SEResNet18(nn.Module):
     def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][1], num_classes)
+        nn.init.zeros_(self.head.bias)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -115,10 +120,9 @@ class SEResNet18(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
         x = x.mean((2, 3))
-        x = self.head(x)
-        return x
+        return self.head(x)
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet18 --target torch --dims 2
-# sha256: text e08c97d1d123c64a665f142316e29f8a, code c779cc2884b268ad2ad05acd58fa9490
+# sha256: text f1154d40da789a6ff0d1b70ba9081adf, code 4aa0e5cd9bfcf347bb6b499fa1b959a4

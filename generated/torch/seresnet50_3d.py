@@ -12,6 +12,7 @@
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+# mypy: disable-error-code="no-any-return"
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,8 +53,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.conv(x))
-        return x
+        return self.bn(self.conv(x))
 
 
 class Bottleneck(nn.Module):
@@ -110,7 +110,12 @@ class SEResNet50(nn.Module):
     def __init__(self, in_channels: int = 4, num_classes: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv3d) and module.bias is not None:
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
+        nn.init.zeros_(self.head.bias)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -118,10 +123,9 @@ class SEResNet50(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
         x = x.mean((2, 3, 4))
-        x = self.head(x)
-        return x
+        return self.head(x)
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50 --target torch --dims 3
-# sha256: text a1380f6325336ffa927ef63ec9f20564, code 9f6278abd8dfe46238ec515f3138a1d7
+# sha256: text 74d0bd11824f0c56f99d7b88acfaa714, code 5609b9eb9d17f28b1fba179ce6778405

@@ -12,6 +12,7 @@
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+# mypy: disable-error-code="no-any-return"
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,8 +57,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.conv(self.pool(x)))
-        return x
+        return self.bn(self.conv(self.pool(x)))
 
 
 class Bottleneck(nn.Module):
@@ -120,7 +120,12 @@ class SEResNet50vd(nn.Module):
     def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
+        nn.init.zeros_(self.head.bias)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -128,10 +133,9 @@ class SEResNet50vd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
         x = x.mean((2, 3))
-        x = self.head(x)
-        return x
+        return self.head(x)
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target torch --dims 2
-# sha256: text 3e24104135365e1c9ba477125ab11a8e, code 1b02eac03c85c78bc68abf4bedd9e1db
+# sha256: text 05350e3349b00b4753e3f79f9c62f6c5, code 46588b8a4a52a3a52194e159cd2fd67c

@@ -12,6 +12,7 @@
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+# mypy: disable-error-code="no-any-return"
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,8 +54,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.conv(x))
-        return x
+        return self.bn(self.conv(x))
 
 
 class Bottleneck(nn.Module):
@@ -111,7 +111,12 @@ class SEResNeXt101(nn.Module):
     def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
+        nn.init.zeros_(self.head.bias)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -119,10 +124,9 @@ class SEResNeXt101(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
         x = x.mean((2, 3))
-        x = self.head(x)
-        return x
+        return self.head(x)
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext101 --target torch --dims 2
-# sha256: text 9c56bfd8213fa63322066fe00e798804, code ad99003f54cf6bc90b4720f9357311cb
+# sha256: text b852480c10b33cb2aac972580514c03d, code 8c8e2a6e624115f08911b1963b04bc64

@@ -12,6 +12,7 @@
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+# mypy: disable-error-code="no-any-return"
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,8 +54,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.conv(x))
-        return x
+        return self.bn(self.conv(x))
 
 
 class Bottleneck(nn.Module):
@@ -111,7 +111,12 @@ class SEResNeXt50(nn.Module):
     def __init__(self, in_channels: int = 4, num_classes: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv3d) and module.bias is not None:
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
+        nn.init.zeros_(self.head.bias)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -119,10 +124,9 @@ class SEResNeXt50(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)["P5"]
         x = x.mean((2, 3, 4))
-        x = self.head(x)
-        return x
+        return self.head(x)
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3
-# sha256: text d57c82f34afd2caa8c29e1c13980a1d4, code e4c45ba7337115ebd7ac6897950ca590
+# sha256: text e5314e837b5e418c1b4b2a794d9a21a1, code 46566f0001344bef8de6c7924c45a14e

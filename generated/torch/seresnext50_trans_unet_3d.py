@@ -18,6 +18,7 @@ ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+# mypy: disable-error-code="no-any-return"
 import math
 
 import torch
@@ -65,8 +66,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.conv(x))
-        return x
+        return self.bn(self.conv(x))
 
 
 class Bottleneck(nn.Module):
@@ -143,12 +143,10 @@ class Mlp(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(EMBED, MLP)
         self.fc2 = nn.Linear(MLP, EMBED)
-        self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.dropout(F.gelu(self.fc1(x)))
-        x = self.dropout(self.fc2(x))
-        return x
+        x = F.dropout(F.gelu(self.fc1(x)), DROPOUT, self.training)
+        return F.dropout(self.fc2(x), DROPOUT, self.training)
 
 
 class VitBlock(nn.Module):
@@ -158,15 +156,13 @@ class VitBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(EMBED, eps=1e-6)
         self.attention = Attention(dropout=0.0)
-        self.dropout = nn.Dropout(DROPOUT)
         self.norm2 = nn.LayerNorm(EMBED, eps=1e-6)
         self.mlp = Mlp()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
-        x = x + self.dropout(self.attention(y, y))
-        x = x + self.mlp(self.norm2(x))
-        return x
+        x = x + F.dropout(self.attention(y, y), DROPOUT, self.training)
+        return x + self.mlp(self.norm2(x))
 
 
 class Vit(nn.Module):
@@ -180,9 +176,7 @@ class Vit(nn.Module):
 
     def forward(self, pyramid: dict[str, Tensor]) -> Tensor:
         x: Tensor = self.patch(pyramid["P5"]).flatten(2).mT
-        x = x + self.positions
-        x = self.blocks(x)
-        return x
+        return self.blocks(x + self.positions)
 
 
 def resize(x: Tensor, scale: float, mode: str, like: Tensor) -> Tensor:
@@ -213,8 +207,7 @@ class MaskedCrossAttention(nn.Module):
     def forward(self, queries: Tensor, level: Tensor, mask: Tensor) -> Tensor:
         context = self.project_norm(self.project(level)).flatten(2).mT
         queries = queries + self.attention(self.norm1(queries), context, mask)
-        queries = queries + self.mlp(self.norm2(queries))
-        return queries
+        return queries + self.mlp(self.norm2(queries))
 
 
 class MaskDecoder(nn.Module):
@@ -272,13 +265,22 @@ class SEResNeXt50TransUNet(nn.Module):
         if num_classes > 1:
             raise ValueError("num_classes must be 1 in this file: several classes need a softmax")
         self.image_size = list(image_size)
-        # P5: the image halved five times, rounded up
-        num_tokens = math.prod(-(-s // 32) for s in image_size)
+        num_tokens = math.prod(
+            -(-s // 32) for s in image_size
+        )  # P5: the image, halved five times, rounded up
         self.encoder = Encoder(in_channels)
         self.vit = Vit(num_tokens)
         self.mask_decoder = MaskDecoder(num_classes)
         self.decoder = Decoder(num_classes)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv3d) and module.bias is not None:
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
+        nn.init.zeros_(self.head.get_parameter("bias"))
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -291,10 +293,9 @@ class SEResNeXt50TransUNet(nn.Module):
         tokens = self.vit(pyramid)
         maps = self.mask_decoder(tokens, pyramid)
         x: Tensor = self.decoder(maps, pyramid, image)
-        x = self.head(x)
-        return x
+        return self.head(x)
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor trans_unet
-# sha256: text b5364d9f8d5465eff2ed42ad518a2fc3, code 5fb685172a2201fde731c2221beb9158
+# sha256: text aa5d687960bfb8c06b5802401cc90de6, code 2269b087ab4290cf8b38910222823daa

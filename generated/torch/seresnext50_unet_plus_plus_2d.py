@@ -17,6 +17,7 @@ ResNeXt: arXiv 1611.05431, Table 1. SE: arXiv 1709.01507, Fig. 3.
 Load weights: model.load_state_dict(safetensors.torch.load_file("w.safetensors"))
 """
 
+# mypy: disable-error-code="no-any-return"
 from typing import Any
 
 import torch
@@ -64,8 +65,7 @@ class Projection(nn.Module):
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.conv(x))
-        return x
+        return self.bn(self.conv(x))
 
 
 class Bottleneck(nn.Module):
@@ -184,7 +184,12 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
         super().__init__()
         self.encoder = Encoder(in_channels)
         self.decoder = Decoder()
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
+        nn.init.zeros_(self.head.get_parameter("bias"))
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -197,4 +202,4 @@ class SEResNeXt50UNetPlusPlus(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor unet_plus_plus
-# sha256: text 17eb8a59cf1357923cafd67b9f141dfe, code 8b203b57618f6c610e6c1440121a4b65
+# sha256: text adfcc858fb88a9bc66c6cb384772a682, code ac8ca43138b64d483f66d2d139272d31
