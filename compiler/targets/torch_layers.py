@@ -52,7 +52,7 @@ def declare(layer: Layer, rank: int) -> str:
             pad = f"nn.ReplicationPad{rank}d((0, 1) * {rank})"
             return f"nn.Sequential({pad}, nn.AvgPool{rank}d(2, {layer.stride}))"
         case Dropout():
-            raise TypeError(f"{layer.name} has no weights: it is a function")
+            return f"nn.Dropout({layer.rate})"
         case Attention():
             return f"Attention(dropout={layer.dropout})"
         case Table():
@@ -61,11 +61,6 @@ def declare(layer: Layer, rank: int) -> str:
             return f"{layer.block}({_args(*layer.args)})"
         case _:
             assert_never(layer)
-
-
-def dropout(layer: Dropout) -> str:
-    """Dropout of `x`."""
-    return f"F.dropout(x, {layer.rate}, self.training)"
 
 
 def _args(*values: object) -> str:

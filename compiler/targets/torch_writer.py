@@ -10,7 +10,6 @@ from typing import assert_never
 from ..ir import (
     AvgPool,
     Block,
-    Dropout,
     Each,
     Fragment,
     Layer,
@@ -42,8 +41,8 @@ from ..program import (
     values_of,
     walk,
 )
-from .spelling import simple, spell, substitute
-from .torch_layers import declare, dropout
+from .spelling import simple, spell
+from .torch_layers import declare
 from .writer import Scope, Writer, called, line_of, nested
 
 
@@ -59,8 +58,6 @@ class TorchWriter(Writer):
     def declarations(self, code: Block | Fragment) -> list[str]:
         lines = []
         for layer in code.layers:
-            if isinstance(layer, Dropout):  # a function, called where it is used
-                continue
             declared = f"self.{layer.name} = {declare(layer, self.rank)}"
             if layer.when:
                 absent = "None" if self._tested(layer, code) else "nn.Identity()"
@@ -156,8 +153,6 @@ class TorchWriter(Writer):
     def call(self, layer: Layer | Each, values: list[ast.expr], scope: Scope) -> ast.expr:
         """A declared layer, called with its tensors."""
         name = f"self.{layer.name}"
-        if isinstance(layer, Dropout):
-            return substitute(dropout(layer), {"x": values[0]})
         if isinstance(layer, Each):
             if isinstance(layer.of, Table):
                 batch = f"{spell(values[0])}.shape[0]"

@@ -122,7 +122,7 @@ class Attention(nn.Module):
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.heads, self.dropout = HEADS, dropout
         self.query = nn.Linear(EMBED, EMBED)
         self.key = nn.Linear(EMBED, EMBED)
         self.value = nn.Linear(EMBED, EMBED)
@@ -130,10 +130,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         projected = [self.query(x), self.key(context), self.value(context)]  # (N, Q or T, EMBED)
-        q, k, v = [t.unflatten(2, (HEADS, EMBED // HEADS)).transpose(1, 2) for t in projected]
+        q, k, v = [t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in projected]
         y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
-        x = self.attention_output(y.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
-        return x
+        return self.attention_output(y.transpose(1, 2).flatten(2))  # (N, Q, EMBED)
 
 
 class Mlp(nn.Module):
@@ -143,10 +142,11 @@ class Mlp(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(EMBED, MLP)
         self.fc2 = nn.Linear(MLP, EMBED)
+        self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.dropout(F.gelu(self.fc1(x)), DROPOUT, self.training)
-        return F.dropout(self.fc2(x), DROPOUT, self.training)
+        x = self.dropout(F.gelu(self.fc1(x)))
+        return self.dropout(self.fc2(x))
 
 
 class VitBlock(nn.Module):
@@ -156,12 +156,13 @@ class VitBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(EMBED, eps=1e-6)
         self.attention = Attention(dropout=0.0)
+        self.dropout = nn.Dropout(DROPOUT)
         self.norm2 = nn.LayerNorm(EMBED, eps=1e-6)
         self.mlp = Mlp()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
-        x = x + F.dropout(self.attention(y, y), DROPOUT, self.training)
+        x = x + self.dropout(self.attention(y, y))
         return x + self.mlp(self.norm2(x))
 
 
@@ -298,4 +299,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor trans_unet
-# sha256: text 062dc86360be9cc5f9b9df4d190dc07e, code dfd4be16d78240ea040bc2b57e3af3a1
+# sha256: text f5a302180de54b37eb5e2e727708ff6b, code 8e451865c3887cd6fe5168740fe8c36e
