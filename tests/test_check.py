@@ -80,7 +80,7 @@ def test_line_ends_and_a_byte_order_mark_are_no_edit(terminal, emitted):
 
 
 EDITS = {
-    "a number": ("eps=1e-3", "eps=1e-2"),
+    "a number": ("DECODER_EPS = 1e-3", "DECODER_EPS = 1e-2"),
     "a comment": ("# depth, width", "# depth, breadth"),
     "a comment less": ("  # depth, width, channels, stride", ""),
     "a docstring": ('"""SE-ResNeXt-50', '"""SE-ResNeXt-51'),

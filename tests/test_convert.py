@@ -478,7 +478,7 @@ def test_choices_are_case_insensitive_and_accept_titles(tmp_path):
     for path, to in zip(written, ("torch", "PyTorch", " TORCH"), strict=True):
         convert(tmp_path / "a.safetensors", path, tiny(), to=to, **options)
     assert len({path.read_bytes() for path in written}) == 1
-    with pytest.raises(CompileError, match="is a file of torch"):
+    with pytest.raises(CompileError, match="is the name of a torch file"):
         convert(tmp_path / "a.safetensors", written[0], tiny(), to="Keras 3", **options)
     options |= {"dims": 3, "input_shape": SMALL[3]}
     ways = [tmp_path / f"way{i}.safetensors" for i in range(2)]
