@@ -189,6 +189,7 @@ def test_parts_of_archives(net, tmp_path):
     cases = {
         "parts": (directory(100_001), "at most 100,000 tensors"),
         "more parts": (directory(1_000_000), "at most 32 MiB"),
+        "behind a part": (b"PK\3\4" + directory(1_000_000), "at most 32 MiB"),
         "a claim": (directory(1, claim=2**31), "at most 32 MiB"),
     }
     paths = []

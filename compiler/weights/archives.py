@@ -27,16 +27,8 @@ def check_archive(path: Path) -> bool:
     False where every checksum is zero, as `torch.serialization.set_crc32_options(False)` leaves
     them: no single damage does that.
     """
-    if problems := DIRECTORY_BYTES.problems(
-        "the length of its directory", _directory_bytes(path), str(path)
-    ):
-        raise CompileError(*problems)
+    entries = entries_of(path)
     with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        if problems := CHECKPOINT_ENTRIES.problems(
-            "the number of entries", len(entries), str(path)
-        ):
-            raise CompileError(*problems)
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             hint = "neither PyTorch nor Keras writes one: save the weights again"
             raise CompileError(Problem("it is a compressed archive", str(path), hint))
@@ -55,6 +47,19 @@ def check_archive(path: Path) -> bool:
         message = f"the checksum of its part {shown(broken)} does not match"
         raise CompileError(Problem(message, str(path), AGAIN))
     return True
+
+
+def entries_of(path: Path) -> list[zipfile.ZipInfo]:
+    """The parts of an archive, whose list is bounded before `zipfile` reads it."""
+    if problems := DIRECTORY_BYTES.problems(
+        "the length of its directory", _directory_bytes(path), str(path)
+    ):
+        raise CompileError(*problems)
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if problems := CHECKPOINT_ENTRIES.problems("the number of entries", len(entries), str(path)):
+        raise CompileError(*problems)
+    return entries
 
 
 def _directory_bytes(path: Path) -> int:

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from ..errors import Problem, shown
+from .archives import entries_of
 from .checkpoints import SUFFIXES
 
 HEAD = 4096  # bytes that are read to recognize a file
@@ -103,9 +104,8 @@ def _checkpoint(path: Path, head: bytes, size: int) -> str:
     """The suffix of the format that the content has; `.zip` for another archive; "" if unknown."""
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return ".weights.h5"
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+    if head.startswith((b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06")):
+        names = [entry.filename for entry in entries_of(path)]
         if "model.weights.h5" in names:
             return ".keras"
         return ".pt" if any(name.endswith("data.pkl") for name in names) else ".zip"
