@@ -10,6 +10,7 @@ from pathlib import Path
 import black
 import jinja2
 
+from .layout import broken
 from .lower import lower
 from .model import Model
 from .passes.specialize import specialize
@@ -51,7 +52,7 @@ def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
     network = specialize(model)
     ledger = trace(network)
     target = target_named(target_name)
-    text = _file(target, target.page(lower(network, ledger)))
+    text = broken(_file(target, target.page(lower(network, ledger))))
     text = black.format_str(text, mode=_MODE)
     return sign(text, model, target_name, WRITER), ledger
 

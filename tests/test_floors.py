@@ -10,7 +10,7 @@ from compiler.targets import target_named
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    ("errors", "limits", "program", "syntax"),
+    ("errors", "layout", "limits", "program", "syntax"),
     ("ir", "parsing", "expressions", "options"),
     ("model", "operations", "keywords", "initialization"),
     ("blocks", "catalog", "dialects"),

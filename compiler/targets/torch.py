@@ -136,9 +136,7 @@ class Torch(Target):
         lines = []
         if isinstance(head, Segmentor) and told & {"num_tokens", "num_voxels"}:
             down = f"-(-s // {2**head.depth})"
-            size = (
-                f"  # {plan.levels[-1]}: the image, halved {COUNTS[head.depth]} times, rounded up"
-            )
+            size = f"  # {plan.levels[-1]}: {COUNTS[head.depth]} halvings, rounded up"
             voxels = f"math.prod({down} for s in image_size)"
             patches = [c for c in plan.network.more_constants if c.name == "PATCH"]
             if any(max(c.value) > 1 for c in patches if isinstance(c.value, tuple)):

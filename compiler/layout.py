@@ -1,0 +1,67 @@
+"""Long lines broken as black breaks them: a text that black changes, it formats twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+WIDTH = 100
+
+
+def broken(text: str) -> str:
+    """The text with its long definitions and calls over several lines."""
+    return "\n".join(part for line in text.split("\n") for part in _broken(line))
+
+
+def _broken(line: str) -> list[str]:
+    if len(line) <= WIDTH or "#" in line or '"""' in line:
+        return [line]
+    pairs = list(_pairs(line))
+    if line.lstrip().startswith("def "):
+        pairs = pairs[:1]
+    fitting = [(start, end) for start, end in pairs if start < WIDTH]
+    if not fitting:
+        return [line]
+    start, end = fitting[-1]
+    indent = " " * (len(line) - len(line.lstrip()))
+    inside = line[start + 1 : end]
+    inner = [f"{indent}    {inside}"]
+    if len(inner[0]) > WIDTH:
+        inner = [f"{indent}    {item}," for item in _items(inside)]
+    return [line[: start + 1], *inner, f"{indent}{line[end:]}"]
+
+
+def _pairs(line: str) -> Iterator[tuple[int, int]]:
+    """Where the outermost brackets of a line open and close."""
+    opened: list[int] = []
+    for place, bracket in _brackets(line):
+        if bracket in "([{":
+            opened.append(place)
+        else:
+            start = opened.pop()
+            if not opened:
+                yield start, place
+
+
+def _items(inside: str) -> list[str]:
+    """What stands between the outermost commas."""
+    items, depth, start = [], 0, 0
+    for place, mark in _brackets(inside, ","):
+        if mark == ",":
+            if depth == 0:
+                items.append(inside[start:place].strip())
+                start = place + 1
+        else:
+            depth += 1 if mark in "([{" else -1
+    return [*items, inside[start:].strip()]
+
+
+def _brackets(line: str, more: str = "") -> Iterator[tuple[int, str]]:
+    """The brackets outside of strings, with their places."""
+    quote = ""
+    for place, mark in enumerate(line):
+        if quote:
+            quote = "" if mark == quote else quote
+        elif mark in "\"'":
+            quote = mark
+        elif mark in "([{)]}" + more:
+            yield place, mark
