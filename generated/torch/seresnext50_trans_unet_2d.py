@@ -266,9 +266,7 @@ class SEResNeXt50TransUNet(nn.Module):
         if num_classes > 1:
             raise ValueError("num_classes must be 1 in this file: several classes need a softmax")
         self.image_size = list(image_size)
-        num_tokens = math.prod(
-            -(-s // 32) for s in image_size
-        )  # P5: the image, halved five times, rounded up
+        num_tokens = math.prod(-(-s // 32) for s in image_size)  # P5: five halvings, rounded up
         self.encoder = Encoder(in_channels)
         self.vit = Vit(num_tokens)
         self.mask_decoder = MaskDecoder(num_classes)
@@ -299,4 +297,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor trans_unet
-# sha256: text f5a302180de54b37eb5e2e727708ff6b, code 8e451865c3887cd6fe5168740fe8c36e
+# sha256: text f2c8ba68b497f9e57cd73e7b55fac234, code 925cfa491fe92987b2a4a456bb0e8608

@@ -266,9 +266,7 @@ class SEResNeXt50TransUNet(nn.Module):
         if num_classes > 1:
             raise ValueError("num_classes must be 1 in this file: several classes need a softmax")
         self.image_size = list(image_size)
-        num_tokens = math.prod(
-            -(-s // 32) for s in image_size
-        )  # P5: the image, halved five times, rounded up
+        num_tokens = math.prod(-(-s // 32) for s in image_size)  # P5: five halvings, rounded up
         self.encoder = Encoder(in_channels)
         self.vit = Vit(num_tokens)
         self.mask_decoder = MaskDecoder(num_classes)
@@ -299,4 +297,4 @@ class SEResNeXt50TransUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor trans_unet
-# sha256: text 86f48cbb9cd23aeb2178c432e1953368, code c5248eafeff99cb858d7c8c2fc1f710b
+# sha256: text 2734e53e3bbaa80baabefe40adca76a7, code eb2cec1aa409f24c147fffe187eac3bd
