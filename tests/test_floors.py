@@ -19,7 +19,7 @@ FLOORS = (
     ("segmentors.base",),
     ("segmentors.unet",),
     ("segmentors.attention_unet", "segmentors.unet_plus_plus"),
-    ("segmentors.fpn", "segmentors.trans_head"),
+    ("segmentors.fpn", "segmentors.linknet", "segmentors.trans_head"),
     ("segmentors.trans_unet",),
     ("segmentors",),
     ("names",),

@@ -1,4 +1,4 @@
-"""FPN as segmentation_models.pytorch has it: whole checkpoints, their numbers, and every size."""
+"""FPN and LinkNet as segmentation_models.pytorch has them: whole checkpoints, and their numbers."""
 
 import json
 from pathlib import Path
@@ -25,8 +25,10 @@ from tests.test_convert import tiny
 from tests.test_layouts import logits, weight
 
 FOLDER = Path(__file__).parent / "oracle"
-ORACLE = json.loads((FOLDER / "smp_fpn.json").read_text())["models"]
-SEGMENTORS = {"FPN": "fpn"}
+ORACLE = {}
+for file in ("smp_fpn.json", "smp_linknet.json"):
+    ORACLE |= json.loads((FOLDER / file).read_text())["models"]
+SEGMENTORS = {"FPN": "fpn", "Linknet": "linknet"}
 every = pytest.mark.parametrize("name", ORACLE)
 segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS.values())
 

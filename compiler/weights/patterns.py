@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from ..model import Model
 from ..segmentors.fpn import FPN
+from ..segmentors.linknet import LinkNet
 from ..segmentors.trans_head import TransUNet
 from ..segmentors.unet import UNet
 from ..segmentors.unet_plus_plus import UNetPlusPlus
@@ -137,7 +138,17 @@ _SMP_FPN: Table = (
     ("decoder.last.norm", _LAST_BRANCH + "1"),
     ("head", "segmentation_head.0"),
 )
-_SMP: dict[type[object], Table] = {FPN: _SMP_FPN}
+_LINK = "decoder.blocks.{row}.block."
+_SMP_LINKNET: Table = (
+    (_ROW + "conv1", _LINK + "0.0"),
+    (_ROW + "bn1", _LINK + "0.1"),
+    (_ROW + "up", _LINK + "1.0"),
+    (_ROW + "bn2", _LINK + "1.1"),
+    (_ROW + "conv2", _LINK + "2.0"),
+    (_ROW + "bn3", _LINK + "2.1"),
+    ("head", "segmentation_head.0"),
+)
+_SMP: dict[type[object], Table] = {FPN: _SMP_FPN, LinkNet: _SMP_LINKNET}
 
 
 def torchvision(model: Model) -> Table:
