@@ -26,9 +26,9 @@ def emit(model: str | Encoder, *, target: str, **options: Unpack[ModelOptions]) 
     (channels last, `(96, 96, 96, 4)`), `in_channels`, `num_classes`, `se_ratio`, `se_activation`,
     `features_only`, `pooling` (`"avg"` or `"max"`), `include_rescaling`, `classifier_activation`
     (`"none"`, `"sigmoid"`, `"softmax"`); `segmentor` (`"unet"`, `"unet_plus_plus"`,
-    `"attention_unet"`, `"trans_unet"`, `"fpn"`, `"linknet"`), `encoder_depth` (3 to 5), and the options
-    of each segmentor as `plainnet emit --help` lists them; `compat` (`"medicai"`); `channels_last`, to
-    say that a shape such as `(3, 64, 64)` does have its channels last. The same arguments always
+    `"attention_unet"`, `"trans_unet"`, `"fpn"`, `"linknet"`), `encoder_depth` (3 to 5), and the
+    options of each segmentor as `plainnet emit --help` lists them; `compat` (`"medicai"`);
+    `channels_last`, to say that a shape such as `(3, 64, 64)` does have its channels last. The same arguments always
     give the same text.
 
     Raises `CompileError` with every problem of the arguments, and warns (`CompileWarning`) about
