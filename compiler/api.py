@@ -28,8 +28,8 @@ def emit(model: str | Encoder, *, target: str, **options: Unpack[ModelOptions]) 
     (`"none"`, `"sigmoid"`, `"softmax"`); `segmentor` (`"unet"`, `"unet_plus_plus"`,
     `"attention_unet"`, `"trans_unet"`, `"fpn"`, `"linknet"`), `encoder_depth` (3 to 5), and the
     options of each segmentor as `plainnet emit --help` lists them; `compat` (`"medicai"`);
-    `channels_last`, to say that a shape such as `(3, 64, 64)` does have its channels last. The same arguments always
-    give the same text.
+    `channels_last`, to say that a shape such as `(3, 64, 64)` does have its channels last. The same
+    arguments always give the same text.
 
     Raises `CompileError` with every problem of the arguments, and warns (`CompileWarning`) about
     what is allowed but cannot train.
