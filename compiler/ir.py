@@ -104,10 +104,11 @@ class ConvTranspose:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Zeroes a share `rate` of its input in training."""
+    """Zeroes a share `rate` of its input in training, or of its channels, as a whole."""
 
     name: str
     rate: str
+    channels: bool = False
     when: str = ""
 
 

@@ -115,7 +115,6 @@ OPERATIONS: dict[str, Operation] = {
     "linear_upsample": _RESIZED,  # linear, by 2, half-pixel
     "stretch": _RESIZED,  # linear, from any size, half-pixel
     "corner_stretch": _RESIZED,  # linear, from any size, corner on corner
-    "spatial_dropout": Operation(lambda x, rate: x, pointwise=True),  # of whole channels
     # Between maps and tokens.
     "tokens": Operation(lambda x: (x[0], math.prod(x[1:]))),
     "sizes": Operation(lambda x: x[1:], tensor=False),

@@ -109,6 +109,25 @@ def test_gradients_of_the_compiled_agree(segmentor, block):
         assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
 
 
+@ranks
+@pytest.mark.parametrize("segmentor", ["fpn", "linknet"])
+def test_others_script(segmentor, dims, tmp_path, monkeypatch):
+    """At other sizes too; a script reads attributes, not the constants of a file."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = _options(segmentor, (*TRACED[dims], 2))
+    (tmp_path / f"of_{segmentor}_{dims}.py").write_text(
+        compiler.emit(TINY, target="torch", **options)
+    )
+    module = importlib.import_module(f"of_{segmentor}_{dims}")
+    model = getattr(module, module.__all__[0])().eval()
+    randomize(model)
+    script = torch.jit.script(model)
+    for sizes in (TRACED[dims], *OTHERS[dims]):
+        x = _images(sizes, 1)
+        with torch.no_grad():
+            assert torch.allclose(script(x), model(x), atol=1e-5)
+
+
 @half_of_the_unets
 def test_unets_script(segmentor, block, dims, tmp_path, monkeypatch):
     name = f"scripted_{segmentor}_{block}_{dims}d"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..errors import Problem
-from ..ir import Block, Constant, Conv, Each, Fragment, Module, Norm
+from ..ir import Block, Constant, Conv, Dropout, Each, Fragment, Module, Norm
 from ..model import Dialect, Model, Segmentor
 from ..operations import PYRAMID
 from ..parsing import parse
@@ -55,6 +55,7 @@ DECODER = Module(
         Each("laterals", Conv("lateral", "", "", 1, bias=True), one="lateral"),
         Each("blocks", BLOCK.name, one="block"),
         Each("last", BLOCK.name),
+        Each("dropout", Dropout("dropout", "DROPOUT", channels=True)),
     ),
     body=parse(
         """
@@ -69,7 +70,7 @@ DECODER = Module(
             below = row
             x = upsample(x, skip) + laterals(skip, PYRAMID_CHANNELS)
         x = last(x, SEGMENTATION_CHANNELS)
-        return spatial_dropout(total(x, *below), DROPOUT)
+        return dropout(total(x, *below))
         """,
         "FPN's decoder",
     ),

@@ -35,7 +35,6 @@ class Keras(Target):
         "linear_upsample": "Upsample(y.shape[1:-1])(x)",
         "stretch": "Stretch(y.shape[1:-1])(x)",
         "corner_stretch": "corner_stretch(x, y)",
-        "spatial_dropout": "layers.SpatialDropout{rank}D(y, data_format='channels_last')(x)",
         "tokens": "layers.Reshape((-1, EMBED))(x)",
         "sizes": "x.shape[1:-1]",
         "token_grid": "[s // p for s, p in zip(x.shape[1:-1], y)]",

@@ -76,6 +76,8 @@ def called(
         case AvgPool():
             options = [f"2, strides={layer.stride}, padding='same'", LAST]
             source = f"layers.AveragePooling{rank}D({', '.join(options)})({tensors})"
+        case Dropout(channels=True):
+            source = f"layers.SpatialDropout{rank}D({layer.rate}, {LAST})({tensors})"
         case Dropout():
             source = f"layers.Dropout({layer.rate})({tensors})"
         case Attention():

@@ -45,7 +45,6 @@ class Torch(Target):
         "corner_stretch": (
             "F.interpolate(x, size=y.shape[2:], mode='{linear}', align_corners=True)"
         ),
-        "spatial_dropout": "F.dropout{rank}d(x, y, self.training)",
         "tokens": "x.flatten(2).mT",
         "sizes": "x.shape[2:]",
         "token_grid": "[s // p for s, p in zip(x.shape[2:], y)]",

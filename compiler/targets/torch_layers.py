@@ -52,7 +52,7 @@ def declare(layer: Layer, rank: int) -> str:
             pad = f"nn.ReplicationPad{rank}d((0, 1) * {rank})"
             return f"nn.Sequential({pad}, nn.AvgPool{rank}d(2, {layer.stride}))"
         case Dropout():
-            return f"nn.Dropout({layer.rate})"
+            return f"nn.Dropout{f'{rank}d' if layer.channels else ''}({layer.rate})"
         case Attention():
             return f"Attention(dropout={layer.dropout})"
         case Table():
