@@ -180,8 +180,8 @@ FAULTS = {
     "bias missing": (
         {},
         "keras",
-        "layers.Dense(num_classes,",
-        "layers.Dense(num_classes, use_bias=False,",
+        "num_classes, kernel_initializer=",
+        "num_classes, use_bias=False, kernel_initializer=",
         "head",
         "head.bias is missing in keras",
     ),
@@ -257,8 +257,8 @@ TRANS_FAULTS = {
     ),
     "another number of heads": (
         "keras",
-        "layers.MultiHeadAttention(HEADS, EMBED // HEADS,",
-        "layers.MultiHeadAttention(4, EMBED // 4,",
+        "HEADS, EMBED // HEADS, dropout=",
+        "4, EMBED // 4, dropout=",
         "vit.blocks.0.attention.attention_output",
         "output differs by",
     ),
