@@ -125,6 +125,8 @@ def custom_encoder(
     width_per_group: int = 64,
     se_ratio: int | None = None,
     se_activation: str = "relu",
+    widths: Sequence[int] | None = None,
+    channels: Sequence[int] | None = None,
 ) -> Encoder:
     """Describe an encoder that is not in the catalog, for every function that takes a name.
 
@@ -134,7 +136,8 @@ def custom_encoder(
     `stem_kernels` describe the convolutions before the stages, the first of stride 2; kernels are
     odd. `pre_activation` makes it a ResNet v2. `groups` is the cardinality and `width_per_group`
     the width of a group in stage 0 (ResNeXt, Table 1), for bottlenecks. With `se_ratio`, each block
-    has a squeeze-and-excitation gate.
+    has a squeeze-and-excitation gate. `widths` are those of a bottleneck's 3x3 convolutions and
+    `channels` its outputs, stage by stage, where filters and groups do not determine them.
 
     Raises `CompileError` with every problem of the arguments.
     """
@@ -151,6 +154,8 @@ def custom_encoder(
         width_per_group=width_per_group,
         se_ratio=se_ratio,
         se_activation=se_activation,
+        widths=widths,
+        channels=channels,
     )
     raise_all(problems)
     assert encoder is not None

@@ -12,11 +12,16 @@ LONGEST = 80  # characters of a value in an error, and of a word that is compare
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, where it stands, and what would be right."""
+    """One thing that is wrong, where it stands, and what would be right.
+
+    `field` names the argument of `custom_encoder` that is wrong (`widths[0]`), if one is: a spec
+    knows the line of it.
+    """
 
     message: str
     at: str = ""
     hint: str = ""
+    field: str = ""
 
     def __str__(self) -> str:
         lines = [f"error: {escaped(self.message, kept=LINE_END)}"]

@@ -79,7 +79,7 @@ class Encoder:
 
     `block` is `basic` or `bottleneck`, with `_vd` for ResNet-D's pooled shortcut. Level P1 is
     the stem's output, P(i + 2) that of stage i. `custom` encoders are not in the catalog. `dialect`
-    is a name in `DIALECTS`.
+    is a name in `DIALECTS`. Where `widths` or `channels` is empty, filters and groups determine it.
     """
 
     name: str
@@ -97,6 +97,8 @@ class Encoder:
     se: SqueezeExcite | None = None
     custom: bool = False
     dialect: str = "medicai"
+    widths: tuple[int, ...] = ()
+    channels: tuple[int, ...] = ()
 
     @property
     def expansion(self) -> int:
@@ -122,17 +124,20 @@ class Encoder:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stage table, widths as in ResNeXt, Table 1."""
-        rows = zip(self.depths, self.filters, self.strides, strict=True)
-        return tuple(
-            Stage(
-                depth=depth,
-                width=int(filters * self.width_per_group / 64) * self.groups,
-                channels=filters * self.expansion,
-                stride=stride,
-            )
-            for depth, filters, stride in rows
-        )
+        """The stage table."""
+        columns = (self.depths, self.stage_widths, self.stage_channels, self.strides)
+        return tuple(Stage(*row) for row in zip(*columns, strict=True))
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Widths of the 3x3 convolutions: as in ResNeXt, Table 1, unless they are given."""
+        scale = self.width_per_group / 64
+        return self.widths or tuple(int(f * scale) * self.groups for f in self.filters)
+
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Output channels of each stage."""
+        return self.channels or tuple(f * self.expansion for f in self.filters)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -196,6 +201,8 @@ class Model:
             depths=encoder.depths[used],
             filters=encoder.filters[used],
             strides=encoder.strides[used],
+            widths=encoder.widths[used],
+            channels=encoder.channels[used],
         )
 
     @property

@@ -221,6 +221,8 @@ def custom_arguments(encoder: Encoder) -> dict[str, object]:
         "width_per_group": encoder.width_per_group,
         "se_ratio": encoder.se.ratio if encoder.se else None,
         "se_activation": encoder.se.activation if encoder.se else "relu",
+        **({"widths": encoder.widths} if encoder.widths else {}),
+        **({"channels": encoder.channels} if encoder.channels else {}),
     }
 
 

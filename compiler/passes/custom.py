@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import math
+from dataclasses import replace
 
 from ..blocks import PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from ..errors import CompileError, Problem, shown
@@ -33,6 +35,8 @@ def make_encoder(
     width_per_group: object,
     se_ratio: object,
     se_activation: object,
+    widths: object = None,
+    channels: object = None,
 ) -> tuple[Encoder | None, list[Problem]]:
     """The encoder of these arguments (`custom_encoder` documents them), or all their problems.
 
@@ -41,13 +45,16 @@ def make_encoder(
     problems: list[Problem] = []
     name = _name(name, problems)
     block = _one_of("block", block, BLOCK_KINDS, problems)
-    stages = _table(
-        {"blocks": (blocks, BLOCKS), "filters": (filters, CHANNELS), "strides": (strides, STRIDE)},
-        STAGES,
-        "stage",
-        problems,
-    )
-    problems += ALL_BLOCKS.problems("the sum of blocks", sum(stages[0]))
+    columns = {
+        "blocks": (blocks, BLOCKS),
+        "filters": (filters, CHANNELS),
+        "strides": (strides, STRIDE),
+        **({} if widths is None else {"widths": (widths, CHANNELS)}),
+        **({} if channels is None else {"channels": (channels, CHANNELS)}),
+    }
+    stages = _table(columns, STAGES, "stage", problems)
+    table = dict(zip(columns, stages))
+    problems += _in_field("blocks", ALL_BLOCKS.problems("the sum of blocks", sum(stages[0])))
     stem = _table(
         {"stem_filters": (stem_filters, CHANNELS), "stem_kernels": (stem_kernels, KERNEL)},
         STEM,
@@ -58,8 +65,9 @@ def make_encoder(
         Problem(
             f"stem_kernels has {kernel}, which is even: it cannot be padded alike on both sides",
             hint=f"use {kernel - 1} or {kernel + 1}",
+            field=f"stem_kernels[{i}]",
         )
-        for kernel in stem[1]
+        for i, kernel in enumerate(stem[1])
         if kernel % 2 == 0
     ]
     if not isinstance(pre_activation, bool):
@@ -87,6 +95,8 @@ def make_encoder(
         width_per_group=width_per_group,
         se=None if ratio is None else SqueezeExcite(ratio, activation),
         custom=True,
+        widths=table.get("widths", ()),
+        channels=table.get("channels", ()),
     )
     return encoder, _width_problems(encoder)
 
@@ -101,7 +111,7 @@ def _name(name: object, problems: list[Problem]) -> str:
         problems.append(Problem(f"name is {shown(name)}, which is not a string"))
         return ""
     if len(text) > NAME.largest:
-        problems += NAME.problems("the length of name", len(text))
+        problems += _in_field("name", NAME.problems("the length of name", len(text)))
         return ""
     class_name = _class_name(text)
     if class_name in TAKEN:
@@ -109,6 +119,7 @@ def _name(name: object, problems: list[Problem]) -> str:
             Problem(
                 f"name {text!r} is taken: the emitted file defines another {class_name}",
                 hint="choose another, as in my_resnext",
+                field="name",
             )
         )
     for word in (text, class_name):
@@ -117,6 +128,7 @@ def _name(name: object, problems: list[Problem]) -> str:
                 Problem(
                     f"name {shown(text)} cannot name a class",
                     hint="use letters, digits and _, and no digit first, as in my_resnext",
+                    field="name",
                 )
             )
             break
@@ -161,9 +173,19 @@ def _width_problems(encoder: Encoder) -> list[Problem]:
                 f"basic blocks have no groups, but groups={encoder.groups} and"
                 f" width_per_group={encoder.width_per_group}",
                 hint="use block='bottleneck', or leave both out",
+                field="groups" if encoder.groups > 1 else "width_per_group",
             )
         ]
-    problems = []
+    if encoder.basic and (encoder.widths or encoder.channels):
+        name = "widths" if encoder.widths else "channels"
+        return [
+            Problem(
+                f"basic blocks have one width, that of their filters, but {name} is given",
+                hint="use block='bottleneck', or leave it out",
+                field=f"{name}[0]",
+            )
+        ]
+    problems = _group_problems(encoder)
     for s, (filters, stage) in enumerate(zip(encoder.filters, encoder.stages)):
         if stage.width == 0:
             problems.append(
@@ -172,8 +194,37 @@ def _width_problems(encoder: Encoder) -> list[Problem]:
                     f" {filters} filters of stage {s}",
                     at=f"filters[{s}]",
                     hint=f"use {-(-64 // filters)} or more",
+                    field="width_per_group",
                 )
             )
         widest = max(stage.width, stage.channels)
-        problems += CHANNELS.problems(f"the width of stage {s}", widest, f"filters[{s}]")
+        found = CHANNELS.problems(f"the width of stage {s}", widest, f"filters[{s}]")
+        problems += _in_field(f"filters[{s}]", found)
     return problems
+
+
+def _group_problems(encoder: Encoder) -> list[Problem]:
+    """Widths that do not fall into groups of one size."""
+    groups = encoder.groups
+    return [
+        Problem(
+            f"groups={groups} does not divide the width {width}",
+            at=f"widths[{s}]",
+            hint=_divisible(groups, width),
+            field=f"widths[{s}]",
+        )
+        for s, width in enumerate(encoder.widths)
+        if width % groups
+    ]
+
+
+def _divisible(groups: int, width: int) -> str:
+    """The nearest widths that the groups divide, and the most groups that divide this one."""
+    below = width // groups * groups
+    above = min(below + groups, CHANNELS.largest // groups * groups)
+    near = " or ".join(str(near) for near in (below, above) if near)
+    return f"use {near}, or groups={math.gcd(groups, width)}"
+
+
+def _in_field(field: str, problems: list[Problem]) -> list[Problem]:
+    return [replace(problem, field=field) for problem in problems]

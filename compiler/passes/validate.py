@@ -118,6 +118,8 @@ def _made(encoder: Encoder, problems: list[Problem]) -> Encoder | None:
         width_per_group=encoder.width_per_group,
         se_ratio=encoder.se.ratio if encoder.se else None,
         se_activation=encoder.se.activation if encoder.se else None,
+        widths=encoder.widths or None,
+        channels=encoder.channels or None,
     )
     problems += found
     return replace(made, dialect=encoder.dialect) if made else None
