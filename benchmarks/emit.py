@@ -23,11 +23,11 @@ sys.path.insert(0, str(ROOT))
 import black  # noqa: E402
 
 from compiler import emitter  # noqa: E402
-from compiler.options import TARGETS  # noqa: E402
 from compiler.passes.trace import trace  # noqa: E402
 from compiler.passes.validate import resolve  # noqa: E402
 from compiler.provenance import read  # noqa: E402
 from compiler.showcase import showcase  # noqa: E402
+from compiler.targets import TARGETS  # noqa: E402
 
 FRAMEWORKS = {"torch", "keras", "tensorflow", "jax", "numpy"}
 FLOOR = ("-c", "import jinja2, black")

@@ -11,6 +11,7 @@ from .keywords import ModelOptions
 from .limits import AXIS
 from .model import Encoder
 from .passes.values import RANK, choice, count, sequence, share
+from .targets import suffixes
 from .verify.report import TOLERANCE, Settings
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _patterns(exclude: object) -> list[str]:
 
 
 def _is_path(model: object) -> bool:
-    return isinstance(model, os.PathLike) or (isinstance(model, str) and model.endswith(".py"))
+    return isinstance(model, os.PathLike) or (isinstance(model, str) and model.endswith(suffixes()))
 
 
 def _path(name: object) -> str:

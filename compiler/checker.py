@@ -17,7 +17,8 @@ from .model import Model
 from .passes.validate import resolve
 from .passes.values import find_target
 from .provenance import Provenance, parse_command, read, version_key
-from .syntax import normal_form
+from .syntax import comparable
+from .targets import suffixes
 
 CLEAN, REFORMATTED, DIFFERS, NOT_OURS, SKIPPED = (
     "clean",
@@ -65,7 +66,7 @@ class Verdict:
 
 
 def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]:
-    """The files, and the Python files in the folders, without those that a pattern excludes.
+    """The files, and those in the folders with a target's suffix, but not what a pattern excludes.
 
     A pattern is compared with the path as it is given and below its folder, with the name alone,
     and with the same of every folder in between; `*` matches slashes too. Raises `CompileError`.
@@ -79,7 +80,7 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
             if not _is_excluded(Path(name), Path(name).parent, exclude):
                 files[Path(name)] = Found(Path(name))  # also if a folder before held it
         else:
-            found = _python_files(Path(name), exclude)
+            found = _emitted_files(Path(name), exclude)
             for path in found:
                 files.setdefault(path, Found(path, name))
             if not found:
@@ -91,12 +92,12 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
     return list(files.values())
 
 
-def _python_files(folder: Path, exclude: Sequence[str]) -> list[Path]:
+def _emitted_files(folder: Path, exclude: Sequence[str]) -> list[Path]:
     found = []
     for where, folders, names in os.walk(folder):
         here = Path(where)
         folders[:] = sorted(name for name in folders if not is_temporary(name))
-        found += [here / name for name in names if name.endswith(".py")]
+        found += [here / name for name in names if name.endswith(suffixes())]
     return sorted(path for path in found if not _is_excluded(path, folder, exclude))
 
 
@@ -156,7 +157,7 @@ def _compare(provenance: Provenance, fresh: Provenance) -> str:
     if provenance.untouched and provenance.text == fresh.text:
         return CLEAN
     trusted = provenance.unedited or not provenance.code_digest
-    if not trusted or normal_form(provenance.text) != normal_form(fresh.text):
+    if not trusted or comparable(provenance.text) != comparable(fresh.text):
         return DIFFERS
     # Versions of black differ in layout: the one that wrote the file may not be the one at hand.
     return CLEAN if provenance.untouched and provenance.writer != fresh.writer else REFORMATTED

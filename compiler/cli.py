@@ -14,7 +14,7 @@ from . import __version__
 from .catalog import FAMILIES
 from .cli_options import model_options
 from .errors import CompileError, Problem, escaped, raise_all, suggest
-from .options import TARGETS
+from .targets import TARGETS
 from .verify.command import verify_command
 from .weights.command import convert_command
 
@@ -112,7 +112,9 @@ def emit_command(
     from .showcase import file_name
 
     to_stdout = output in STDOUT
-    path = Path("-") if to_stdout else destination(output, file_name(resolved), framework)
+    path = (
+        Path("-") if to_stdout else destination(output, file_name(resolved, framework), framework)
+    )
     new_folder = output is not None and path != Path(output)
     if not to_stdout:
         raise_all(may_write(path, subject(resolved, framework), force, new_folder))

@@ -30,8 +30,10 @@ _TEMPLATES = [_HERE / "_templates", _HERE.parent / "templates"]
 
 @cache
 def _environment(target: str) -> jinja2.Environment:
+    own = target_named(target).templates
+    folders = [own] if own else [folder / target for folder in _TEMPLATES]
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder / target for folder in _TEMPLATES]),
+        loader=jinja2.FileSystemLoader(folders),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -51,9 +53,11 @@ def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
     """The emitted file, and the ledger that it was written from."""
     network = specialize(model)
     ledger = trace(network)
-    target = target_named(target_name)
-    text = broken(_file(target, target.page(lower(network, ledger))))
-    text = black.format_str(text, mode=_MODE)
+    target: Target = target_named(target_name)
+    text = _file(target, target.page(lower(network, ledger)))
+    if not target.python:
+        return sign(text, model, target_name, ""), ledger
+    text = black.format_str(broken(text), mode=_MODE)
     return sign(text, model, target_name, WRITER), ledger
 
 

@@ -16,6 +16,7 @@ from .errors import CompileError, Problem, raise_all
 from .limits import SOURCE_BYTES
 from .provenance import parse_command
 from .provenance import read as read_provenance
+from .targets import target_row
 
 
 def read_source(path: Path) -> str:
@@ -49,7 +50,7 @@ STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def destination(output: str | None, file_name: str, target: str) -> Path:
-    """Path of the emitted file: `-o FILE.py`, or a default name in `-o FOLDER/` or here.
+    """Path of the emitted file: `-o FILE`, or a default name in `-o FOLDER/` or here.
 
     The default name is `file_name`. If the folder already holds that file for another target, it
     is `file_name` with the target at the end of its stem. Raises `CompileError`.
@@ -63,7 +64,7 @@ def destination(output: str | None, file_name: str, target: str) -> Path:
     if output.endswith(("/", os.sep)) or os.path.isdir(path):
         return _default(path / file_name, target)
     if not path.suffix and not os.path.exists(path):
-        hint = f"{output}.py for a file, {output}/ for a folder"
+        hint = f"{output}{target_row(target).suffix} for a file, {output}/ for a folder"
         raise CompileError(Problem(f"-o {output} has no suffix and is not a folder", hint=hint))
     return path
 
@@ -92,7 +93,7 @@ def may_write(path: Path, subject: str, force: bool, new_folder: bool = False) -
     if not path.exists():
         return []
     reason = "" if force else _reason_to_keep(path, subject)
-    hint = "--force replaces it, -o FILE.py writes another file"
+    hint = f"--force replaces it, -o FILE{path.suffix} writes another file"
     return [Problem(f"{str(path)!r} {reason}", at, hint)] if reason else []
 
 

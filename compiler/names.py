@@ -14,9 +14,9 @@ from .errors import CompileError, Problem, shown, suggest
 from .limits import TEXT
 from .model import Encoder, Segmentor
 from .segmentors import SEGMENTORS
+from .targets import TARGETS
 
 SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {name: row.head for name, row in SEGMENTORS.items()}
-_TARGETS = {"torch": "torch", "pytorch": "torch", "keras": "keras", "keras3": "keras"}
 
 
 def plain(name: str) -> str:
@@ -76,4 +76,6 @@ def find_encoder(name: str) -> Encoder:
 
 def target_of(name: str) -> str | None:
     """The target that a name spells (`PyTorch` -> `torch`), or None."""
-    return _TARGETS.get(plain(name[: TEXT.largest]))
+    wanted = plain(name[: TEXT.largest])
+    known = (row.name for row in TARGETS.values() if wanted in (row.name, *row.spellings))
+    return next(known, None)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from .limits import AXIS, CHANNELS, EMBED_DIM, HEADS, NUMBER, QUERIES, VIT_LAYERS, Limit
 
-TARGETS = ("torch", "keras")
 RANKS = (2, 3)
 UNETS = ("unet", "unet_plus_plus", "attention_unet")
 TRANS_UNET = ("trans_unet",)

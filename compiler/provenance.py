@@ -24,7 +24,7 @@ from .model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcit
 from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
 from .passes.heads import FIELDS
 from .passes.validate import looks_channels_first
-from .syntax import normal_form
+from .syntax import comparable
 
 _FIRST = "# Written by plainnet "
 _BLOCK = re.compile(
@@ -68,14 +68,18 @@ class Provenance:
 
 
 def sign(text: str, model: Model, target: str, writer: str) -> str:
-    """The text with its provenance at the end. `writer` is the formatter: `black 26.10.1`."""
+    """The text with its provenance at the end.
+
+    `writer` is the formatter, `black 26.10.1`; "" for none.
+    """
     from . import __version__
 
     lines = _command(model, target)
     command = "\n".join(lines)
     comment = "".join(f"#     {line}\n" for line in lines)
+    formatter = f" with {writer}" if writer else ""
     return (
-        f"{text}\n\n{_FIRST}{__version__} with {writer}, for you to own. To write it again:\n"
+        f"{text}\n\n{_FIRST}{__version__}{formatter}, for you to own. To write it again:\n"
         f"{comment}"
         f"# sha256: text {_digest(text + command)}, code {_code_digest(text, command)}\n"
     )
@@ -115,9 +119,8 @@ def _digest(text: str) -> str:
 
 
 def _code_digest(text: str, command: str) -> str:
-    """The digest of the code and the command; "" if the text does not parse."""
-    form = normal_form(text)
-    return "" if form is None else _digest(f"{form}\n{command}")
+    """The digest of the code, without the layout that Python ignores, and of the command."""
+    return _digest(f"{comparable(text)}\n{command}")
 
 
 def version_key(version: str) -> tuple[int, ...]:

@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 
 from .catalog import SEGMENTED, SHOWCASE
 from .model import Model
-from .options import MEDICAI, RANKS, TARGETS
+from .options import MEDICAI, RANKS
 from .passes.validate import resolve
+from .targets import TARGETS, target_row
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class Showpiece:
     @property
     def path(self) -> PurePosixPath:
         """Below the showcase's folder: `torch/seresnext50_3d.py`."""
-        return PurePosixPath(self.target) / file_name(self.model)
+        return PurePosixPath(self.target) / file_name(self.model, self.target)
 
 
-def file_name(model: Model) -> str:
+def file_name(model: Model, target: str) -> str:
     """`seresnext50_3d.py`: the name that a file gets where nobody says another."""
-    return f"{model.name}_{model.dims}d.py"
+    return f"{model.name}_{model.dims}d{target_row(target).suffix}"
 
 
 def showcase() -> list[Showpiece]:

@@ -37,6 +37,12 @@ def normal_form(source: str) -> str | None:
         return None
 
 
+def comparable(text: str) -> str:
+    """The normal form of a text in Python; any other text as it is."""
+    form = normal_form(text)
+    return text if form is None else form
+
+
 def _without_docstring_layout(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         match node:

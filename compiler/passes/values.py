@@ -17,7 +17,8 @@ from ..errors import CompileError, Problem, raise_all, shown, suggest
 from ..limits import DECODER_FILTERS, DIGITS, NUMBER, TEXT, Limit
 from ..names import plain, target_of
 from ..operations import ACTIVATIONS
-from ..options import TARGETS, Option
+from ..options import Option
+from ..targets import TARGETS
 
 FLAG_HINT = "it is True or False"
 RANK = Limit(16, "An image has two or three sizes, and its channels.")
@@ -29,7 +30,7 @@ def find_target(target: object, problems: list[Problem]) -> str:
     if found is None:
         missing = Problem("--target is missing", hint=f"one of {', '.join(TARGETS)}")
         problems.append(missing if target is None else not_one_of("--target", target, TARGETS))
-    return found or TARGETS[0]
+    return found or next(iter(TARGETS))
 
 
 def parse(option: Option, value: object) -> object:

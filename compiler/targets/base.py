@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 from ..ir import Constant, Conv, Layer, Module, Shape
@@ -49,7 +50,9 @@ class Target:
     name: ClassVar[str]
     title: ClassVar[str]
     load: ClassVar[str]  # how weights get into a model
-    mask_shape: ClassVar[str]  # what its attention takes
+    mask_shape: ClassVar[str] = ""  # what its attention takes
+    python: ClassVar[bool] = True  # whether black can lay out its files
+    templates: ClassVar[Path | None] = None  # their folder; None for that of its name beside ours
     ops: ClassVar[Mapping[str, str]]  # `x`, `y`, `z` are the operands, `xs` all of them
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # operations of several lines
     helpers: ClassVar[tuple[Helper, ...]] = ()  # in the order of definition
@@ -163,7 +166,7 @@ class Target:
 
     def imports(self, body: str) -> list[str]:
         """The import lines that a file with this body needs."""
-        raise NotImplementedError
+        return []
 
     def made_modules(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         """Lines of the model that make its modules."""
@@ -191,7 +194,7 @@ class Target:
 
     def block_name(self, name: str) -> str:
         """What this target calls a block in prose and code."""
-        raise NotImplementedError
+        return name
 
     # -- what a file says of itself ----------------------------------------------------------------
 

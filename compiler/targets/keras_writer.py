@@ -143,7 +143,7 @@ class KerasWriter(Writer):
     def loop(self, loop: For, scope: Scope) -> list[str]:
         """The loop, with an index where it names layers."""
         targets = ", ".join(loop.targets)
-        sources = [spell(self.value(source, "x", [], scope)[0]) for source in loop.sources]
+        sources = [spell(self.unnested(source, "x", [], scope)[0]) for source in loop.sources]
         over = sources[0] if len(sources) == 1 else f"zip({', '.join(sources)})"
         head = f"for {targets} in {over}:"
         index = ""
@@ -160,10 +160,10 @@ class KerasWriter(Writer):
     def split(self, node: Expression, target: str, scope: Scope) -> tuple[ast.expr, list[str]]:
         """The expression with at most one named layer in it, none where that makes it too long."""
         before: list[str] = []
-        value, _ = self.value(node, target, before, scope)
+        value, _ = self.unnested(node, target, before, scope)
         if len(f"    {target} = {ast.unparse(value)}") > LINE - 4:
             before = []
-            value, _ = self.value(node, target, before, replace(scope, apart=True))
+            value, _ = self.unnested(node, target, before, replace(scope, apart=True))
         return value, before
 
     def _optional(
@@ -190,7 +190,7 @@ class KerasWriter(Writer):
         condition = self._condition(scope.inputs, layer)
         return [*otherwise, f"if {condition}:", f"    {target} = {called}"]
 
-    def value(
+    def unnested(
         self, node: Expression, target: str, before: list[str], scope: Scope
     ) -> tuple[ast.expr, bool]:
         """The expression with at most one named layer in it, and whether it has one.
@@ -202,10 +202,10 @@ class KerasWriter(Writer):
             case Name() | Number() | Star() | Item() | Slice():
                 return simple(node), False
             case Items(values=values, fixed=fixed):
-                items = [self.value(value, target, before, scope)[0] for value in values]
+                items = [self.unnested(value, target, before, scope)[0] for value in values]
                 return (ast.Tuple(items) if fixed else ast.List(items)), False
             case Choice():
-                return self.value(node.call, target, before, scope)
+                return self.unnested(node.call, target, before, scope)
             case Apply(function=function) if function in scope.layers:
                 layer = scope.layers[function]
                 if isinstance(layer, Each):
@@ -249,9 +249,9 @@ class KerasWriter(Writer):
         count = tensors_of(each, self.blocks)
         tensors: list[ast.expr] = []
         for arg in args[:count]:
-            value, _ = self.value(arg, target, before, scope)
+            value, _ = self.unnested(arg, target, before, scope)
             tensors.append(self._own_line(value, isinstance(value, ast.Call), "x", before)[0])
-        sizes = [_dim(self.value(arg, target, before, scope)[0]) for arg in args[count:]]
+        sizes = [_dim(self.unnested(arg, target, before, scope)[0]) for arg in args[count:]]
         layer = bound(each, self.blocks, [""] * count, sizes)
         index = "".join(f"_{{{i}}}" for i in scope.index) or f"_{scope.turns}"
         layer = replace(layer, name=f"{each.name}{index if each.one else ''}")
@@ -271,14 +271,14 @@ class KerasWriter(Writer):
         self, node: Expression, target: str, before: list[str], scope: Scope, siblings: int
     ) -> tuple[ast.expr, bool]:
         if siblings == 1:
-            return self.value(node, target, before, scope)
+            return self.unnested(node, target, before, scope)
         layers = (scope.layers.get(n.function) for n in walk(node) if isinstance(n, Apply))
         own = next((layer for layer in reversed([*layers]) if layer), None)
         if isinstance(own, Each):  # a block's name says what it is
-            return self.value(node, target, before, scope)[0], False
+            return self.unnested(node, target, before, scope)[0], False
         # A function has the layer's own name.
         name = "y" if isinstance(own, Attention | Call | Dropout) else own.name if own else ""
-        value, has_layer = self.value(node, name, before, scope)
+        value, has_layer = self.unnested(node, name, before, scope)
         return self._own_line(value, has_layer, name, before)
 
     def _own_line(

@@ -150,9 +150,6 @@ class Torch(Target):
     def shape(self, channels: str, sizes: Sequence[str]) -> str:
         return f"(N, {channels}, {', '.join(sizes)})"
 
-    def block_name(self, name: str) -> str:
-        return name
-
 
 def returning(head: Fragment) -> Fragment:
     """The head that returns what it makes of `x`."""

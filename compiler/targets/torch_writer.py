@@ -17,31 +17,23 @@ from ..ir import (
     Norm,
     Table,
 )
-from ..operations import PYRAMID
 from ..passes.channels import declarations
 from ..passes.declarations import Declaration, Declare, Turns
 from ..program import (
     Append,
-    Apply,
     Assign,
     Body,
     Choice,
-    Expression,
     For,
-    Item,
-    Items,
     Name,
-    Number,
     Return,
-    Slice,
-    Star,
     Statement,
     code_of,
     names,
     values_of,
     walk,
 )
-from .spelling import simple, spell
+from .spelling import spell
 from .torch_layers import declare
 from .writer import Scope, Writer, called, line_of, nested
 
@@ -129,26 +121,9 @@ class TorchWriter(Writer):
         inner = scope.inside("i", items)
         return [head, *(f"    {line}" for line in self.body(loop.body, inner))]
 
-    def value(self, node: Expression, scope: Scope) -> ast.expr:
-        match node:
-            case Name(id=name):
-                return scope.items.get(name, ast.Name(name))
-            case Items(values=values, fixed=False):
-                return ast.List([self.value(value, scope) for value in values])
-            case Number() | Items() | Star() | Item() | Slice():
-                return simple(node)
-            case Choice(call=call, otherwise=otherwise):
-                test = ast.Name(f"self.{call.function} is None")
-                return ast.IfExp(test, self.value(otherwise, scope), self.value(call, scope))
-            case Apply(function=function, args=args):
-                operands = [self.value(arg, scope) for arg in args]
-                if function in scope.layers:
-                    return self.call(scope.layers[function], operands, scope)
-                if function in PYRAMID:
-                    return self.pyramid(function)
-                return self.op(function, operands)
-            case _:
-                assert_never(node)
+    def choice(self, node: Choice, scope: Scope) -> ast.expr:
+        test = ast.Name(f"self.{node.call.function} is None")
+        return ast.IfExp(test, self.value(node.otherwise, scope), self.value(node.call, scope))
 
     def call(self, layer: Layer | Each, values: list[ast.expr], scope: Scope) -> ast.expr:
         """A declared layer, called with its tensors."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, assert_never
 
+from ..errors import CompileError, Problem
 from ..ir import Block, Call, Each, Fragment, Layer, Module, tensors_of
 from ..lower import Plan, doc_of
 from ..operations import PYRAMID
@@ -15,11 +16,16 @@ from ..program import (
     Apply,
     Assign,
     Body,
+    Choice,
     Expression,
     For,
+    Item,
     Items,
     Name,
+    Number,
     Return,
+    Slice,
+    Star,
     Statement,
     calls,
     names,
@@ -27,13 +33,14 @@ from ..program import (
 )
 from ..segmentors.base import Doc
 from .prose import docstring
-from .spelling import spell, substitute
+from .spelling import simple, spell, substitute
 from .text import BlockText
 
 
 class Speech(Protocol):
     """What a writer asks of its target."""
 
+    title: ClassVar[str]
     ops: ClassVar[Mapping[str, str]]
     statements: ClassVar[Mapping[str, tuple[str, ...]]]
 
@@ -122,11 +129,11 @@ class Writer:
 
     def parameters(self, block: Block) -> str:
         """What stands between the parentheses of the block's definition."""
-        raise NotImplementedError
+        return ", ".join(tensor for tensor, _ in block.inputs)
 
     def construct(self, block: Block, stage_args: Sequence[str], *, first: bool) -> str:
         """The residual block as the loop over the stages makes it."""
-        raise NotImplementedError
+        return self.target.block_name(block.name)
 
     def declarations(self, code: Block | Fragment) -> list[str]:
         """Lines that make the layers."""
@@ -134,7 +141,7 @@ class Writer:
 
     def module_parameters(self, module: Module) -> str:
         """What a module is made with."""
-        raise NotImplementedError
+        return ", ".join(self.used_inputs(module))
 
     def module_inputs(self, module: Module) -> str:
         """What a module is called with."""
@@ -144,10 +151,43 @@ class Writer:
         """Lines that make a module's layers."""
         return []
 
+    def value(self, node: Expression, scope: Scope) -> ast.expr:
+        """The code of an expression."""
+        match node:
+            case Name(id=name):
+                return scope.items.get(name, ast.Name(name))
+            case Items(values=values, fixed=False):
+                return ast.List([self.value(value, scope) for value in values])
+            case Number() | Items() | Star() | Item() | Slice():
+                return simple(node)
+            case Choice():
+                return self.choice(node, scope)
+            case Apply(function=function, args=args):
+                operands = [self.value(arg, scope) for arg in args]
+                if function in scope.layers:
+                    return self.call(scope.layers[function], operands, scope)
+                if function in PYRAMID:
+                    return self.pyramid(function)
+                return self.op(function, operands)
+            case _:
+                assert_never(node)
+
+    def call(self, layer: Layer | Each, values: list[ast.expr], scope: Scope) -> ast.expr:
+        """A layer, called with its tensors."""
+        raise NotImplementedError
+
+    def choice(self, node: Choice, scope: Scope) -> ast.expr:
+        """What stands in for a layer where it is absent."""
+        raise NotImplementedError
+
     def op(self, name: str, operands: Sequence[ast.expr]) -> ast.expr:
         """The target's spelling of an operation, around its operands."""
         axes = tuple(range(2, 2 + self.rank))
         linear = {2: "bilinear", 3: "trilinear"}[self.rank]
+        if name not in self.target.ops:
+            raise CompileError(
+                Problem(f"{self.target.title} has no spelling of the operation {name!r}")
+            )
         spelling = self.target.ops[name].format(rank=self.rank, axes=axes, linear=linear)
         given = dict(zip("xyz", operands))
         return substitute(spelling, {**given, "xs": self.several(operands)})

@@ -14,6 +14,7 @@ import click
 from ..actions import read_settings
 from ..cli_options import model_options
 from ..errors import CompileError, Problem, raise_all
+from ..targets import suffixes
 from .report import shown
 
 
@@ -101,7 +102,7 @@ def _one(
     from .report import as_dict
     from .sweep import sizes
 
-    if len(models) == 1 and not models[0].endswith(".py"):
+    if len(models) == 1 and not models[0].endswith(suffixes()):
         model = resolve(models[0], options, problems)
         size = sizes(settings.size, model.dims)
         if size is None and options.get("input_shape"):

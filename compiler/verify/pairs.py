@@ -11,6 +11,7 @@ from ..errors import CompileError, Problem, raise_all
 from ..files import read_source
 from ..model import Model
 from ..provenance import custom_arguments, read, spell_options
+from ..targets import suffixes
 from .parity import Source
 
 
@@ -43,7 +44,9 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
             model, target = model_of(provenance)
         except CompileError as error:
             hint = (
-                "" if name.endswith(".py") else "name one model, or a PyTorch file and a Keras file"
+                ""
+                if name.endswith(suffixes())
+                else "name one model, or a PyTorch file and a Keras file"
             )
             problems += [Problem(p.message, p.at or name, p.hint or hint) for p in error.problems]
             continue

@@ -10,7 +10,7 @@ import click
 
 from ..cli_options import model_options
 from ..errors import CompileError, Problem, escaped
-from ..options import TARGETS
+from ..targets import TARGETS
 
 
 @click.command("convert")

@@ -1,0 +1,173 @@
+"""A third target is one module and one folder: `pseudo` beside this file writes every network."""
+
+import ast
+import re
+from dataclasses import replace
+
+import pytest
+
+import compiler
+from compiler.catalog import ENCODERS
+from compiler.cli import main
+from compiler.emitter import compiled
+from compiler.errors import CompileError
+from compiler.operations import OPERATIONS
+from compiler.passes.specialize import specialize
+from compiler.passes.validate import resolve
+from compiler.program import lines_of
+from compiler.segmentors import SEGMENTORS
+from compiler.targets import TARGETS, register, target_named
+
+from .pseudo import ROW
+
+KINDS = ("resnet18", "seresnext50", "resnet50v2", "resnet50vd")
+VARIANTS = (
+    {},
+    {"decoder_block": "transpose", "decoder_normalization": "group"},
+    {"encoder_depth": 3, "num_classes": 4, "classifier_activation": "softmax"},
+    {"compat": "medicai"},
+)
+ATTENTION = dict.fromkeys(("query", "key", "value"), "attention_in")
+ATTENTION |= {"attention_output": "attention_out"}
+
+
+@pytest.fixture(autouse=True)
+def _third():
+    register(ROW)
+    yield
+    del TARGETS[ROW.name]
+
+
+def parts_of(text):
+    """Each part of a file: its layers in words, by name, and the lines of its program."""
+    parts = {}
+    for part in re.split(r"^part ", text.partition("\n\n# Written by")[0], flags=re.M)[1:]:
+        head, _, steps = part.partition("    steps:\n")
+        layers = dict(re.findall(r"^    has (\w+): (.*)$", head, flags=re.M))
+        lines = [line[8:] for line in steps.splitlines() if line]
+        parts[part.partition("(")[0]] = layers, lines
+    return parts
+
+
+def kind_at(parts, path, part):
+    """The kind of the layer that a path of the ledger leads to, part by part."""
+    first, *rest = (name for name in path.split(".") if not name.isdigit())
+    words = parts[part][0][first]
+    if words in parts:
+        return kind_at(parts, ".".join(rest), words)
+    kind = re.match(r"\w+", words)[0]
+    if kind == "attention":
+        return ATTENTION[".".join(rest)]
+    assert not rest, f"{path} goes on below a {kind}"
+    return kind
+
+
+class _Spread(ast.NodeTransformer):
+    """`concat([x, *row])` as a program has it: `concat(x, *row)`."""
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id in OPERATIONS:
+            node.args = node.args[0].elts
+        return node
+
+
+def read_back(lines):
+    """The text of the program whose lines these are, in the language of programs."""
+    python = []
+    for line in lines:
+        code = line.partition("  # ")[0]
+        indent = code[: len(code) - len(code.lstrip())]
+        code = re.sub(r"^give ", "return ", code.strip())
+        code = re.sub(r"^(\w+) <- ", r"\1 = ", code)
+        code = re.sub(r"^(\w+) takes (.*)$", r"\1.append(\2)", code)
+        code = re.sub(r"^each (\w+) of (.*):$", r"for \1 in \2:", code)
+        code = re.sub(r"^each (.*) of (.*):$", r"for \1 in zip(\2):", code)
+        python.append(indent + code)
+    return ast.unparse(_Spread().visit(ast.parse("\n".join(python))))
+
+
+def program_of(body):
+    return ast.unparse(ast.parse("\n".join(lines_of(body))))
+
+
+def assert_whole(encoder, **options):
+    """Every row of the ledger and every statement of every program stands in the text."""
+    model = resolve(encoder, options)
+    text, ledger = compiled(model, ROW.name)
+    parts = parts_of(text)
+    for row in ledger.rows:
+        assert kind_at(parts, row.path, model.class_name) == row.kind, row.path
+    network = specialize(model)
+    for program in (*network.all_blocks.values(), *network.modules):
+        assert read_back(parts[program.name][1]) == program_of(program.body), program.name
+    steps = parts[model.class_name][1]
+    assert read_back(steps).endswith(program_of(network.head.body))
+    return text
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_it_writes_every_encoder(dims):
+    for encoder in ENCODERS:
+        assert_whole(encoder, dims=dims)
+    for encoder in KINDS:
+        assert_whole(encoder, dims=dims, features_only=True, pooling="max")
+
+
+@pytest.mark.parametrize("segmentor", SEGMENTORS)
+def test_it_writes_every_segmentor(segmentor):
+    for encoder in KINDS:
+        for dims in (2, 3):
+            assert_whole(encoder, dims=dims, segmentor=segmentor)
+    for options in VARIANTS:
+        taken = {name: value for name, value in options.items() if _takes(segmentor, name)}
+        assert_whole("seresnet50", dims=3, segmentor=segmentor, **taken)
+
+
+def _takes(segmentor, option):
+    try:
+        resolve("resnet18", {"segmentor": segmentor, option: _VALUES[option]})
+    except CompileError:
+        return False
+    return True
+
+
+_VALUES = {name: value for options in VARIANTS for name, value in options.items()}
+_VALUES["classifier_activation"] = "sigmoid"
+
+
+def test_a_fault_of_the_target_is_seen(monkeypatch):
+    target = target_named(ROW.name)
+    monkeypatch.setattr(type(target), "ops", {**target.ops, "concat": "add(xs)"})
+    with pytest.raises(AssertionError, match="Decoder"):
+        assert_whole("resnet18", segmentor="unet")
+
+
+def test_an_operation_without_a_spelling_is_an_error(monkeypatch):
+    target = target_named(ROW.name)
+    spelled = {name: spelling for name, spelling in target.ops.items() if name != "concat"}
+    monkeypatch.setattr(type(target), "ops", spelled)
+    with pytest.raises(CompileError, match="pseudo-code has no spelling of the operation 'concat'"):
+        compiler.emit("resnet18", target="pseudo", segmentor="unet")
+
+
+def test_a_target_has_words_of_its_own():
+    with pytest.raises(ValueError, match="'pytorch' is the target torch already"):
+        register(replace(ROW, name="other", spellings=("pytorch",)))
+    with pytest.raises(KeyError, match="no target 'jax': it is one of torch, keras, pseudo"):
+        target_named("jax")
+
+
+def test_the_command_line_knows_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "resnet18_2d.txt"
+    assert main(["emit", "resnet18", "--target", "Pseudo"]) == 0
+    assert path.read_text() == compiler.emit("resnet18", target="pseudo")
+    assert main(["emit", "resnet18", "--target", "torch"]) == 0
+    assert main(["check", "."]) == 0
+    assert "resnet18_2d.txt" in capsys.readouterr().out
+    path.write_text(path.read_text().replace("relu", "gelu"))
+    assert main(["check", ".", "--diff"]) == 1
+    assert "+        x <- gelu(" in capsys.readouterr().out
+    with pytest.raises(CompileError, match="pseudo"):
+        compiler.emit("resnet18", target="jax")
