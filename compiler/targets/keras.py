@@ -117,9 +117,8 @@ class Keras(Target):
             " In a loaded or cloned model m, this finds them:"
         )
         first, *rest = wrap_sentences(doc, LINE - 7)
-        outputs = (
-            '{f"P{i}": m.get_layer(f"encoder_P{i}").output for i in range(1, LAST)}'
-        ).replace("LAST", str(len(model.trunk.levels) + 1))
+        level, end = 'm.get_layer(f"encoder_P{i}").output', len(model.trunk.levels) + 1
+        outputs = f'{{f"P{{i}}": {level} for i in range(1, {end})}}'
         return "\n    ".join([f"{first}\n", *rest, f"keras.Model(m.input, {outputs})", ""])
 
     def writer(self, plan: Plan) -> KerasWriter:

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Sequence
 from typing import assert_never
 
+from ..errors import CompileError, Problem
+from ..expressions import names_in
 from ..initialization import Init, init_of
 from ..ir import (
     Attention,
@@ -20,7 +22,7 @@ from ..ir import (
     Norm,
     Table,
 )
-from .spelling import spell, spell_eps, substitute
+from .spelling import expression, spell_eps, substitute
 
 LAST = "data_format='channels_last'"  # whatever keras.config says
 SMALL = "kernel_initializer=pytorch_uniform()"
@@ -39,67 +41,67 @@ def called(
 
     Its name goes on from the prefix. A block's layer is a call of its `function` with these `args`.
     """
-    name = f'f"{prefix}{layer.name}"' if prefix else f'"{layer.name}"'
-    tensors = ", ".join(map(spell, inputs))
-    digits: dict[str, ast.expr] = {}  # numbers as people write them
+    name = ast.Name(f'f"{prefix}{layer.name}"' if prefix else f'"{layer.name}"')
+    if isinstance(layer, Call):
+        operands = [*inputs, *map(expression, args)]
+        return ast.Call(ast.Name(function), operands, [ast.keyword("name", name)])
+    spelling = _spelling(layer, rank)
+    used = [field for field in names_in(spelling) - {"name"} if hasattr(layer, field)]
+    given = {field: expression(getattr(layer, field)) for field in used}
+    if isinstance(layer, Norm):
+        given["eps"] = ast.Name(spell_eps(layer))
+        given["momentum"] = ast.Constant(round(1 - layer.momentum, 9))
+    given |= dict(zip("xyz", [*inputs, ast.Constant(None)]))  # perhaps no mask
+    return substitute(spelling, {**given, "name": name})
+
+
+def _spelling(layer: Layer, rank: int) -> str:
+    """The layer over its fields, by their names, and its inputs `x`, `y`, `z`."""
     match layer:
         case Conv(output=True):
-            options = [str(layer.cout), "1", LAST, SMALL, FULL, f"name={name}"]
-            source = f"layers.Conv{rank}D({', '.join(options)})({tensors})"
+            return f"layers.Conv{rank}D(cout, 1, {LAST}, {SMALL}, {FULL}, name=name)(x)"
         case Conv(padded=False):
-            options = [f"{layer.cout}, {layer.kernel}, strides={layer.stride}", LAST]
-            options.append("kernel_initializer='he_uniform'" if layer.bias else SMALL)
-            source = f"layers.Conv{rank}D({', '.join(options)}, name={name})({tensors})"
+            start = "kernel_initializer='he_uniform'" if layer.bias else SMALL
+            return (
+                f"layers.Conv{rank}D(cout, kernel, strides=stride, {LAST}, {start}, name=name)(x)"
+            )
         case Conv():
-            options = [tensors, str(layer.cout), str(layer.kernel)]
-            if layer.stride != 1:
-                options.append(f"stride={layer.stride}")
-            if layer.groups != 1:
-                options.append(f"groups={layer.groups}")
-            if layer.bias:
-                options.append("bias=True")
-            source = f"conv({', '.join(options)}, name={name})"
-        case Norm():
-            source = f"{_norm_of(layer, name)}({tensors})"
-            digits["_eps"] = ast.Name(spell_eps(layer))
-            usual = (layer.kind, layer.eps, layer.momentum) == ("batch", 1e-5, 0.1)
-            if usual and not layer.zero_init:
-                source = f"norm({tensors}, name={name})"
+            options = ", stride=stride" * (layer.stride != 1)
+            options += ", groups=groups" * (layer.groups != 1)
+            options += ", bias=True" * layer.bias
+            return f"conv(x, cout, kernel{options}, name=name)"
         case ConvTranspose():
-            he = init_of(layer) == Init.HE
-            options = [str(layer.cout), "4, strides=2, padding='same'", LAST]
-            options += ["kernel_initializer=he_transposed()" if he else SMALL, f"name={name}"]
-            source = f"layers.Conv{rank}DTranspose({', '.join(options)})({tensors})"
+            start = "kernel_initializer=he_transposed()" if init_of(layer) == Init.HE else SMALL
+            options = f"4, strides=2, padding='same', {LAST}, {start}"
+            return f"layers.Conv{rank}DTranspose(cout, {options}, name=name)(x)"
         case Linear():
-            options = [str(layer.cout), *([SMALL, FULL] if layer.output else []), f"name={name}"]
-            source = f"layers.Dense({', '.join(options)})({tensors})"
+            options = f", {SMALL}, {FULL}" * layer.output
+            return f"layers.Dense(cout{options}, name=name)(x)"
         case AvgPool():
-            options = [f"2, strides={layer.stride}, padding='same'", LAST]
-            source = f"layers.AveragePooling{rank}D({', '.join(options)})({tensors})"
+            options = f"2, strides=stride, padding='same', {LAST}"
+            return f"layers.AveragePooling{rank}D({options})(x)"
         case Dropout(channels=True):
-            source = f"layers.SpatialDropout{rank}D({layer.rate}, {LAST})({tensors})"
+            return f"layers.SpatialDropout{rank}D(rate, {LAST})(x)"
         case Dropout():
-            source = f"layers.Dropout({layer.rate})({tensors})"
-        case Attention():
-            given = tensors if tensors.count(",") == 2 else f"{tensors}, None"  # no mask
-            source = f"attention({given}, dropout={layer.dropout}, name={name})"
+            return "layers.Dropout(rate)(x)"
         case Table():
-            source = f"Table({layer.rows}, name={name})({tensors})"
+            return "Table(rows, name=name)(x)"
+        case Attention():
+            return "attention(x, y, z, dropout=dropout, name=name)"
+        case Norm(kind=kind):
+            usual = (kind, layer.eps, layer.momentum) == ("batch", 1e-5, 0.1)
+            if usual and not layer.zero_init:
+                return "norm(x, name=name)"
+            start = "gamma_initializer='zeros', " * layer.zero_init
+            named = "epsilon=eps, name=name"
+            return {
+                "batch": f"layers.BatchNormalization(momentum=momentum, {start}{named})(x)",
+                "instance": f"layers.GroupNormalization(-1, {named})(x)",
+                "group": f"layers.GroupNormalization(groups, {named})(x)",
+                "layer": f"layers.LayerNormalization({named})(x)",
+                "token": f"layers.LayerNormalization({named})(x)",
+            }[kind]
         case Call():
-            source = f"{function}({', '.join([tensors, *map(str, args)])}, name={name})"
+            raise CompileError(Problem(f"the block {layer.block} is called by its function"))
         case _:
             assert_never(layer)
-    return substitute(source, digits)
-
-
-def _norm_of(layer: Norm, name: str) -> str:
-    eps = f"epsilon=_eps, name={name}"
-    momentum = round(1 - layer.momentum, 9)
-    zeros = "gamma_initializer='zeros', " * layer.zero_init
-    return {
-        "batch": f"layers.BatchNormalization(momentum={momentum}, {zeros}{eps})",
-        "instance": f"layers.GroupNormalization(-1, {eps})",
-        "group": f"layers.GroupNormalization({layer.groups}, {eps})",
-        "layer": f"layers.LayerNormalization({eps})",
-        "token": f"layers.LayerNormalization({eps})",
-    }[layer.kind]

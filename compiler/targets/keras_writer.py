@@ -84,9 +84,7 @@ class KerasWriter(Writer):
         """`when`, with the channels of an input read off the tensor."""
         if not layer.when:
             return ""
-        channels = {
-            arg: ast.parse(f"{tensor}.shape[-1]", mode="eval").body for tensor, arg in inputs
-        }
+        channels = {arg: self.op("channels", [ast.Name(tensor)]) for tensor, arg in inputs}
         return spell(substitute(layer.when, channels))
 
     def parameters(self, block: Block) -> str:

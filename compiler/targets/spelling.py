@@ -4,31 +4,55 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from typing import Any
 
 from ..errors import CompileError, Problem
-from ..ir import Norm
+from ..expressions import parse_expression
+from ..ir import Axes, Norm
 from ..program import Expression, Item, Items, Name, Number, Slice, Star
-
-
-class _Substitute(ast.NodeTransformer):
-    def __init__(self, names: Mapping[str, ast.expr]):
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.names.get(node.id, node)
 
 
 def spell(node: ast.expr) -> str:
     """The expression as black writes it: where black changes a text, it formats it twice."""
-    text = ast.unparse(node)
-    return text if '"' in text else text.replace("'", '"')
+    return ast.unparse(node)
 
 
 def substitute(source: str, names: Mapping[str, ast.expr]) -> ast.expr:
-    """The expression with its names replaced by expressions."""
-    result = _Substitute(names).visit(ast.parse(source, mode="eval").body)
+    """The expression with its names replaced by expressions, its strings in double quotes."""
+    result = _substituted(parse_expression(source), names)
     assert isinstance(result, ast.expr)
     return result
+
+
+def _substituted(node: ast.AST, names: Mapping[str, ast.expr]) -> ast.AST:
+    """A new tree: what is parsed is shared."""
+    match node:
+        case ast.Name(id=name):
+            return names.get(name, node)
+        case ast.Constant(value=str() as text):
+            return quoted(text)
+    fields: dict[str, Any] = {}
+    for field, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            value = [_substituted(item, names) for item in value]
+        elif isinstance(value, ast.AST):
+            value = _substituted(value, names)
+        fields[field] = value
+    return type(node)(**fields)
+
+
+def quoted(text: str) -> ast.expr:
+    """A string in double quotes."""
+    return ast.Name(f'"{text}"')
+
+
+def expression(value: Axes | float) -> ast.expr:
+    """A size, a kernel or a stride as it stands in code."""
+    if isinstance(value, str):
+        return parse_expression(value)
+    if isinstance(value, tuple):
+        return ast.Tuple([ast.Constant(item) for item in value])
+    return ast.Constant(value)
 
 
 def simple(node: Expression) -> ast.expr:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import assert_never
 
 from ..ir import (
@@ -33,7 +32,7 @@ from ..program import (
     values_of,
     walk,
 )
-from .spelling import spell
+from .spelling import spell, substitute
 from .torch_layers import declare
 from .writer import Scope, Writer, called, line_of, nested
 
@@ -80,7 +79,8 @@ class TorchWriter(Writer):
     def statement(self, statement: Statement, scope: Scope) -> list[str]:
         match statement:
             case Assign(target=target, value=value, comment=comment):
-                return [line_of(target, self.value(value, scope), comment)]
+                kind = "Tensor" if statement is scope.typed else ""
+                return [line_of(target, self.value(value, scope), comment, kind)]
             case Return(value=value, comment=comment):
                 return [line_of("", self.value(value, scope), comment)]
             case Append(target=target, value=value):
@@ -122,19 +122,21 @@ class TorchWriter(Writer):
         return [head, *(f"    {line}" for line in self.body(loop.body, inner))]
 
     def choice(self, node: Choice, scope: Scope) -> ast.expr:
-        test = ast.Name(f"self.{node.call.function} is None")
+        test = ast.Compare(own(node.call.function), [ast.Is()], [ast.Constant(None)])
         return ast.IfExp(test, self.value(node.otherwise, scope), self.value(node.call, scope))
 
     def call(self, layer: Layer | Each, values: list[ast.expr], scope: Scope) -> ast.expr:
         """A declared layer, called with its tensors."""
-        name = f"self.{layer.name}"
+        made: ast.expr = own(layer.name)
         if isinstance(layer, Each):
             if isinstance(layer.of, Table):
-                batch = f"{spell(values[0])}.shape[0]"
-                return ast.Name(name if layer.of.shared else f"{name}.expand({batch}, -1, -1)")
+                repeated = "table.expand(x.shape[0], -1, -1)"
+                given = {"table": made, "x": values[0]}
+                return made if layer.of.shared else substitute(repeated, given)
             if layer.one:
-                name = layer.one if scope.index else f"{name}[-1]"
-        return ast.Call(ast.Name(name), values, [])
+                last = ast.Subscript(made, ast.Constant(-1))
+                made = ast.Name(layer.one) if scope.index else last
+        return ast.Call(made, values, [])
 
     def several(self, operands: Sequence[ast.expr]) -> ast.expr:
         """`(x, y)`; with a list among them `[x] + row`, which TorchScript reads."""
@@ -150,12 +152,13 @@ class TorchWriter(Writer):
     # -- modules -----------------------------------------------------------------------------------
 
     def run(self, module: Module) -> Body:
-        """The program, its `x` declared to be a tensor where it is not an input."""
-        body = self.without_numbers(module)
+        return self.without_numbers(module)
+
+    def typed(self, module: Module, body: Body) -> Statement | None:
+        """The line that declares `x` to be a tensor, where it is not an input."""
         if any(name == "x" for name, _ in module.inputs):
-            return body
-        first = next((s for s in body if isinstance(s, Assign) and s.target == "x"), None)
-        return tuple(replace(s, target="x: Tensor") if s is first else s for s in body)
+            return None
+        return next((s for s in body if isinstance(s, Assign) and s.target == "x"), None)
 
     def module_parameters(self, module: Module) -> str:
         return ", ".join(["self", *(f"{name}: int" for name in self.told(module))])
@@ -224,6 +227,11 @@ class TorchWriter(Writer):
                 case _:
                     assert_never(item)
         return lines
+
+
+def own(name: str) -> ast.expr:
+    """`self.name`."""
+    return ast.Attribute(ast.Name("self"), name)
 
 
 def _one(each: Layer | Each, body: Body) -> str:

@@ -33,7 +33,7 @@ from ..program import (
 )
 from ..segmentors.base import Doc
 from .prose import docstring
-from .spelling import simple, spell, substitute
+from .spelling import quoted, simple, spell, substitute
 from .text import BlockText
 
 
@@ -57,8 +57,8 @@ class Scope:
 
     `prefix` stands before the names of layers, `index` are the loops' variables, `lists` the
     variables that are lists, `items` what is written for a variable. `turns` is how often a loop
-    over the skips runs. With `apart`, each layer has a line of its own. `result` is a variable for
-    what is returned.
+    over the skips runs. With `apart`, each layer has a line of its own. `typed` is an assignment
+    that says the type of its variable.
     """
 
     layers: Mapping[str, Layer | Each] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Scope:
     items: Mapping[str, ast.expr] = field(default_factory=dict)
     turns: int = 0
     apart: bool = False
-    result: str = "x"
+    typed: Statement | None = None
 
     def inside(self, index: str, items: Mapping[str, ast.expr] | None = None) -> Scope:
         """The scope of a loop's body."""
@@ -105,20 +105,29 @@ class Writer:
         return BlockText("", "", "", "", tuple(self.declarations(fragment)), body)
 
     def module(self, module: Module) -> BlockText:
-        layers = {each.name: each for each in module.layers}
-        scope = Scope(layers, lists=lists_of(module.body), turns=len(self.plan.levels) - 1)
+        body = self.run(module)
+        scope = Scope(
+            layers={each.name: each for each in module.layers},
+            lists=lists_of(body),
+            turns=len(self.plan.levels) - 1,
+            typed=self.typed(module, body),
+        )
         return BlockText(
             name=self.target.block_name(module.name),
             doc=self.target.module_doc(self.plan.docs[module.name], self.plan),
             parameters=self.module_parameters(module),
             inputs=self.module_inputs(module),
             declarations=tuple(self.module_declarations(module)),
-            body=tuple(self.body(self.run(module), scope)),
+            body=tuple(self.body(body, scope)),
         )
 
     def run(self, module: Module) -> Body:
         """The program as this target runs it."""
         return module.body
+
+    def typed(self, module: Module, body: Body) -> Statement | None:
+        """The assignment that says the type of its variable, in a target that needs one."""
+        return None
 
     def body(self, body: Body, scope: Scope) -> list[str]:
         return [line for statement in body for line in self.statement(statement, scope)]
@@ -226,7 +235,7 @@ class Writer:
 
 def level(name: str) -> ast.expr:
     """`pyramid["P5"]`."""
-    return ast.Subscript(ast.Name("pyramid"), ast.Constant(name))
+    return ast.Subscript(ast.Name("pyramid"), quoted(name))
 
 
 def lists_of(body: Body) -> frozenset[str]:
@@ -257,7 +266,8 @@ def called(body: Body) -> frozenset[str]:
     return frozenset(call.function for call in calls(body))
 
 
-def line_of(target: str, value: ast.expr, comment: str) -> str:
-    """`x = value`, or `return value` where nothing is assigned."""
-    code = f"{target} = {spell(value)}" if target else f"return {spell(value)}"
+def line_of(target: str, value: ast.expr, comment: str, kind: str = "") -> str:
+    """`x = value`, `x: kind = value`, or `return value` where nothing is assigned."""
+    variable = f"{target}: {kind}" if kind else target
+    code = f"{variable} = {spell(value)}" if target else f"return {spell(value)}"
     return f"{code}  # {comment}" if comment else code
