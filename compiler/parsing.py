@@ -7,26 +7,9 @@ import textwrap
 from collections.abc import Container
 from typing import NoReturn, assert_never
 
+from . import program
 from .errors import CompileError, Problem, suggest
-from .program import (
-    Append,
-    Apply,
-    Assign,
-    Body,
-    Choice,
-    Expression,
-    For,
-    Item,
-    Items,
-    Name,
-    Number,
-    Return,
-    Slice,
-    Star,
-    Statement,
-    values_of,
-    walk,
-)
+from .program import Body, Expression, Statement, values_of, walk
 
 OPERATORS: dict[type[ast.operator], str] = {ast.Add: "add", ast.Mult: "multiply"}
 
@@ -59,7 +42,7 @@ class _Parser:
         line = node.lineno
         match node:
             case ast.Assign(targets=[ast.Name(id=target)], value=value):
-                return Assign(target, self.value(value), self.comment(node), line)
+                return program.Assign(target, self.value(value), self.comment(node), line)
             case ast.Expr(
                 value=ast.Call(
                     func=ast.Attribute(value=ast.Name(id=target), attr="append"),
@@ -67,17 +50,17 @@ class _Parser:
                     keywords=[],
                 )
             ):
-                return Append(target, self.value(value), line)
+                return program.Append(target, self.value(value), line)
             case ast.For(target=target, iter=sources, body=body, orelse=[]):
                 return self.loop(node, target, sources, body)
             case ast.Return(value=ast.expr() as value):
-                return Return(self.value(value), self.comment(node), line)
+                return program.Return(self.value(value), self.comment(node), line)
         text = ast.unparse(node).splitlines()[0]
         self.reject(line, f"a program cannot say {text!r}: it assigns, appends, loops, returns")
 
     def loop(
         self, node: ast.stmt, target: ast.expr, sources: ast.expr, body: list[ast.stmt]
-    ) -> For:
+    ) -> program.For:
         match target, sources:
             case ast.Tuple(elts=targets), ast.Call(func=ast.Name(id="zip"), args=values) if len(
                 targets
@@ -94,34 +77,34 @@ class _Parser:
                 self.reject(node.lineno, f"{ast.unparse(name)!r} cannot be a loop's variable")
             names.append(name.id)
         statements = tuple(self.statement(inner) for inner in body)
-        return For(tuple(names), tuple(map(self.value, values)), statements, node.lineno)
+        return program.For(tuple(names), tuple(map(self.value, values)), statements, node.lineno)
 
     def value(self, node: ast.expr) -> Expression:
         match node:
             case ast.Name(id=name):
-                return Name(name)
+                return program.Name(name)
             case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-                return Number(number)
+                return program.Number(number)
             case ast.List(elts=values):
-                return Items(tuple(map(self.value, values)))
+                return program.Items(tuple(map(self.value, values)))
             case ast.Starred(value=ast.Name(id=name)):
-                return Star(Name(name))
+                return program.Star(program.Name(name))
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Slice(step=None) as part):
                 ends = [
                     None if end is None else self.index(end) for end in (part.lower, part.upper)
                 ]
-                return Slice(Name(name), *ends)
+                return program.Slice(program.Name(name), *ends)
             case ast.Subscript(value=ast.Name(id=name), slice=index):
-                return Item(Name(name), self.index(index))
+                return program.Item(program.Name(name), self.index(index))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
                 operands = (self.value(left), self.value(right))
-                return Apply(OPERATORS[type(op)], operands, node.lineno)
+                return program.Apply(OPERATORS[type(op)], operands, node.lineno)
             case ast.Call(func=ast.Name(id=function), args=args, keywords=[]):
-                return Apply(function, tuple(map(self.value, args)), node.lineno)
+                return program.Apply(function, tuple(map(self.value, args)), node.lineno)
             case ast.IfExp(test=ast.Name(id=layer), body=body, orelse=orelse):
                 call = self.value(body)
-                if isinstance(call, Apply) and call.function == layer:
-                    return Choice(call, self.value(orelse))
+                if isinstance(call, program.Apply) and call.function == layer:
+                    return program.Choice(call, self.value(orelse))
         self.reject(node.lineno, f"a program cannot say {ast.unparse(node)!r}")
 
     def index(self, node: ast.expr) -> int:
@@ -150,7 +133,7 @@ def check(
     """
     checker = _Checker(at, known, layers, operations)
     checker.body(body, depth=0)
-    if returns and not (body and isinstance(body[-1], Return)):
+    if returns and not (body and isinstance(body[-1], program.Return)):
         checker.reject(body[-1].line if body else 1, "a program returns at its end")
 
 
@@ -169,7 +152,7 @@ class _Checker:
 
     def body(self, body: Body, depth: int) -> None:
         for i, statement in enumerate(body):
-            if isinstance(statement, Return) and (depth or i + 1 < len(body)):
+            if isinstance(statement, program.Return) and (depth or i + 1 < len(body)):
                 self.reject(statement.line, "a program returns at its end")
             self.statement(statement, depth)
 
@@ -178,18 +161,18 @@ class _Checker:
         for value in values_of(statement):
             self.value(value, line, depth)
         match statement:
-            case Assign(target=target, value=value):
+            case program.Assign(target=target, value=value):
                 if target in self.fixed:
                     self.reject(line, f"{target!r} is the loop's: it cannot be assigned")
                 self.variables.add(target)
-                listed = isinstance(value, Items) or (
-                    isinstance(value, Name) and value.id in self.lists
+                listed = isinstance(value, program.Items) or (
+                    isinstance(value, program.Name) and value.id in self.lists
                 )
                 (self.lists.add if listed else self.lists.discard)(target)
-            case Append(target=target):
+            case program.Append(target=target):
                 if target not in self.lists:
                     self.reject(line, f"{target!r} is not a list of this program")
-            case For(targets=targets, body=inner):
+            case program.For(targets=targets, body=inner):
                 for target in targets:
                     if target in self.fixed or targets.count(target) > 1:
                         self.reject(line, f"{target!r} is a loop's variable already")
@@ -197,17 +180,19 @@ class _Checker:
                 self.variables |= {*targets}
                 self.body(inner, depth + 1)
                 self.fixed -= {*targets}
-            case Return():
+            case program.Return():
                 pass
             case _:
                 assert_never(statement)
 
     def value(self, value: Expression, line: int, depth: int) -> None:
         for node in walk(value):
-            if isinstance(node, Name) and not (node.id in self.variables or node.id in self.known):
+            if isinstance(node, program.Name) and not (
+                node.id in self.variables or node.id in self.known
+            ):
                 close = suggest(node.id, self.variables)
                 self.reject(line, f"{node.id!r} is not a name of this program.{close}")
-            if isinstance(node, Apply):
+            if isinstance(node, program.Apply):
                 self.call(node.function, line, depth)
 
     def call(self, function: str, line: int, depth: int) -> None:

@@ -10,59 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from ..ir import (
-    Attention,
-    AvgPool,
-    Block,
-    Call,
-    Conv,
-    ConvTranspose,
-    Dim,
-    Dropout,
-    Each,
-    Layer,
-    Linear,
-    Module,
-    Norm,
-    Table,
-    bound,
-    tensors_of,
-)
+from .. import ir, program
+from ..ir import Block, Dim, Each, Layer, Module, bound, tensors_of
 from ..operations import OPERATIONS, PYRAMID
-from ..program import (
-    Append,
-    Apply,
-    Assign,
-    Body,
-    Choice,
-    Expression,
-    For,
-    Item,
-    Items,
-    Name,
-    Number,
-    Return,
-    Slice,
-    Star,
-    code_of,
-    mapped,
-    names,
-    walk,
-)
+from ..program import Body, Expression, code_of, mapped, names, walk
 from .declarations import Declaration, Declare, Turns, live_names, needed
 
 # The constants that hold the channels of all levels and, as a decoder meets them, of the skips.
 CHANNELS, SKIP_CHANNELS = "CHANNELS", "SKIP_CHANNELS"
 LEVELS: dict[str, Expression] = {
-    "deepest": Item(Name(CHANNELS), -1),
-    "skips": Name(SKIP_CHANNELS),
+    "deepest": program.Item(program.Name(CHANNELS), -1),
+    "skips": program.Name(SKIP_CHANNELS),
 }
 
 
 def declarations(module: Module, blocks: Mapping[str, Block]) -> tuple[Declaration, ...]:
     """The lines that make a module's layers, in the order of its calls; none that is not needed."""
     reading = _Channels({each.name: each for each in module.layers}, blocks)
-    reading.known = {tensor: Name(channels) for tensor, channels in module.inputs if channels}
+    reading.known = {
+        tensor: program.Name(channels) for tensor, channels in module.inputs if channels
+    }
     lines = reading.body(module.body)
     return needed(lines, live_names(lines))
 
@@ -70,7 +37,7 @@ def declarations(module: Module, blocks: Mapping[str, Block]) -> tuple[Declarati
 def width_of(block: Block, blocks: Mapping[str, Block]) -> Expression:
     """Channels of what a block returns, over its arguments."""
     reading = _Channels({layer.name: layer for layer in block.layers}, blocks)
-    reading.known = {tensor: Name(channels) for tensor, channels in block.inputs}
+    reading.known = {tensor: program.Name(channels) for tensor, channels in block.inputs}
     reading.body(block.body)
     return reading.result
 
@@ -80,22 +47,22 @@ class _Channels:
         self.layers, self.blocks = layers, blocks
         self.known: dict[str, Expression] = {}
         self.made: list[Declare] = []
-        self.result: Expression = Number(0)
+        self.result: Expression = program.Number(0)
 
     def body(self, body: Body) -> list[Declaration]:
         lines: list[Declaration] = []
         for statement in body:
             match statement:
-                case Assign(target=target, value=value):
+                case program.Assign(target=target, value=value):
                     self.known[target] = self.value(value)
                     lines += self.flush()
-                case Append(target=target, value=value):
+                case program.Append(target=target, value=value):
                     channels = self.value(value)
-                    lines += [*self.flush(), Append(target, channels)]
-                case Return(value=value):
+                    lines += [*self.flush(), program.Append(target, channels)]
+                case program.Return(value=value):
                     self.result = self.value(value)
                     lines += self.flush()
-                case For():
+                case program.For():
                     lines += self.loop(statement)
                 case _:
                     assert_never(statement)
@@ -105,46 +72,48 @@ class _Channels:
         made, self.made = self.made, []
         return made
 
-    def loop(self, loop: For) -> list[Declaration]:
+    def loop(self, loop: program.For) -> list[Declaration]:
         """The loop, with lines before it for what its turns hand on."""
         before = dict(self.known)
         changed = self._changed(loop)
         lines: list[Declaration] = []
         for variable in [*before]:
             value = before[variable]
-            listed = isinstance(value, Items) and variable in _mentioned(loop)
+            listed = isinstance(value, program.Items) and variable in _mentioned(loop)
             if variable in changed or listed:
                 shown = _shown(variable, value)
-                lines.append(Assign(shown, value))
-                self.known[variable] = Name(shown)
+                lines.append(program.Assign(shown, value))
+                self.known[variable] = program.Name(shown)
         targets, sources = self._heads(loop)
         held = {variable: self.known[variable] for variable in changed}
         inner = self.body(loop.body)
         for variable in changed:
             if self.known[variable] != held[variable]:
                 name = held[variable]
-                assert isinstance(name, Name)
-                inner.append(Assign(name.id, self.known[variable]))
+                assert isinstance(name, program.Name)
+                inner.append(program.Assign(name.id, self.known[variable]))
                 self.known[variable] = name
         return [*lines, Turns(targets, sources, tuple(inner))]
 
-    def _heads(self, loop: For) -> tuple[tuple[str, ...], tuple[Expression, ...]]:
+    def _heads(self, loop: program.For) -> tuple[tuple[str, ...], tuple[Expression, ...]]:
         """The loop's variables and what they run over: tensors as their channels."""
         targets = []
         for target, source in zip(loop.targets, loop.sources):
-            root = source.value if isinstance(source, Slice) else source
-            tensors = isinstance(root, Name) and root.id in self.known
-            shown = _shown(target, Number(0)) if tensors else target
-            self.known[target] = Name(shown)
+            root = source.value if isinstance(source, program.Slice) else source
+            tensors = isinstance(root, program.Name) and root.id in self.known
+            shown = _shown(target, program.Number(0)) if tensors else target
+            self.known[target] = program.Name(shown)
             targets.append(shown)
         return tuple(targets), tuple(map(self.value, loop.sources))
 
-    def _changed(self, loop: For) -> list[str]:
+    def _changed(self, loop: program.For) -> list[str]:
         """Variables from before the loop that a turn leaves with other channels."""
         before = dict(self.known)
-        assigned = [s.target for s in loop.body if isinstance(s, Assign) and s.target in before]
+        assigned = [
+            s.target for s in loop.body if isinstance(s, program.Assign) and s.target in before
+        ]
         for variable in assigned:
-            self.known[variable] = Name(_shown(variable, before[variable]))
+            self.known[variable] = program.Name(_shown(variable, before[variable]))
         held = dict(self.known)
         self._heads(loop)
         self.body(loop.body)
@@ -154,23 +123,23 @@ class _Channels:
 
     def value(self, node: Expression) -> Expression:
         match node:
-            case Name(id=name):
+            case program.Name(id=name):
                 return self.known.get(name, node)
-            case Number():
+            case program.Number():
                 return node
-            case Items(values=values):
+            case program.Items(values=values):
                 return replace(node, values=tuple(map(self.value, values)))
-            case Star(value=value):
-                return Apply("sum", (self.value(value),))
-            case Item(value=value) | Slice(value=value):
+            case program.Star(value=value):
+                return program.Apply("sum", (self.value(value),))
+            case program.Item(value=value) | program.Slice(value=value):
                 inner = self.value(value)
-                if isinstance(inner, Items) and isinstance(node, Item):
+                if isinstance(inner, program.Items) and isinstance(node, program.Item):
                     return inner.values[node.index]
-                assert isinstance(inner, Name)
+                assert isinstance(inner, program.Name)
                 return replace(node, value=inner)
-            case Choice(call=call):
+            case program.Choice(call=call):
                 return self.value(call)
-            case Apply(function=function, args=args):
+            case program.Apply(function=function, args=args):
                 operands = [self.value(arg) for arg in args]
                 if function in self.layers:
                     return self.layer(self.layers[function], operands)
@@ -187,10 +156,10 @@ class _Channels:
         dims = [_dim(value) for value in values]
         layer = bound(found, self.blocks, dims[:count], dims[count:])
         uses = frozenset(
-            node.id for value in values for node in walk(value) if isinstance(node, Name)
+            node.id for value in values for node in walk(value) if isinstance(node, program.Name)
         )
         self.made.append(Declare(found, layer, uses))
-        if isinstance(layer, Call):
+        if isinstance(layer, ir.Call):
             block = self.blocks[layer.block]
             given = {arg: _expression(dim) for arg, dim in zip(block.args, layer.args)}
             given |= {arg: value for (_, arg), value in zip(block.inputs, values) if arg in given}
@@ -200,15 +169,15 @@ class _Channels:
     def width(self, layer: Layer, values: Sequence[Expression]) -> Expression:
         """What a layer puts out."""
         match layer:
-            case Conv(cout=cout) | ConvTranspose(cout=cout) | Linear(cout=cout):
+            case ir.Conv(cout=cout) | ir.ConvTranspose(cout=cout) | ir.Linear(cout=cout):
                 return values[1] if len(values) > 1 else _expression(cout)
-            case Table(channels=channels):
+            case ir.Table(channels=channels):
                 return _expression(channels)
-            case Call():
+            case ir.Call():
                 block = self.blocks[layer.block]
                 given = {arg: _expression(dim) for arg, dim in zip(block.args, layer.args)}
                 return _substituted(width_of(block, self.blocks), given)
-            case Norm() | AvgPool() | Dropout() | Attention():
+            case ir.Norm() | ir.AvgPool() | ir.Dropout() | ir.Attention():
                 return values[0]
             case _:
                 assert_never(layer)
@@ -216,24 +185,24 @@ class _Channels:
 
 def _shown(variable: str, value: Expression) -> str:
     """What the channels of a variable are called: of `x` `channels`, of `skip` `skip_channels`."""
-    if isinstance(value, Items):
+    if isinstance(value, program.Items):
         return variable
     return "channels" if variable == "x" else f"{variable}_channels"
 
 
 def _dim(value: Expression) -> Dim:
-    return int(value.value) if isinstance(value, Number) else code_of(value)
+    return int(value.value) if isinstance(value, program.Number) else code_of(value)
 
 
 def _expression(dim: Dim) -> Expression:
-    return Number(dim) if isinstance(dim, int) else Name(dim)
+    return program.Number(dim) if isinstance(dim, int) else program.Name(dim)
 
 
 def _substituted(node: Expression, given: Mapping[str, Expression]) -> Expression:
-    return mapped(node, lambda n: given.get(n.id, n) if isinstance(n, Name) else n)
+    return mapped(node, lambda n: given.get(n.id, n) if isinstance(n, program.Name) else n)
 
 
-def _mentioned(loop: For) -> frozenset[str]:
+def _mentioned(loop: program.For) -> frozenset[str]:
     """The names that a loop reads or appends to."""
     return names((loop,)) | _appended(loop.body)
 
@@ -241,8 +210,8 @@ def _mentioned(loop: For) -> frozenset[str]:
 def _appended(body: Body) -> frozenset[str]:
     found: frozenset[str] = frozenset()
     for statement in body:
-        if isinstance(statement, Append):
+        if isinstance(statement, program.Append):
             found |= {statement.target}
-        elif isinstance(statement, For):
+        elif isinstance(statement, program.For):
             found |= _appended(statement.body)
     return found

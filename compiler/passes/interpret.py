@@ -6,45 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
+from .. import ir, program
 from ..errors import CompileError, Problem
 from ..expressions import evaluate, evaluate_int
-from ..ir import (
-    Attention,
-    AvgPool,
-    Block,
-    Call,
-    Conv,
-    ConvTranspose,
-    Dropout,
-    Each,
-    Fragment,
-    Layer,
-    Linear,
-    Module,
-    Norm,
-    Shape,
-    Table,
-    bound,
-    tensors_of,
-)
+from ..ir import Block, Each, Fragment, Layer, Module, Shape, bound, tensors_of
 from ..operations import OPERATIONS, PYRAMID
-from ..program import (
-    Append,
-    Apply,
-    Assign,
-    Body,
-    Choice,
-    Expression,
-    For,
-    Item,
-    Items,
-    Name,
-    Number,
-    Return,
-    Slice,
-    Star,
-    code_of,
-)
+from ..program import Body, Expression, code_of
 from .rows import Row, attention_rows, axes, below, row_of
 
 
@@ -138,21 +105,21 @@ class Tracer:
         """The rows of a layer and its output."""
         x, shape, path = inputs[0], inputs[0].shape, layer.name
         match layer:
-            case Call():
+            case ir.Call():
                 args = tuple(evaluate(arg, names) for arg in layer.args)
                 rows, output = self.call(layer.block, args, tuple(i.shape for i in inputs))
                 source = f"{path}.{output.row}" if output.row else ""
                 return below(path, rows), Tensor(output.shape, source)
-            case AvgPool():
+            case ir.AvgPool():
                 stride = axes(layer.stride, names, self.rank)
                 sizes = (-(-size // s) for size, s in zip(shape[1:], stride))
                 return [], Tensor((shape[0], *sizes))
-            case Attention():
+            case ir.Attention():
                 rows = attention_rows(layer, shape, inputs[1].shape, names)
                 return rows, Tensor(shape, rows[-1].path)
-            case Dropout():
+            case ir.Dropout():
                 return [], x
-            case Conv() | ConvTranspose() | Norm() | Linear() | Table():
+            case ir.Conv() | ir.ConvTranspose() | ir.Norm() | ir.Linear() | ir.Table():
                 row = row_of(layer, shape, names, self.rank)
                 return [row], Tensor(row.output, row.path)
             case _:
@@ -195,19 +162,19 @@ class _Frame:
         """What the body returns; None where it does not."""
         for statement in body:
             match statement:
-                case Assign(target=target, value=value):
+                case program.Assign(target=target, value=value):
                     self.values[target] = self.value(value)
-                case Append(target=target, value=value):
+                case program.Append(target=target, value=value):
                     self.values[target].append(self.value(value))
-                case Return(value=value):
+                case program.Return(value=value):
                     return self.value(value)
-                case For():
+                case program.For():
                     self.loop(statement)
                 case _:
                     assert_never(statement)
         return None
 
-    def loop(self, statement: For) -> None:
+    def loop(self, statement: program.For) -> None:
         sources = [self.value(source) for source in statement.sources]
         for i, items in enumerate(zip(*sources)):
             self.index.append(i)
@@ -218,34 +185,34 @@ class _Frame:
                 self.count = i + 1
             if not self.index and self.by_turn:
                 last = statement.body[-1]
-                assert isinstance(last, Assign | Append)
+                assert isinstance(last, program.Assign | program.Append)
                 value = self.values[last.target]
                 self.note(value[-1] if isinstance(value, list) else value)
 
     def value(self, node: Expression) -> Any:
         match node:
-            case Name(id=name):
+            case program.Name(id=name):
                 return self.values[name] if name in self.values else self.names[name]
-            case Number(value=value):
+            case program.Number(value=value):
                 return value
-            case Items(values=values, fixed=fixed):
+            case program.Items(values=values, fixed=fixed):
                 items = [self.value(value) for value in values]
                 return tuple(items) if fixed else items
-            case Item(value=value, index=index):
+            case program.Item(value=value, index=index):
                 return self.value(value)[index]
-            case Slice(value=value, start=start, stop=stop):
+            case program.Slice(value=value, start=start, stop=stop):
                 return self.value(value)[start:stop]
-            case Choice(call=call, otherwise=otherwise):
+            case program.Choice(call=call, otherwise=otherwise):
                 layer = self.layers[call.function]
                 assert not isinstance(layer, Each)
                 return self.value(call if self.present(layer) else otherwise)
-            case Star(value=value):
+            case program.Star(value=value):
                 return self.value(value)
-            case Apply(function=function, args=args):
+            case program.Apply(function=function, args=args):
                 operands: list[Any] = []
                 for arg in args:
                     operand = self.value(arg)
-                    operands += operand if isinstance(arg, Star) else [operand]
+                    operands += operand if isinstance(arg, program.Star) else [operand]
                 if function in self.layers:
                     return self.layer(self.layers[function], operands)
                 if function in PYRAMID:
@@ -254,7 +221,7 @@ class _Frame:
             case _:
                 assert_never(node)
 
-    def operation(self, node: Apply, values: list[Any]) -> Any:
+    def operation(self, node: program.Apply, values: list[Any]) -> Any:
         operation = OPERATIONS.get(node.function)
         if operation is None:
             raise CompileError(Problem(f"a program cannot say {code_of(node)!r}"))
@@ -291,7 +258,7 @@ class _Frame:
     def made(self, layer: Layer, path: str, inputs: list[Tensor]) -> Tensor:
         """The output of a layer that is there, its rows noted."""
         x = inputs[0]
-        if isinstance(layer, Dropout):
+        if isinstance(layer, ir.Dropout):
             return x
         if path in self.ran:
             raise CompileError(Problem(f"the layer {path!r} runs twice"))

@@ -7,45 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from .. import ir, program
 from ..expressions import names_in
-from ..ir import (
-    Attention,
-    AvgPool,
-    Block,
-    Call,
-    Conv,
-    ConvTranspose,
-    Dim,
-    Dropout,
-    Each,
-    Layer,
-    Linear,
-    Module,
-    Norm,
-    Table,
-    bound,
-    tensors_of,
-)
+from ..ir import Block, Dim, Each, Layer, Module, bound, tensors_of
 from ..operations import PYRAMID
-from ..program import (
-    Append,
-    Apply,
-    Assign,
-    Choice,
-    Expression,
-    For,
-    Item,
-    Items,
-    Name,
-    Number,
-    Return,
-    Slice,
-    Star,
-    Statement,
-    code_of,
-    names,
-    walk,
-)
+from ..program import Expression, Statement, code_of, names, walk
 from .keras_layers import called as keras_call
 from .prose import LINE
 from .spelling import simple, spell, substitute
@@ -63,19 +29,19 @@ class KerasWriter(Writer):
 
     def _values(self, layer: Layer) -> tuple[Dim, ...]:
         match layer:
-            case Conv():
+            case ir.Conv():
                 return (layer.cout, _scalar(layer.stride), layer.groups)
-            case Call():
+            case ir.Call():
                 callee = self.callee(layer)
                 kept = self.kept(callee)
                 return tuple(v for a, v in zip(callee.args, layer.args, strict=True) if a in kept)
-            case Linear() | ConvTranspose():
+            case ir.Linear() | ir.ConvTranspose():
                 return (layer.cout,)
-            case AvgPool():
+            case ir.AvgPool():
                 return (_scalar(layer.stride),)
-            case Table():
+            case ir.Table():
                 return (layer.rows,)
-            case Norm() | Dropout() | Attention():
+            case ir.Norm() | ir.Dropout() | ir.Attention():
                 return ()
             case _:
                 assert_never(layer)
@@ -114,14 +80,14 @@ class KerasWriter(Writer):
 
     def statement(self, statement: Statement, scope: Scope) -> list[str]:
         match statement:
-            case Assign(target=target, value=value, comment=comment):
+            case program.Assign(target=target, value=value, comment=comment):
                 return self.assigned(target, value, comment, scope)
-            case Return(value=value, comment=comment):
+            case program.Return(value=value, comment=comment):
                 return self.assigned("", value, comment, scope)
-            case Append(target=target, value=value):
+            case program.Append(target=target, value=value):
                 expression, before = self.split(value, "x", scope)
                 return [*before, f"{target}.append({spell(expression)})"]
-            case For():
+            case program.For():
                 return self.loop(statement, scope)
             case _:
                 assert_never(statement)
@@ -130,7 +96,7 @@ class KerasWriter(Writer):
         optional = self._optional(value, scope)
         if optional:
             return self._conditional(target, *optional, scope)
-        if isinstance(value, Apply) and value.function in self.target.statements:
+        if isinstance(value, program.Apply) and value.function in self.target.statements:
             pad = ((0, 0), *(((1, 1),) * self.rank), (0, 0))
             pad_end = ((0, 0), *(((0, 1),) * self.rank), (0, 0))
             several = self.target.statements[value.function]
@@ -138,7 +104,7 @@ class KerasWriter(Writer):
         expression, before = self.split(value, target or "x", scope)
         return [*before, line_of(target, expression, comment)]
 
-    def loop(self, loop: For, scope: Scope) -> list[str]:
+    def loop(self, loop: program.For, scope: Scope) -> list[str]:
         """The loop, with an index where it names layers."""
         targets = ", ".join(loop.targets)
         sources = [spell(self.unnested(source, "x", [], scope)[0]) for source in loop.sources]
@@ -146,7 +112,7 @@ class KerasWriter(Writer):
         head = f"for {targets} in {over}:"
         index = ""
         if any(name in scope.layers for name in called(loop.body)):
-            deeper = tuple(inner for inner in loop.body if isinstance(inner, For))
+            deeper = tuple(inner for inner in loop.body if isinstance(inner, program.For))
             index = "r" if any(name in scope.layers for name in called(deeper)) else "i"
             targets = f"({targets})" if len(loop.targets) > 1 else targets
             head = f"for {index}, {targets} in enumerate({over}):"
@@ -169,9 +135,11 @@ class KerasWriter(Writer):
     ) -> tuple[Layer, Expression, Expression] | None:
         """The layer, its input and what stands in for it, where a line runs an optional layer."""
         match node:
-            case Choice(call=Apply(function=function, args=(arg,)), otherwise=otherwise):
+            case program.Choice(
+                call=program.Apply(function=function, args=(arg,)), otherwise=otherwise
+            ):
                 pass
-            case Apply(function=function, args=(arg,)):
+            case program.Apply(function=function, args=(arg,)):
                 otherwise = arg
             case _:
                 return None
@@ -197,21 +165,27 @@ class KerasWriter(Writer):
         statement's target, side by side each a variable of its own name.
         """
         match node:
-            case Name() | Number() | Star() | Item() | Slice():
+            case (
+                program.Name()
+                | program.Number()
+                | program.Star()
+                | program.Item()
+                | program.Slice()
+            ):
                 return simple(node), False
-            case Items(values=values, fixed=fixed):
+            case program.Items(values=values, fixed=fixed):
                 items = [self.unnested(value, target, before, scope)[0] for value in values]
                 return (ast.Tuple(items) if fixed else ast.List(items)), False
-            case Choice():
+            case program.Choice():
                 return self.unnested(node.call, target, before, scope)
-            case Apply(function=function) if function in scope.layers:
+            case program.Apply(function=function) if function in scope.layers:
                 layer = scope.layers[function]
                 if isinstance(layer, Each):
                     return self.each(layer, node.args, target, before, scope)
                 return self.layer(layer, node, target, before, scope)
-            case Apply(function=function) if function in PYRAMID:
+            case program.Apply(function=function) if function in PYRAMID:
                 return self.pyramid(function), False
-            case Apply(function=function, args=args):
+            case program.Apply(function=function, args=args):
                 found = [self._operand(arg, target, before, scope, len(args)) for arg in args]
                 if scope.apart:
                     found = [self._own_line(*value, target, before) for value in found]
@@ -221,16 +195,16 @@ class KerasWriter(Writer):
                 assert_never(node)
 
     def layer(
-        self, layer: Layer, node: Apply, target: str, before: list[str], scope: Scope
+        self, layer: Layer, node: program.Apply, target: str, before: list[str], scope: Scope
     ) -> tuple[ast.expr, bool]:
         """A layer of a block."""
         match node.args:
-            case (Name(id=tensor) as arg,) if layer.when:
+            case (program.Name(id=tensor) as arg,) if layer.when:
                 before += self._conditional(tensor, layer, arg, arg, scope)
                 return simple(arg), False
         siblings = len(node.args)
         values = [self._operand(arg, target, before, scope, siblings) for arg in node.args]
-        if isinstance(layer, Dropout):
+        if isinstance(layer, ir.Dropout):
             return self._call(layer, [values[0][0]], scope), values[0][1]
         values = [self._own_line(*value, target, before) for value in values]
         return self._call(layer, [value for value, _ in values], scope), True
@@ -270,12 +244,14 @@ class KerasWriter(Writer):
     ) -> tuple[ast.expr, bool]:
         if siblings == 1:
             return self.unnested(node, target, before, scope)
-        layers = (scope.layers.get(n.function) for n in walk(node) if isinstance(n, Apply))
+        layers = (scope.layers.get(n.function) for n in walk(node) if isinstance(n, program.Apply))
         own = next((layer for layer in reversed([*layers]) if layer), None)
         if isinstance(own, Each):  # a block's name says what it is
             return self.unnested(node, target, before, scope)[0], False
         # A function has the layer's own name.
-        name = "y" if isinstance(own, Attention | Call | Dropout) else own.name if own else ""
+        name = (
+            "y" if isinstance(own, ir.Attention | ir.Call | ir.Dropout) else own.name if own else ""
+        )
         value, has_layer = self.unnested(node, name, before, scope)
         return self._own_line(value, has_layer, name, before)
 
@@ -291,7 +267,7 @@ class KerasWriter(Writer):
         """A layer made and called."""
         function: str = ""
         args: tuple[Dim, ...] = ()
-        if isinstance(layer, Call):
+        if isinstance(layer, ir.Call):
             function = self.target.block_name(self.callee(layer).name)
             args = self._values(layer)
         return keras_call(layer, inputs, scope.prefix, self.rank, function, args)

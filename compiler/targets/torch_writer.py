@@ -6,32 +6,11 @@ import ast
 from collections.abc import Sequence
 from typing import assert_never
 
-from ..ir import (
-    AvgPool,
-    Block,
-    Each,
-    Fragment,
-    Layer,
-    Module,
-    Norm,
-    Table,
-)
+from .. import ir, program
+from ..ir import Block, Each, Fragment, Layer, Module
 from ..passes.channels import declarations
 from ..passes.declarations import Declaration, Declare, Turns
-from ..program import (
-    Append,
-    Assign,
-    Body,
-    Choice,
-    For,
-    Name,
-    Return,
-    Statement,
-    code_of,
-    names,
-    values_of,
-    walk,
-)
+from ..program import Body, Statement, code_of, names, values_of, walk
 from .spelling import spell, substitute
 from .torch_layers import declare
 from .writer import Scope, Writer, called, line_of, nested
@@ -55,12 +34,12 @@ class TorchWriter(Writer):
                 kind = "" if absent == "None" else ": nn.Module"
                 lines.append(f"self.{layer.name}{kind} = {absent}")
                 lines.append(f"if {layer.when}:")
-                if isinstance(layer, AvgPool):
+                if isinstance(layer, ir.AvgPool):
                     lines.append("    # as ceil_mode does, but this exports with dynamic sizes")
                 lines.append(f"    {declared}")
             else:
                 lines.append(declared)
-            if isinstance(layer, Norm) and layer.zero_init:
+            if isinstance(layer, ir.Norm) and layer.zero_init:
                 start = f"nn.init.zeros_(self.{layer.name}.weight)"
                 lines.append(f"{start}  # the block starts as its shortcut")
         return lines
@@ -68,7 +47,7 @@ class TorchWriter(Writer):
     def _tested(self, layer: Layer, code: Block | Fragment) -> bool:
         """Whether the body asks if the layer is there."""
         return any(
-            isinstance(node, Choice) and node.call.function == layer.name
+            isinstance(node, program.Choice) and node.call.function == layer.name
             for statement in code.body
             for value in values_of(statement)
             for node in walk(value)
@@ -78,19 +57,19 @@ class TorchWriter(Writer):
 
     def statement(self, statement: Statement, scope: Scope) -> list[str]:
         match statement:
-            case Assign(target=target, value=value, comment=comment):
+            case program.Assign(target=target, value=value, comment=comment):
                 kind = "Tensor" if statement is scope.typed else ""
                 return [line_of(target, self.value(value, scope), comment, kind)]
-            case Return(value=value, comment=comment):
+            case program.Return(value=value, comment=comment):
                 return [line_of("", self.value(value, scope), comment)]
-            case Append(target=target, value=value):
+            case program.Append(target=target, value=value):
                 return [f"{target}.append({spell(self.value(value, scope))})"]
-            case For():
+            case program.For():
                 return self.loop(statement, scope)
             case _:
                 assert_never(statement)
 
-    def loop(self, loop: For, scope: Scope) -> list[str]:
+    def loop(self, loop: program.For, scope: Scope) -> list[str]:
         """The loop over what its body needs: lists of layers, and tensors.
 
         Over a list of tensors it needs an index: TorchScript knows the length of layers only.
@@ -104,7 +83,7 @@ class TorchWriter(Writer):
         items = {}
         counted = False
         for target, source in pairs:
-            if isinstance(source, Name) and source.id in scope.lists and layers:
+            if isinstance(source, program.Name) and source.id in scope.lists and layers:
                 items[target] = ast.Subscript(ast.Name(source.id), ast.Name("i"))
                 counted = True
             else:
@@ -121,7 +100,7 @@ class TorchWriter(Writer):
         inner = scope.inside("i", items)
         return [head, *(f"    {line}" for line in self.body(loop.body, inner))]
 
-    def choice(self, node: Choice, scope: Scope) -> ast.expr:
+    def choice(self, node: program.Choice, scope: Scope) -> ast.expr:
         test = ast.Compare(own(node.call.function), [ast.Is()], [ast.Constant(None)])
         return ast.IfExp(test, self.value(node.otherwise, scope), self.value(node.call, scope))
 
@@ -129,7 +108,7 @@ class TorchWriter(Writer):
         """A declared layer, called with its tensors."""
         made: ast.expr = own(layer.name)
         if isinstance(layer, Each):
-            if isinstance(layer.of, Table):
+            if isinstance(layer.of, ir.Table):
                 repeated = "table.expand(x.shape[0], -1, -1)"
                 given = {"table": made, "x": values[0]}
                 return made if layer.of.shared else substitute(repeated, given)
@@ -158,7 +137,7 @@ class TorchWriter(Writer):
         """The line that declares `x` to be a tensor, where it is not an input."""
         if any(name == "x" for name, _ in module.inputs):
             return None
-        return next((s for s in body if isinstance(s, Assign) and s.target == "x"), None)
+        return next((s for s in body if isinstance(s, program.Assign) and s.target == "x"), None)
 
     def module_parameters(self, module: Module) -> str:
         return ", ".join(["self", *(f"{name}: int" for name in self.told(module))])
@@ -212,9 +191,9 @@ class TorchWriter(Writer):
                 case Declare(each=each):
                     store = each.name if len(loops) > 1 else f"self.{each.name}"
                     lines.append(f"{store}.append({self.each(item)})")
-                case Assign(target=target, value=value):
+                case program.Assign(target=target, value=value):
                     lines.append(f"{target} = {code_of(value)}")
-                case Append(target=target, value=value):
+                case program.Append(target=target, value=value):
                     lines.append(f"{target}.append({code_of(value)})")
                 case Turns(targets=targets, sources=sources, body=body):
                     texts = [code_of(source) for source in sources]
@@ -237,7 +216,7 @@ def own(name: str) -> ast.expr:
 def _one(each: Layer | Each, body: Body) -> str:
     """What a loop calls an item of these layers: one of them, or a row of them."""
     assert isinstance(each, Each)
-    deeper = [statement for statement in body if isinstance(statement, For)]
+    deeper = [statement for statement in body if isinstance(statement, program.For)]
     return each.name if any(each.name in called((loop,)) for loop in deeper) else each.one
 
 

@@ -7,30 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, assert_never
 
+from .. import ir, program
 from ..errors import CompileError, Problem
-from ..ir import Block, Call, Each, Fragment, Layer, Module, tensors_of
+from ..ir import Block, Each, Fragment, Layer, Module, tensors_of
 from ..lower import Plan, doc_of
 from ..operations import PYRAMID
-from ..program import (
-    Append,
-    Apply,
-    Assign,
-    Body,
-    Choice,
-    Expression,
-    For,
-    Item,
-    Items,
-    Name,
-    Number,
-    Return,
-    Slice,
-    Star,
-    Statement,
-    calls,
-    names,
-    rewritten,
-)
+from ..program import Body, Expression, Statement, calls, names, rewritten
 from ..segmentors.base import Doc
 from .prose import docstring
 from .spelling import quoted, simple, spell, substitute
@@ -163,15 +145,21 @@ class Writer:
     def value(self, node: Expression, scope: Scope) -> ast.expr:
         """The code of an expression."""
         match node:
-            case Name(id=name):
+            case program.Name(id=name):
                 return scope.items.get(name, ast.Name(name))
-            case Items(values=values, fixed=False):
+            case program.Items(values=values, fixed=False):
                 return ast.List([self.value(value, scope) for value in values])
-            case Number() | Items() | Star() | Item() | Slice():
+            case (
+                program.Number()
+                | program.Items()
+                | program.Star()
+                | program.Item()
+                | program.Slice()
+            ):
                 return simple(node)
-            case Choice():
+            case program.Choice():
                 return self.choice(node, scope)
-            case Apply(function=function, args=args):
+            case program.Apply(function=function, args=args):
                 operands = [self.value(arg, scope) for arg in args]
                 if function in scope.layers:
                     return self.call(scope.layers[function], operands, scope)
@@ -185,7 +173,7 @@ class Writer:
         """A layer, called with its tensors."""
         raise NotImplementedError
 
-    def choice(self, node: Choice, scope: Scope) -> ast.expr:
+    def choice(self, node: program.Choice, scope: Scope) -> ast.expr:
         """What stands in for a layer where it is absent."""
         raise NotImplementedError
 
@@ -212,7 +200,7 @@ class Writer:
             return level(found)
         return ast.Tuple([level(name) for name in found])
 
-    def callee(self, layer: Call) -> Block:
+    def callee(self, layer: ir.Call) -> Block:
         return self.blocks[layer.block]
 
     def used_inputs(self, module: Module) -> list[str]:
@@ -225,7 +213,7 @@ class Writer:
         layers = {each.name: each for each in module.layers}
 
         def change(node: Expression) -> Expression:
-            if isinstance(node, Apply) and node.function in layers:
+            if isinstance(node, program.Apply) and node.function in layers:
                 count = tensors_of(layers[node.function], self.blocks)
                 return replace(node, args=node.args[:count])
             return node
@@ -243,21 +231,23 @@ def lists_of(body: Body) -> frozenset[str]:
     found: frozenset[str] = frozenset()
     for statement in body:
         match statement:
-            case Assign(target=target, value=Items(fixed=False)) | Append(target=target):
+            case program.Assign(target=target, value=program.Items(fixed=False)) | program.Append(
+                target=target
+            ):
                 found |= {target}
-            case Assign(target=target, value=Name(id=name)) if name in found:
+            case program.Assign(target=target, value=program.Name(id=name)) if name in found:
                 found |= {target}
-            case For(body=inner):
+            case program.For(body=inner):
                 found |= lists_of(inner)
-            case Assign() | Return():
+            case program.Assign() | program.Return():
                 pass
     return found
 
 
 def nested(body: Body) -> frozenset[str]:
     """The functions that are called in a loop inside of a loop."""
-    loops = [statement for statement in body if isinstance(statement, For)]
-    inner = [called((s,)) for loop in loops for s in loop.body if isinstance(s, For)]
+    loops = [statement for statement in body if isinstance(statement, program.For)]
+    inner = [called((s,)) for loop in loops for s in loop.body if isinstance(s, program.For)]
     return frozenset().union(*inner)
 
 
