@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 LINE_END = "\n"
 LONGEST_LINE = 2000  # characters of an error, a hint or a path that is printed
@@ -52,6 +53,16 @@ def raise_all(problems: Iterable[Problem]) -> None:
     distinct = tuple(dict.fromkeys(problems))
     if distinct:
         raise CompileError(*distinct)
+
+
+@contextmanager
+def placed(at: str) -> Iterator[None]:
+    """Add a place to the problems that come up in here and do not say theirs."""
+    try:
+        yield
+    except CompileError as error:
+        problems = (p if p.at else replace(p, at=at) for p in error.problems)
+        raise CompileError(*problems) from None
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

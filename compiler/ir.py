@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
+from .errors import CompileError, Problem
 from .program import Body
 
 Dim: TypeAlias = int | str
@@ -232,6 +233,10 @@ def bound(
 ) -> Layer:
     """The layer of one call: its inputs' `channels`, and what stands behind them."""
     layer = each.of
+    wanted = sizes_of(each, blocks)
+    if len(channels) != tensors_of(each, blocks) or len(args) != wanted:
+        count = f"{tensors_of(each, blocks)} tensors and {wanted} numbers"
+        raise CompileError(Problem(f"the layer {each.name!r} takes {count}"))
     match layer:
         case str():
             block = blocks[layer]
@@ -254,3 +259,11 @@ def bound(
 def tensors_of(each: Each, blocks: Mapping[str, Block]) -> int:
     """How many of a call's operands are tensors."""
     return len(blocks[each.of].inputs) if isinstance(each.of, str) else 1
+
+
+def sizes_of(each: Each, blocks: Mapping[str, Block]) -> int:
+    """How many of a call's operands are numbers, behind the tensors."""
+    if isinstance(each.of, str):
+        block = blocks[each.of]
+        return len({*block.args} - {channels for _, channels in block.inputs})
+    return int(isinstance(each.of, Conv | ConvTranspose | Linear | Table))

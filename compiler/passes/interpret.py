@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 from .. import ir, program
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, placed
 from ..expressions import evaluate, evaluate_int
 from ..ir import Block, Each, Fragment, Layer, Module, Shape, bound, tensors_of
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of
-from .rows import Row, attention_rows, axes, below, row_of
+from .rows import At, Row, attention_rows, axes, below, path_of, row_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +20,7 @@ class Tensor:
     """A tensor of a run: its shape, and the row that put it out, but for an activation or a sum."""
 
     shape: Shape
-    row: str = ""
+    row: At = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Tracer:
     def __init__(self, rank: int, blocks: Mapping[str, Block], constants: Mapping[str, object]):
         self.rank, self.blocks, self.constants = rank, blocks, constants
         self.memo: dict[object, tuple[list[Row], Tensor]] = {}
-        self.entered: dict[Tensor, str] = {}  # a tensor without a row -> the row that it enters
+        self.entered: dict[Tensor, At] = {}  # a tensor without a row -> the row that it enters
 
     def call(
         self, name: str, args: tuple[object, ...], inputs: tuple[Shape, ...]
@@ -71,7 +71,8 @@ class Tracer:
         self, code: Block | Fragment, arguments: Mapping[str, object], tensors: dict[str, Tensor]
     ) -> tuple[list[Row], Tensor]:
         """Rows in the order in which the layers are declared, and what is returned, or `x`."""
-        frame = _Frame(self, code.layers, arguments, tensors)
+        name = code.name if isinstance(code, Block) else "what stands outside of the blocks"
+        frame = _Frame(self, name, code.layers, arguments, tensors)
         value = frame.run(code.body)
         return frame.rows(), frame.values["x"] if value is None else value
 
@@ -79,7 +80,8 @@ class Tracer:
         self, module: Module, arguments: Mapping[str, object], inputs: dict[str, Any]
     ) -> tuple[list[Row], list[Turn], Tensor]:
         """Rows in PyTorch's order, the turns that are steps, and the module's result."""
-        frame = _Frame(self, module.layers, arguments, inputs, f"{module.path}.", not module.step)
+        frame = _Frame(self, module.name, module.layers, arguments, inputs, (module.path,))
+        frame.by_turn = not module.step
         value = frame.run(module.body)
         if module.step or frame.fresh:
             frame.note(value)
@@ -95,33 +97,33 @@ class Tracer:
     def _seen(self, turn: Turn) -> tuple[str, int]:
         """Where a step's output is met: its row, else the row it enters, else its last row."""
         if turn.output.row:
-            return turn.output.row, 1
+            return path_of(turn.output.row), 1
         entered = self.entered.get(turn.output)
-        return (entered, 0) if entered else (turn.rows[-1].path, 1)
+        return (path_of(entered), 0) if entered else (turn.rows[-1].path, 1)
 
     def made(
-        self, layer: Layer, names: Mapping[str, object], inputs: list[Tensor]
+        self, layer: Layer, at: At, names: Mapping[str, object], inputs: list[Tensor]
     ) -> tuple[list[Row], Tensor]:
-        """The rows of a layer and its output."""
-        x, shape, path = inputs[0], inputs[0].shape, layer.name
+        """The rows of a layer in a place, and its output."""
+        x, shape = inputs[0], inputs[0].shape
         match layer:
             case ir.Call():
                 args = tuple(evaluate(arg, names) for arg in layer.args)
                 rows, output = self.call(layer.block, args, tuple(i.shape for i in inputs))
-                source = f"{path}.{output.row}" if output.row else ""
-                return below(path, rows), Tensor(output.shape, source)
+                source = (*at, *output.row) if output.row else ()
+                return below(at, rows), Tensor(output.shape, source)
             case ir.AvgPool():
                 stride = axes(layer.stride, names, self.rank)
                 sizes = (-(-size // s) for size, s in zip(shape[1:], stride))
                 return [], Tensor((shape[0], *sizes))
             case ir.Attention():
-                rows = attention_rows(layer, shape, inputs[1].shape, names)
-                return rows, Tensor(shape, rows[-1].path)
+                rows = attention_rows(layer, at, shape, inputs[1].shape, names)
+                return rows, Tensor(shape, rows[-1].at)
             case ir.Dropout():
                 return [], x
             case ir.Conv() | ir.ConvTranspose() | ir.Norm() | ir.Linear() | ir.Table():
-                row = row_of(layer, shape, names, self.rank)
-                return [row], Tensor(row.output, row.path)
+                row = row_of(layer, at, shape, names, self.rank)
+                return [row], Tensor(row.output, at)
             case _:
                 assert_never(layer)
 
@@ -132,17 +134,18 @@ class _Frame:
     def __init__(
         self,
         tracer: Tracer,
+        name: str,
         layers: Sequence[Layer | Each],
         arguments: Mapping[str, object],
         values: dict[str, Any],
-        prefix: str = "",
-        by_turn: bool = False,
+        prefix: At = (),
     ):
-        self.tracer, self.prefix, self.by_turn = tracer, prefix, by_turn
+        self.tracer, self.name, self.prefix = tracer, name, prefix
+        self.by_turn = False  # whether each turn of an outermost loop is a step
         self.layers = {layer.name: layer for layer in layers}
         self.names = {**tracer.constants, **arguments}
         self.values = values
-        self.ran: set[str] = set()
+        self.ran: set[At] = set()
         self.by_layer: dict[str, list[Row]] = {}
         self.index: list[int] = []
         self.count = 0  # turns of the last outermost loop
@@ -161,18 +164,26 @@ class _Frame:
     def run(self, body: Body) -> Any:
         """What the body returns; None where it does not."""
         for statement in body:
-            match statement:
-                case program.Assign(target=target, value=value):
-                    self.values[target] = self.value(value)
-                case program.Append(target=target, value=value):
-                    self.values[target].append(self.value(value))
-                case program.Return(value=value):
-                    return self.value(value)
-                case program.For():
-                    self.loop(statement)
-                case _:
-                    assert_never(statement)
+            with placed(f"{self.name}, line {statement.line}"):
+                match statement:
+                    case program.Assign(target=target, value=value):
+                        self.values[target] = self.value(value)
+                    case program.Append(target=target, value=value):
+                        self.items(target).append(self.value(value))
+                    case program.Return(value=value):
+                        return self.value(value)
+                    case program.For():
+                        self.loop(statement)
+                    case _:
+                        assert_never(statement)
         return None
+
+    def items(self, name: str) -> Any:
+        """The list or tuple of that name."""
+        value = self.value(program.Name(name))
+        if not isinstance(value, list | tuple):
+            raise CompileError(Problem(f"{name!r} is not a list"))
+        return value
 
     def loop(self, statement: program.For) -> None:
         sources = [self.value(source) for source in statement.sources]
@@ -185,29 +196,37 @@ class _Frame:
                 self.count = i + 1
             if not self.index and self.by_turn:
                 last = statement.body[-1]
-                assert isinstance(last, program.Assign | program.Append)
+                if not isinstance(last, program.Assign | program.Append):
+                    raise CompileError(Problem("a loop ends with what its step puts out"))
                 value = self.values[last.target]
                 self.note(value[-1] if isinstance(value, list) else value)
 
     def value(self, node: Expression) -> Any:
         match node:
             case program.Name(id=name):
-                return self.values[name] if name in self.values else self.names[name]
+                for known in (self.values, self.names):
+                    if name in known:
+                        return known[name]
+                raise CompileError(Problem(f"{name!r} is not a name of this program"))
             case program.Number(value=value):
                 return value
             case program.Items(values=values, fixed=fixed):
                 items = [self.value(value) for value in values]
                 return tuple(items) if fixed else items
             case program.Item(value=value, index=index):
-                return self.value(value)[index]
+                items = self.items(value.id)
+                if not -len(items) <= index < len(items):
+                    raise CompileError(Problem(f"{value.id!r} has {len(items)} items"))
+                return items[index]
             case program.Slice(value=value, start=start, stop=stop):
-                return self.value(value)[start:stop]
+                return self.items(value.id)[start:stop]
             case program.Choice(call=call, otherwise=otherwise):
-                layer = self.layers[call.function]
-                assert not isinstance(layer, Each)
+                layer = self.layers.get(call.function)
+                if layer is None or isinstance(layer, Each):
+                    raise CompileError(Problem(f"{call.function!r} is not a layer of this block"))
                 return self.value(call if self.present(layer) else otherwise)
             case program.Star(value=value):
-                return self.value(value)
+                return self.items(value.id)
             case program.Apply(function=function, args=args):
                 operands: list[Any] = []
                 for arg in args:
@@ -228,11 +247,11 @@ class _Frame:
         shapes = [value.shape if isinstance(value, Tensor) else value for value in values]
         try:
             shape = operation.shape(*shapes)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise CompileError(Problem(f"{code_of(node)!r} {error}")) from None
         if not operation.tensor:
             return shape
-        return Tensor(shape, values[0].row if operation.pointwise else "")
+        return Tensor(shape, values[0].row if operation.pointwise else ())
 
     def present(self, layer: Layer) -> bool:
         return not layer.when or bool(evaluate(layer.when, self.names))
@@ -241,31 +260,31 @@ class _Frame:
         """Run a layer, once: in a module, the one of these turns."""
         if not isinstance(found, Each):
             x: Tensor = values[0]
-            return self.made(found, found.name, values) if self.present(found) else x
+            return self.made(found, (found.name,), values) if self.present(found) else x
         tensors: list[Tensor] = values[: tensors_of(found, self.tracer.blocks)]
         channels = [tensor.shape[0] for tensor in tensors]
         layer = bound(found, self.tracer.blocks, channels, values[len(tensors) :])
-        path = f"{self.prefix}{found.name}"
+        at: At = (*self.prefix, found.name)
         if found.one:  # the loops' indices; after a loop, the next one
-            path = ".".join([path, *map(str, self.index or [self.count])])
+            at = (*at, *(self.index or [self.count]))
         if not found.times:
-            return self.made(layer, path, tensors)
+            return self.made(layer, at, tensors)
         output = tensors[0]
         for i in range(evaluate_int(found.times, self.names)):
-            output = self.made(layer, f"{path}.{i}", [output])
+            output = self.made(layer, (*at, i), [output])
         return output
 
-    def made(self, layer: Layer, path: str, inputs: list[Tensor]) -> Tensor:
+    def made(self, layer: Layer, at: At, inputs: list[Tensor]) -> Tensor:
         """The output of a layer that is there, its rows noted."""
         x = inputs[0]
         if isinstance(layer, ir.Dropout):
             return x
-        if path in self.ran:
-            raise CompileError(Problem(f"the layer {path!r} runs twice"))
-        self.ran.add(path)
-        rows, output = self.tracer.made(replace(layer, name=path), self.names, inputs)
+        if at in self.ran:
+            raise CompileError(Problem(f"the layer {path_of(at)!r} runs twice"))
+        self.ran.add(at)
+        rows, output = self.tracer.made(layer, at, self.names, inputs)
         self.by_layer.setdefault(layer.name, []).extend(rows)
         self.fresh += rows
         if rows and not x.row and rows[0].kind != "table":  # a table is no layer in PyTorch
-            self.tracer.entered.setdefault(x, rows[0].path)
+            self.tracer.entered.setdefault(x, rows[0].at)
         return output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 from ..errors import CompileError, Problem
@@ -12,6 +12,7 @@ from ..expressions import evaluate_int
 from ..ir import Attention, Axes, Conv, ConvTranspose, Dim, Linear, Norm, Shape, Table
 
 Weighted: TypeAlias = Conv | ConvTranspose | Norm | Linear | Table
+At: TypeAlias = tuple[str | int, ...]  # names of modules and layers, and turns of loops
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Row:
     """One operation with weights: its attribute path, weights by name, output and cost.
 
     Weight shapes are PyTorch's (out, in / groups, *kernel); `output` is channels first, without the
-    batch axis; `macs` counts the multiplications of one item.
+    batch axis; `macs` counts the multiplications of one item. `at` is the path in its parts; the
+    rows that `verify` reads off a model have none.
     """
 
     path: str
@@ -27,18 +29,38 @@ class Row:
     weights: tuple[tuple[str, Shape], ...]
     output: Shape
     macs: int
+    at: At = field(default=(), kw_only=True)
+
+    @property
+    def role(self) -> str:
+        """What the layer is, in every turn of the loops: `decoder.blocks.conv1`."""
+        return ".".join(part for part in self.at if isinstance(part, str))
+
+    @property
+    def turn(self) -> tuple[int, ...]:
+        """The turns of the loops around it, the outermost first."""
+        return tuple(part for part in self.at if isinstance(part, int))
 
 
 NOT_TRAINED = frozenset({"running_mean", "running_var"})
 
 
-def below(prefix: str, rows: Sequence[Row]) -> list[Row]:
-    """The rows with their paths under a prefix."""
-    return [Row(f"{prefix}.{r.path}", r.kind, r.weights, r.output, r.macs) for r in rows]
+def path_of(at: At) -> str:
+    return ".".join(map(str, at))
 
 
-def row_of(layer: Weighted, x: Shape, names: Mapping[str, object], rank: int) -> Row:
-    """The row of a layer that is called with `x`."""
+def below(prefix: At, rows: Sequence[Row]) -> list[Row]:
+    """The rows in a place."""
+    path = path_of(prefix)
+    return [
+        Row(f"{path}.{r.path}", r.kind, r.weights, r.output, r.macs, at=(*prefix, *r.at))
+        for r in rows
+    ]
+
+
+def row_of(layer: Weighted, at: At, x: Shape, names: Mapping[str, object], rank: int) -> Row:
+    """The row of a layer in a place, called with `x`."""
+    path = path_of(at)
 
     def size(dim: Dim) -> int:
         return evaluate_int(dim, names)
@@ -46,7 +68,7 @@ def row_of(layer: Weighted, x: Shape, names: Mapping[str, object], rank: int) ->
     def expect(wanted: Dim) -> None:
         if x[0] != size(wanted):
             raise CompileError(
-                Problem(f"the layer {layer.name!r} takes {size(wanted)} channels and gets {x[0]}")
+                Problem(f"the layer {path!r} takes {size(wanted)} channels and gets {x[0]}")
             )
 
     match layer:
@@ -60,7 +82,7 @@ def row_of(layer: Weighted, x: Shape, names: Mapping[str, object], rank: int) ->
             shape = (cout, x[0] // groups, *kernel)
             weights = (("weight", shape), *([("bias", (cout,))] if layer.bias else []))
             macs = math.prod(shape) * math.prod(output[1:])
-            return Row(layer.name, "conv", weights, output, macs)
+            return Row(path, "conv", weights, output, macs, at=at)
         case ConvTranspose():
             expect(layer.cin)
             cout = size(layer.cout)
@@ -68,27 +90,28 @@ def row_of(layer: Weighted, x: Shape, names: Mapping[str, object], rank: int) ->
             output = (cout, *(2 * n for n in x[1:]))
             macs = math.prod(shape) * math.prod(x[1:])
             weights = (("weight", shape), ("bias", (cout,)))
-            return Row(layer.name, "conv_transpose", weights, output, macs)
+            return Row(path, "conv_transpose", weights, output, macs, at=at)
         case Norm():
             expect(layer.channels)
             moving = ("running_mean", "running_var") if layer.kind == "batch" else ()
             weights = tuple((name, (x[0],)) for name in ("weight", "bias", *moving))
-            return Row(layer.name, f"{layer.kind}_norm", weights, x, 0)
+            return Row(path, f"{layer.kind}_norm", weights, x, 0, at=at)
         case Linear():
             expect(layer.cin)
             cout = size(layer.cout)
             weights = (("weight", (cout, x[0])), ("bias", (cout,)))
-            return Row(layer.name, "dense", weights, (cout, *x[1:]), cout * math.prod(x))
+            macs = cout * math.prod(x)
+            return Row(path, "dense", weights, (cout, *x[1:]), macs, at=at)
         case Table():
             rows, channels = size(layer.rows), size(layer.channels)
             weights = (("table", (1, rows, channels)),)
-            return Row(layer.name, "table", weights, (channels, rows), 0)
+            return Row(path, "table", weights, (channels, rows), 0, at=at)
         case _:
             assert_never(layer)
 
 
 def attention_rows(
-    layer: Attention, queries: Shape, context: Shape, names: Mapping[str, object]
+    layer: Attention, at: At, queries: Shape, context: Shape, names: Mapping[str, object]
 ) -> list[Row]:
     """The dense layers of an attention: three that go in, one that comes out."""
     width = evaluate_int(layer.channels, names)
@@ -96,11 +119,12 @@ def attention_rows(
     sizes = {"query": queries, "key": context, "value": context, "attention_output": queries}
     return [
         Row(
-            f"{layer.name}.{part}",
+            path_of((*at, part)),
             "attention_out" if part == "attention_output" else "attention_in",
             weights,
             x,
             width * math.prod(x),
+            at=(*at, part),
         )
         for part, x in sizes.items()
     ]

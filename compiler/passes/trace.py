@@ -87,7 +87,7 @@ def _check_unique(rows: list[Row]) -> None:
     """Keras names are paths with `_` for `.`: two paths must not meet in one name."""
     seen: dict[str, str] = {}
     for row in rows:
-        name = row.path.replace(".", "_")
+        name = "_".join(map(str, row.at))
         if name in seen:
             both = f"{seen[name]} and {row.path}"
             raise CompileError(Problem(f"{both} would both be {name} in Keras"))
@@ -99,7 +99,7 @@ def _encoder(network: Network, tracer: Tracer) -> tuple[list[Step], list[Tensor]
     model = network.model
     names = {"in_channels": model.in_channels}
     rows, x = tracer.run(network.stem, names, {"x": Tensor(model.image)})
-    steps = [Step("stem", x.shape, tuple(below("encoder", rows)))]
+    steps = [Step("stem", x.shape, tuple(below(("encoder",), rows)))]
     pyramid = [Tensor(x.shape)]
     shape = OPERATIONS[network.pool].shape(x.shape)
     for s, stage in enumerate(model.trunk.stages):
@@ -113,7 +113,7 @@ def _encoder(network: Network, tracer: Tracer) -> tuple[list[Step], list[Tensor]
             }
             args = tuple(arguments[arg] for arg in network.residual.args)
             more, x = tracer.call(network.residual.name, args, (shape,))
-            rows += below(f"encoder.stages.{s}.{i}", more)
+            rows += below(("encoder", "stages", s, i), more)
             shape = x.shape
         steps.append(Step(f"stage {s}", shape, tuple(rows)))
         pyramid.append(Tensor(shape))
