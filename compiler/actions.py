@@ -10,6 +10,7 @@ from .errors import CompileError, Problem, raise_all, shown
 from .keywords import ModelOptions
 from .limits import AXIS
 from .model import Encoder
+from .names import FilePath, spec_path
 from .passes.values import RANK, choice, count, sequence, share
 from .targets import suffixes
 from .verify.report import TOLERANCE, Settings
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from .checker import Verdict
     from .verify.report import Report
     from .weights.convert import Converted
-
-FilePath = str | os.PathLike[str]
 
 
 def verify(
@@ -33,11 +32,11 @@ def verify(
 ) -> Report:
     """Run a network in PyTorch and in Keras with the same weights, and compare the numbers.
 
-    `models` is one name or custom encoder, with the options of `emit`, which is compiled to both
-    targets; or the paths of two emitted files. The code of the files is run: only verify files that
-    you trust. `size` is that of the image, one for all axes or one for each; `seed` that of weights
-    and image; `tolerance` the largest relative difference in float32; `backend` what Keras runs on
-    (`"tensorflow"`, `"torch"` or `"jax"`), which it keeps for the rest of the process.
+    `models` is one name, custom encoder or spec, with the options of `emit`, which is compiled to
+    both targets; or the paths of two emitted files. The code of the files is run: only verify files
+    that you trust. `size` is that of the image, one for all axes or one for each; `seed` that of
+    weights and image; `tolerance` the largest relative difference in float32; `backend` what Keras
+    runs on (`"tensorflow"`, `"torch"` or `"jax"`), which it keeps for the rest of the process.
 
     Returns a `Report`; `report.passed` says whether the networks are the same. Raises
     `CompileError` with every problem of the arguments, or if a framework is missing.
@@ -45,7 +44,8 @@ def verify(
     problems: list[Problem] = []
     settings = read_settings(size, seed, tolerance, backend, problems)
     first = models[0] if models else None
-    if len(models) == 1 and (isinstance(first, Encoder) or not _is_path(first)):
+    is_model = isinstance(first, Encoder) or spec_path(first) or not _is_path(first)
+    if len(models) == 1 and is_model:
         return _verify_model(first, settings, options, problems)  # type: ignore[arg-type]
     if options:
         given = ", ".join(options)
@@ -146,7 +146,7 @@ def _path(name: object) -> str:
 
 
 def _verify_model(
-    model: str | Encoder, settings: Settings, options: ModelOptions, problems: list[Problem]
+    model: FilePath | Encoder, settings: Settings, options: ModelOptions, problems: list[Problem]
 ) -> Report:
     from dataclasses import replace
 

@@ -9,6 +9,7 @@ from typing import Unpack
 from .errors import CompileWarning, Problem, raise_all
 from .keywords import ModelOptions
 from .model import Encoder, Model
+from .names import FilePath
 from .passes.advice import advice
 from .passes.count import macs, non_trainable, trainable
 from .passes.custom import make_encoder
@@ -18,11 +19,12 @@ from .passes.validate import resolve
 from .passes.values import find_target
 
 
-def emit(model: str | Encoder, *, target: str, **options: Unpack[ModelOptions]) -> str:
+def emit(model: FilePath | Encoder, *, target: str, **options: Unpack[ModelOptions]) -> str:
     """Compile a network to the source of one standalone file.
 
-    `model` is a name (`"seresnext50"`, `"seresnext50_unet"`) or what `custom_encoder` returned;
-    `target` is `"torch"` or `"keras"`. Every option is optional: `dims` (2 or 3), `input_shape`
+    `model` is a name (`"seresnext50"`, `"seresnext50_unet"`), what `custom_encoder` returned, or
+    the path of a spec (`"net.toml"`), whose values the options replace; `target` is `"torch"` or
+    `"keras"`. Every option is optional: `dims` (2 or 3), `input_shape`
     (channels last, `(96, 96, 96, 4)`), `in_channels`, `num_classes`, `se_ratio`, `se_activation`,
     `features_only`, `pooling` (`"avg"` or `"max"`), `include_rescaling`, `classifier_activation`
     (`"none"`, `"sigmoid"`, `"softmax"`); `segmentor` (`"unet"`, `"unet_plus_plus"`,
@@ -44,7 +46,7 @@ def emit(model: str | Encoder, *, target: str, **options: Unpack[ModelOptions]) 
 
 
 def describe(
-    model: str | Encoder, *, target: str | None = None, **options: Unpack[ModelOptions]
+    model: FilePath | Encoder, *, target: str | None = None, **options: Unpack[ModelOptions]
 ) -> dict[str, object]:
     """Describe what the network does to a tensor, as `plainnet show --json` prints it.
 

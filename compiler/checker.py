@@ -11,12 +11,13 @@ from pathlib import Path
 
 from .api import custom_encoder
 from .errors import CompileError, Problem, raise_all, shown
-from .files import is_temporary, read_source
+from .files import is_temporary
 from .limits import SOURCE_BYTES
 from .model import Model
 from .passes.validate import resolve
 from .passes.values import find_target
 from .provenance import Provenance, parse_command, read, version_key
+from .reading import read_source
 from .syntax import comparable
 from .targets import suffixes
 

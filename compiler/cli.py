@@ -14,6 +14,7 @@ from . import __version__
 from .catalog import FAMILIES
 from .cli_options import model_options
 from .errors import CompileError, Problem, escaped, raise_all, suggest
+from .spec.command import new_command, schema_command
 from .targets import TARGETS
 from .verify.command import verify_command
 from .weights.command import convert_command
@@ -257,6 +258,8 @@ def check_command(
 
 cli.add_command(verify_command)
 cli.add_command(convert_command)
+cli.add_command(new_command)
+cli.add_command(schema_command)
 
 
 def _print_json(value: object) -> None:

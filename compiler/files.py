@@ -12,39 +12,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import CompileError, Problem, raise_all
-from .limits import SOURCE_BYTES
+from .errors import CompileError, Problem
 from .provenance import parse_command
 from .provenance import read as read_provenance
+from .reading import read_source
 from .targets import target_row
-
-
-def read_source(path: Path) -> str:
-    """Text of a source file, line ends as on Unix, no byte order mark. Raises `CompileError`.
-
-    Only a regular file of at most `SOURCE_BYTES` is read: a pipe or a device is not opened.
-    """
-    at = str(path)
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise CompileError(Problem("it is not a regular file", at=at))
-        with open(path, "rb", opener=_without_waiting) as file:
-            size = os.fstat(file.fileno()).st_size
-            raise_all(SOURCE_BYTES.problems("its size in bytes", size, at))
-            content = file.read(SOURCE_BYTES.largest)
-    except OSError as error:
-        raise CompileError(Problem(f"cannot read it: {error.strerror}", at=at)) from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise CompileError(Problem("it is not valid UTF-8", at=at)) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
 
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 

@@ -60,6 +60,10 @@ EMBED_DIM = Limit(2**16, "A token has at most 65,536 channels.")
 SOURCE_BYTES = Limit(2**20, "A source file has at most 1 MiB.")
 PROVENANCE_BYTES = Limit(64 * 2**10, "The provenance of a file has at most 64 KiB.")
 
+# A spec file.
+SPEC_BYTES = Limit(64 * 2**10, "A spec has at most 64 KiB.")
+SPEC_PROBLEMS = Limit(100, "The first 100 problems of a spec are reported.")
+
 # A checkpoint.
 CHECKPOINT_ENTRIES = Limit(10**5, "A checkpoint has at most 100,000 tensors.")
 DIRECTORY_BYTES = Limit(32 * 2**20, "The directory of an archive has at most 32 MiB.")

@@ -6,8 +6,10 @@ parentheses do not matter.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
+from typing import TypeAlias
 
 from .catalog import ENCODERS
 from .errors import CompileError, Problem, shown, suggest
@@ -17,6 +19,18 @@ from .segmentors import SEGMENTORS
 from .targets import TARGETS
 
 SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {name: row.head for name, row in SEGMENTORS.items()}
+
+SPEC = ".toml"  # the suffix of a spec
+FilePath: TypeAlias = str | os.PathLike[str]
+
+
+def spec_path(model: object) -> str | None:
+    """The path of the spec that a model is given as, or None if it is something else."""
+    if isinstance(model, str | os.PathLike):
+        path = os.fspath(model)
+        if isinstance(path, str) and path.lower().endswith(SPEC):
+            return str.__str__(path)
+    return None
 
 
 def plain(name: str) -> str:

@@ -11,6 +11,7 @@ from compiler.targets import TARGETS, target_named
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("errors", "layout", "limits", "program", "syntax", "targets"),
+    ("reading", "spec.positions"),
     ("ir", "parsing", "expressions", "options"),
     ("model", "operations", "keywords", "initialization"),
     ("blocks", "catalog", "dialects"),
@@ -25,6 +26,10 @@ FLOORS = (
     ("names",),
     ("passes.values", "passes.heads", "passes.specialize", "passes.trace"),
     ("passes.custom", "passes.count", "passes.advice"),
+    ("spec.definition",),
+    ("spec.checks", "spec.schema"),
+    ("spec.encoders",),
+    ("spec.loading",),
     ("passes.validate",),
     ("lower",),
     ("targets.prose", "targets.text", "targets.spelling", "targets.keras_weights"),
@@ -32,7 +37,7 @@ FLOORS = (
     ("targets.base", "targets.torch_writer", "targets.keras_writer"),
     ("targets.torch", "targets.keras"),
     ("provenance", "emitter", "showcase", "files"),
-    ("api", "checker"),
+    ("api", "checker", "spec.writing"),
     ("verify.doubles", "verify.parity", "verify.report"),
     ("verify.measure", "verify.pairs", "verify.divergence", "verify.conditioning"),
     ("verify.joint", "verify.state"),
@@ -49,7 +54,7 @@ FLOORS = (
     ("weights.convert",),
     ("actions",),
     ("cli_options",),
-    ("verify.command", "weights.command"),
+    ("verify.command", "weights.command", "spec.command"),
     ("cli", "__main__"),
 )
 HEIGHT = {f"compiler.{name}": height for height, floor in enumerate(FLOORS) for name in floor}
@@ -57,7 +62,12 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "compiler").rglob("*.py")
 }
-PACKAGES = {"compiler", "compiler.verify", "compiler.weights"}  # they only say what they hold
+PACKAGES = {
+    "compiler",
+    "compiler.spec",
+    "compiler.verify",
+    "compiler.weights",
+}  # they only say what they hold
 FRAMEWORKS = {"torch", "keras", "tensorflow", "jax", "numpy", "safetensors", "h5py", "ml_dtypes"}
 
 

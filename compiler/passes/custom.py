@@ -38,12 +38,13 @@ def make_encoder(
     widths: object = None,
     channels: object = None,
 ) -> tuple[Encoder | None, list[Problem]]:
-    """The encoder of these arguments (`custom_encoder` documents them), or all their problems.
+    """The encoder of these arguments (`custom_encoder` documents them), and all their problems.
 
     Limits are checked before any work that grows with the values.
     """
     problems: list[Problem] = []
     name = _name(name, problems)
+    before = len(problems)
     block = _one_of("block", block, BLOCK_KINDS, problems)
     columns = {
         "blocks": (blocks, BLOCKS),
@@ -55,6 +56,7 @@ def make_encoder(
     stages = _table(columns, STAGES, "stage", problems)
     table = dict(zip(columns, stages))
     problems += _in_field("blocks", ALL_BLOCKS.problems("the sum of blocks", sum(stages[0])))
+    sound = len(problems) == before
     stem = _table(
         {"stem_filters": (stem_filters, CHANNELS), "stem_kernels": (stem_kernels, KERNEL)},
         STEM,
@@ -72,13 +74,15 @@ def make_encoder(
     ]
     if not isinstance(pre_activation, bool):
         problems.append(Problem(f"pre_activation is {shown(pre_activation)}", hint=FLAG_HINT))
+    before = len(problems)
     groups = _one("groups", groups, CHANNELS, problems)
     width_per_group = _one("width_per_group", width_per_group, CHANNELS, problems)
+    sound = sound and len(problems) == before
     ratio = None if se_ratio is None else _one("se_ratio", se_ratio, NUMBER, problems)
     activation = "relu"
     if ratio is not None:
         activation = _one_of("se_activation", se_activation, ACTIVATIONS, problems)
-    if problems:
+    if not sound:
         return None, problems
     encoder = Encoder(
         name=name,
@@ -98,7 +102,7 @@ def make_encoder(
         widths=table.get("widths", ()),
         channels=table.get("channels", ()),
     )
-    return encoder, _width_problems(encoder)
+    return encoder, problems + _width_problems(encoder)
 
 
 def _class_name(name: str) -> str:

@@ -12,7 +12,7 @@ from ..dialects import dialects_of
 from ..errors import CompileError, Problem, raise_all, shown, suggest
 from ..limits import CHANNELS, VOXELS
 from ..model import Encoder, Model
-from ..names import find_model
+from ..names import FilePath, find_model, spec_path
 from ..options import BY_NAME, DEFAULT_SHAPE, RANKS
 from .custom import make_encoder
 from .heads import resolve_head
@@ -22,16 +22,45 @@ FEW, MANY = 4, 16  # channels of an image, and what is more likely its size
 
 
 def resolve(
-    encoder: str | Encoder, options: Mapping[str, object], found_so_far: Iterable[Problem] = ()
+    encoder: FilePath | Encoder,
+    options: Mapping[str, object],
+    found_so_far: Iterable[Problem] = (),
 ) -> Model:
-    """The model that a name (or a custom encoder) and options describe.
+    """The model that a name (or a custom encoder, or the path of a spec) and options describe.
 
     Values may be what Python has (3, (96, 96, 96, 4)) or what a person typed ("3", "96,96,96,4");
-    None is an option that was not given. A name may end with a segmentor's. Raises one
-    `CompileError` with every problem, those `found_so_far` first.
+    None is an option that was not given. A name may end with a segmentor's. Options replace those
+    of a spec. Raises one `CompileError` with every problem, those `found_so_far` first.
     """
     problems = list(found_so_far)
+    if path := spec_path(encoder):
+        return _resolve_spec(path, options, problems)
     found, segmentor = _encoder(encoder, problems)
+    return _resolve(found, options, problems, segmentor, shown(encoder))
+
+
+def _resolve_spec(path: str, options: Mapping[str, object], problems: list[Problem]) -> Model:
+    from ..spec.loading import load  # which imports what a name does not need
+
+    try:
+        spec = load(path)
+    except CompileError as error:
+        raise CompileError(*problems, *error.problems) from None
+    try:
+        found = [*problems, *spec.problems]
+        return _resolve(spec.encoder, spec.with_options(options), found)
+    except CompileError as error:
+        raise_all(spec.placed(problem, options) for problem in error.problems)
+        raise
+
+
+def _resolve(
+    found: Encoder | None,
+    options: Mapping[str, object],
+    problems: list[Problem],
+    segmentor: str | None = None,
+    name: str = "",
+) -> Model:
     given = _given(options, problems)
     unknown = options.get("segmentor") is not None and "segmentor" not in given
     if segmentor and not unknown:
@@ -39,7 +68,7 @@ def resolve(
         if asked != segmentor:
             problems.append(
                 Problem(
-                    f"{shown(encoder)} names the segmentor {segmentor}, but --segmentor is {asked}",
+                    f"{name} names the segmentor {segmentor}, but --segmentor is {asked}",
                     hint="give one of the two",
                 )
             )
@@ -78,7 +107,7 @@ def _given(options: Mapping[str, object], problems: list[Problem]) -> dict[str, 
     return given
 
 
-def _encoder(encoder: str | Encoder, problems: list[Problem]) -> tuple[Encoder | None, str | None]:
+def _encoder(encoder: object, problems: list[Problem]) -> tuple[Encoder | None, str | None]:
     """The encoder, and the segmentor that its name ends with."""
     if isinstance(encoder, Encoder):
         return _made(encoder, problems), None
@@ -256,6 +285,7 @@ def _with_dialect(
             Problem(
                 f"{encoder.name} does not exist in the dialect {asked}",
                 hint=f"it exists in {', '.join(known)}",
+                field="dialect",
             )
         )
         return encoder

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..checker import model_of
 from ..errors import CompileError, Problem, raise_all
-from ..files import read_source
 from ..model import Model
 from ..provenance import custom_arguments, read, spell_options
+from ..reading import read_source
 from ..targets import suffixes
 from .parity import Source
 

@@ -21,8 +21,8 @@ from ..targets import TARGETS
 )
 @click.option(
     "--model",
-    metavar="MODEL|FILE.py",
-    help="The model that the weights are for, or its emitted file.",
+    metavar="MODEL|SPEC.toml|FILE.py",
+    help="The model that the weights are for, its spec, or its emitted file.",
 )
 @click.option("--layout", metavar="NAME", help="Library that named the tensors: timm, smp, ...")
 @click.option("--inflate", metavar="center|mean|repeat", help="Inflate 2D kernels to 3D.")

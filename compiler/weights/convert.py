@@ -9,13 +9,14 @@ from pathlib import Path
 
 from ..checker import model_of
 from ..errors import CompileError, Problem, raise_all
-from ..files import obstacle, read_source
+from ..files import obstacle
 from ..model import Encoder, Model
-from ..names import target_of
+from ..names import spec_path, target_of
 from ..passes.validate import resolve
 from ..passes.values import choice, not_one_of, plain_text
 from ..provenance import read as read_provenance
 from ..provenance import spell_options
+from ..reading import read_source
 from ..targets import TARGETS, suffixes
 from .adapt import AXES, INFLATIONS
 from .checkpoints import framework_of
@@ -92,8 +93,9 @@ def convert(
 
 
 def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, list[str]]:
-    """The model that is named, or whose emitted file is named, and notes about that file."""
-    if not isinstance(model, str) or not (model.endswith(suffixes()) or os.sep in model):
+    """The model of a name, a spec or an emitted file, and notes about that file."""
+    is_file = isinstance(model, str) and (model.endswith(suffixes()) or os.sep in model)
+    if not isinstance(model, str) or not is_file or spec_path(model):
         return resolve(model, dict(options)), []
     given = {n: value for n, value in options.items() if value is not None and value is not False}
     wrong = [name for name in given if name not in ARGUMENTS]

@@ -1,0 +1,1 @@
+"""Spec files: networks described in TOML, wherever a name is taken."""

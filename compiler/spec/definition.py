@@ -1,0 +1,171 @@
+"""What a spec can say: the typed definition that reading, the JSON Schema and docs/spec.md share.
+
+The keys of an encoder are listed here. Every other key is a row of the table of options: `PLACES`
+says where it stands in a spec; a row without a place stands at the top, or in `[segmentor]` if
+only segmentors take it. So a new option is a key of specs without a line here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+
+from ..catalog import ENCODERS
+from ..limits import (
+    BLOCKS,
+    CHANNELS,
+    DECODER_FILTERS,
+    KERNEL,
+    NAME,
+    STAGES,
+    STEM,
+    STRIDE,
+    TEXT,
+    Limit,
+)
+from ..operations import ACTIVATIONS
+from ..options import BY_NAME, OPTIONS, RANKS, Option
+from ..passes.custom import BLOCK_KINDS
+from .positions import KeyPath, spelled
+
+PLACES: dict[str, KeyPath] = {
+    "num_classes": ("head", "num_classes"),
+    "classifier_activation": ("head", "activation"),
+    "features_only": ("head", "features_only"),
+    "pooling": ("head", "pooling"),
+    "segmentor": ("segmentor", "name"),
+    "se_ratio": ("se", "ratio"),
+    "se_activation": ("se", "activation"),
+}
+FIRST = ("dims", "input_shape", "channels_last", "in_channels", "include_rescaling", "dialect")
+
+
+def place(option: Option) -> KeyPath:
+    """The path of an option in a spec."""
+    usual = ("segmentor", option.name) if option.of else (option.name,)
+    return PLACES.get(option.name, usual)
+
+
+OPTION_AT = {place(option): option.name for option in OPTIONS}
+
+
+def in_spec(text: str) -> str:
+    """A text of the command line in the words of a spec: `--se-ratio` is `se.ratio`."""
+    flags = {option.flag: spelled(place(option)) for option in OPTIONS}
+    return re.sub(r"--[a-z][a-z0-9-]*", lambda match: flags.get(match[0], match[0]), text)
+
+
+# -- types -----------------------------------------------------------------------------------------
+
+
+def _whole(limit: Limit) -> Any:
+    return Annotated[int, Meta(ge=1, le=limit.largest)]
+
+
+def _list(item: Any, most: int, least: int = 1) -> Any:
+    return Annotated[list[item], Meta(min_length=least, max_length=most)]
+
+
+def _choice(names: tuple[str, ...]) -> Any:
+    values = tuple(int(name) if name.isdecimal() else name for name in names)
+    return Literal[values]
+
+
+def _type(option: Option) -> Any:
+    """The type of an option's value in a spec."""
+    match option.kind:
+        case "count":
+            return _whole(option.limit)
+        case "counts":
+            return _list(_whole(option.limit), DECODER_FILTERS.largest)
+        case "shape":
+            return _list(_whole(option.limit), RANKS[-1] + 1, RANKS[0] + 1)
+        case "share":
+            return Annotated[float, Meta(ge=0, lt=1)]
+        case "choice":
+            return _choice(option.choices or ACTIVATIONS)
+        case "flag":
+            return bool
+    return Annotated[str, Meta(max_length=TEXT.largest)]
+
+
+def _table(name: str, doc: str, keys: dict[str, tuple[Any, str]]) -> type[Struct]:
+    """A table of a spec: the type and the description of each key. None is required here."""
+    fields = [
+        (key, Annotated[kind, Meta(description=text)] | UnsetType, UNSET)
+        for key, (kind, text) in keys.items()
+    ]
+    made: type[Struct] = defstruct(name, fields, forbid_unknown_fields=True, kw_only=True)
+    made.__doc__ = doc
+    return made
+
+
+def _options(table: str | None) -> dict[str, tuple[Any, str]]:
+    """The keys of a table that are options; of None, those at the top."""
+    found = {}
+    for option in OPTIONS:
+        *outer, key = place(option)
+        if outer == ([table] if table else []):
+            found[str(key)] = (_type(option), in_spec(option.help))
+    return found
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+STAGE = {
+    "depth": (_whole(BLOCKS), "Number of blocks."),
+    "width": (
+        _whole(CHANNELS),
+        "Channels of the 3x3 convolutions of a bottleneck. Default: as ResNeXt's table has it, from"
+        " channels, groups and width_per_group.",
+    ),
+    "channels": (_whole(CHANNELS), "Channels that the stage puts out."),
+    "stride": (_whole(STRIDE), "Stride of the first block. Default: 1 in stage 0, then 2."),
+}
+STEM_KEYS = {
+    "filters": (_list(_whole(CHANNELS), STEM.largest), "Filters of each convolution."),
+    "kernels": (_list(_whole(KERNEL), STEM.largest), "Kernel of each convolution, odd."),
+}
+_TOP = _options(None)
+Stage = _table("Stage", "A stage of the encoder: blocks of one width.", STAGE)
+Stem = _table("Stem", "The convolutions before the stages, the first of stride 2.", STEM_KEYS)
+SqueezeExcite = _table("SqueezeExcite", "The gate on the channels of each block.", _options("se"))
+Head = _table("Head", "What stands above the encoder: classes, or features.", _options("head"))
+Segmentor = _table(
+    "Segmentor", "The decoder that makes a map of classes, and its options.", _options("segmentor")
+)
+Spec = _table(
+    "Spec",
+    "A network.",
+    {
+        "name": (
+            Annotated[str, Meta(min_length=1, max_length=NAME.largest)],
+            "Name of the encoder: letters, digits and _. The emitted class is named after it.",
+        ),
+        "extends": (
+            _choice(tuple(ENCODERS)),
+            "Encoder of the catalog that has every value that is not given here.",
+        ),
+        **{key: _TOP[key] for key in FIRST if key in _TOP},
+        "block": (_choice(BLOCK_KINDS), "Kind of the blocks; vd pools its shortcuts (ResNet-D)."),
+        "pre_activation": (bool, "Norm and activation before each convolution (ResNet v2)."),
+        "groups": (_whole(CHANNELS), "Groups of a bottleneck's 3x3 convolutions. Default: 1."),
+        "width_per_group": (
+            _whole(CHANNELS),
+            "Width of a group where 64 filters enter, for stages without a width. Default: 64.",
+        ),
+        **{key: row for key, row in _TOP.items() if key not in FIRST},
+        "stages": (_list(Stage, STAGES.largest), "The stages of the encoder, in order."),
+        "stem": (Stem, "The convolutions before the stages."),
+        "se": (SqueezeExcite | bool, "Squeeze-and-excitation; false removes what is extended."),
+        "head": (Head, "Classes and activation; or features without a head."),
+        "segmentor": (Segmentor, "A decoder instead of a classifier, and its options."),
+    },
+)
+
+
+def option_at(path: KeyPath) -> Option:
+    """The option whose value stands at a path."""
+    return BY_NAME[OPTION_AT[path]]

@@ -1,0 +1,204 @@
+"""The encoder's keys of a spec -> Encoder: that of the catalog where it is the same network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from msgspec import UNSET
+
+from ..catalog import ENCODERS
+from ..errors import Problem
+from ..model import Encoder, SqueezeExcite, Stem
+from ..passes.custom import make_encoder
+from .checks import Wrong
+from .positions import KeyPath
+
+# Argument of `make_encoder` -> key of a stage.
+COLUMNS = {
+    "blocks": "depth",
+    "filters": "channels",
+    "channels": "channels",
+    "widths": "width",
+    "strides": "stride",
+}
+STEM = {"stem_filters": "filters", "stem_kernels": "kernels"}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The stages with every value resolved. `widths` holds None where none is given."""
+
+    depths: list[int]
+    channels: list[int]
+    strides: list[int]
+    widths: list[int | None]
+
+
+def encoder_of(spec: Mapping[str, Any], wrong: list[Wrong]) -> tuple[Encoder | None, list[Problem]]:
+    """The encoder of a spec's values, or None; and problems that name arguments of its maker.
+
+    `wrong` has the values that were left out as wrong, which are not missed again here: a value
+    that raises no other problem takes their place.
+    """
+    bad = {each.path for each in wrong}
+    base = ENCODERS.get(spec.get("extends", ""))
+    given = {"name", "stages"} & spec.keys()
+    if not base and ("extends",) not in bad:
+        wrong += _missing(given, bad)
+    if not base and "stages" not in given:
+        return None, []
+    name = spec.get("name", base.name if base else "my_net")
+    block = spec.get("block", base.block if base else "bottleneck")
+    groups = spec.get("groups", base.groups if base else 1)
+    usual = spec.get("width_per_group", base.width_per_group if base else 64)
+    stages = _stages(spec.get("stages"), base, bad, wrong)
+    columns = _columns(spec, stages, block, groups, usual, wrong)
+    se = _squeeze_excite(spec.get("se"), base)
+    arguments = {
+        "block": block,
+        "blocks": stages.depths,
+        "strides": stages.strides,
+        **_stem(spec.get("stem", {}), base),
+        "pre_activation": spec.get("pre_activation", base is not None and base.pre_activation),
+        "groups": groups,
+        "width_per_group": usual,
+        "se_ratio": se.ratio if se else None,
+        "se_activation": se.activation if se else "relu",
+        **columns,
+    }
+    made, problems = make_encoder(name=name, **arguments)
+    if made is None or problems:
+        return None, problems
+    if twin := _twin(made):
+        return twin, []
+    if base and "name" not in spec:
+        made, problems = make_encoder(name=f"{base.name}_custom", **arguments)
+    return (replace(made, dialect=base.dialect) if made and base else made), problems
+
+
+def _missing(given: set[str], bad: set[KeyPath]) -> list[Wrong]:
+    hints = {
+        "name": 'add name = "my_net"',
+        "stages": 'list them, or start from a network of the catalog: extends = "seresnext50"',
+    }
+    return [
+        Wrong((key,), f"{key} is missing", hint)
+        for key, hint in hints.items()
+        if key not in given and (key,) not in bad
+    ]
+
+
+def _stages(
+    rows: Sequence[Any] | None, base: Encoder | None, bad: set[KeyPath], wrong: list[Wrong]
+) -> _Table:
+    """The stages, each completed by the one in its place of the encoder that is extended."""
+    known = base.stages if base else ()
+    table = _Table([], [], [], [])
+    for i, row in enumerate([{}] * len(known) if rows is None else rows):
+        stage = {} if row is UNSET else row
+        usual = known[i] if i < len(known) else None
+        for key in ("depth", "channels"):
+            path = ("stages", i, key)
+            if key not in stage and not usual and not {path, path[:2]} & bad:
+                wrong.append(Wrong(path, f"stage {i} has no {key}", f"add {key} = ..."))
+        table.depths.append(stage.get("depth", usual.depth if usual else 1))
+        table.channels.append(stage.get("channels", usual.channels if usual else 256))
+        table.strides.append(stage.get("stride", usual.stride if usual else 1 if i == 0 else 2))
+        table.widths.append(stage.get("width"))
+    return table
+
+
+def _columns(
+    spec: Mapping[str, Any],
+    stages: _Table,
+    block: str,
+    groups: int,
+    usual: int,
+    wrong: list[Wrong],
+) -> dict[str, object]:
+    """Filters, widths and channels, the last two only where filters and groups do not say them."""
+    if block.startswith("basic"):
+        wrong += [
+            Wrong(
+                ("stages", i, "width"),
+                f"the blocks of a {block} encoder have one width, but width={width} and"
+                f" channels={channels}",
+                f'leave the width out, or use block = "bottleneck{block[len("basic"):]}"',
+            )
+            for i, (width, channels) in enumerate(zip(stages.widths, stages.channels))
+            if width not in (None, channels)
+        ]
+        return {"filters": stages.channels}
+    whole = all(channels % 4 == 0 for channels in stages.channels)
+    filters = [max(1, channels // 4) for channels in stages.channels]
+    columns: dict[str, object] = {"filters": filters}
+    if not whole:
+        columns["channels"] = stages.channels
+    widths = stages.widths
+    if "width_per_group" in spec:
+        usual_widths = _widths(filters, groups, usual)
+        wrong += [
+            Wrong(
+                ("stages", i, "width"),
+                f"width={width}, but groups={groups} and width_per_group={usual} make {made}",
+                "give width or width_per_group, not both",
+            )
+            for i, (width, made) in enumerate(zip(widths, usual_widths))
+            if width not in (None, made)
+        ]
+        return columns
+    if None not in widths:
+        usual = max(1, (widths[0] or 0) * 64 // (groups * filters[0]))
+        columns["width_per_group"] = usual
+    made = _widths(filters, groups, usual)
+    if any(width not in (None, each) for width, each in zip(widths, made)):
+        columns["widths"] = [width or each for width, each in zip(widths, made)]
+        columns["width_per_group"] = 64  # of no effect
+    return columns
+
+
+def _widths(filters: Sequence[int], groups: int, width_per_group: int) -> list[int]:
+    """As `Encoder.stage_widths` computes them."""
+    return list(
+        replace(
+            next(iter(ENCODERS.values())),
+            filters=tuple(filters),
+            groups=groups,
+            width_per_group=width_per_group,
+        ).stage_widths
+    )
+
+
+def _stem(stem: Mapping[str, Any], base: Encoder | None) -> dict[str, object]:
+    """The stem's arguments; a list with a wrong entry is as good as none."""
+    usual = base.stem if base else Stem()
+    found: dict[str, object] = {}
+    for argument, key in STEM.items():
+        value = stem.get(key)
+        fits = isinstance(value, list) and UNSET not in value
+        found[argument] = value if fits else getattr(usual, key)
+    return found
+
+
+def _squeeze_excite(se: Any, base: Encoder | None) -> SqueezeExcite | None:
+    usual = (base.se if base else None) or SqueezeExcite()
+    if se is None:
+        return base.se if base else None
+    if se is False:
+        return None
+    return replace(usual, **se) if isinstance(se, dict) else usual
+
+
+def _twin(made: Encoder) -> Encoder | None:
+    """The encoder of the catalog that has the name of this one and its layers."""
+    known = ENCODERS.get(made.name)
+    if not known or bool(known.se) != bool(made.se):
+        return None
+    own = {
+        field: getattr(known, field)
+        for field in ("class_name", "title", "family", "custom", "dialect")
+    }
+    twin = replace(made, **own)
+    return twin if replace(twin, se=known.se) == known else None
