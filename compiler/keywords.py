@@ -6,10 +6,11 @@ A test holds this class and the table in `options` together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+
+from .segmentors import SegmentorOptions
 
 
-class ModelOptions(TypedDict, total=False):
+class ModelOptions(SegmentorOptions, total=False):
     """Keywords of every function that takes a model.
 
     A number or sequence may also be text, as it is typed on the command line. None means that the
@@ -22,19 +23,6 @@ class ModelOptions(TypedDict, total=False):
     in_channels: int | str | None
     num_classes: int | str | None
     segmentor: str | None
-    encoder_depth: int | str | None
-    decoder_block: str | None
-    decoder_filters: Sequence[int] | str | None
-    decoder_normalization: str | None
-    decoder_activation: str | None
-    vit_layers: int | str | None
-    heads: int | str | None
-    queries: int | str | None
-    embed_dim: int | str | None
-    mlp_dim: int | str | None
-    dropout: float | str | None
-    pyramid_channels: int | str | None
-    segmentation_channels: int | str | None
     compat: str | None
     se_ratio: int | str | None
     se_activation: str | None

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 from .ir import Axes, Block, Constant, Fragment, Module, Shape
+from .option import option
 
+DEPTHS = ("3", "4", "5")  # of the pyramid that a segmentor uses
 UNITS = {2: "pixel", 3: "voxel"}  # what an image of so many dimensions is made of
 
 
@@ -166,7 +168,13 @@ class Segmentor:
 
     num_classes: int
     activation: str = "none"
-    depth: int = 5
+    depth: int = option(
+        5,
+        "choice",
+        "Number of pyramid levels used; deeper stages are omitted.",
+        DEPTHS,
+        name="encoder_depth",
+    )
 
     name: ClassVar[str]
     title: ClassVar[str]

@@ -14,11 +14,9 @@ from typing import TypeAlias
 from .catalog import ENCODERS
 from .errors import CompileError, Problem, shown, suggest
 from .limits import TEXT
-from .model import Encoder, Segmentor
+from .model import Encoder
 from .segmentors import SEGMENTORS
 from .targets import TARGETS
-
-SEGMENTOR_HEADS: dict[str, type[Segmentor]] = {name: row.head for name, row in SEGMENTORS.items()}
 
 SPEC = ".toml"  # the suffix of a spec
 FilePath: TypeAlias = str | os.PathLike[str]
@@ -56,7 +54,7 @@ def _segmentors() -> dict[str, str]:
     """Spellings of segmentors, the longest first: `attentionunet` ends with `unet` too."""
     spellings = {
         plain(spelling): head.name
-        for head in SEGMENTOR_HEADS.values()
+        for head in (row.head for row in SEGMENTORS.values())
         for spelling in (head.name, head.title)
     }
     return dict(sorted(spellings.items(), key=lambda item: -len(item[0])))

@@ -21,8 +21,7 @@ from .catalog import ENCODERS
 from .errors import CompileError, Problem
 from .limits import PROVENANCE_BYTES
 from .model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite
-from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE
-from .passes.heads import FIELDS
+from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE, OPTIONS
 from .passes.validate import looks_channels_first
 from .syntax import comparable
 
@@ -194,10 +193,11 @@ def _segmentor_options(head: Segmentor, levels: int) -> dict[str, object]:
     if head.activation != "none":
         options["classifier_activation"] = head.activation
     usual = {field.name: field.default for field in fields(head)} | {"depth": min(5, levels)}
-    for option, field in FIELDS.items():
-        value = getattr(head, field, usual.get(field))
-        if value != usual.get(field):
-            options[option] = value
+    for option in OPTIONS:
+        if head.name in option.of and option.field:
+            value = getattr(head, option.field)
+            if value != usual[option.field]:
+                options[option.name] = value
     return options
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from .catalog import SEGMENTED, SHOWCASE
 from .model import Model
-from .options import MEDICAI, RANKS
+from .options import COMPAT, RANKS
 from .passes.validate import resolve
 from .targets import TARGETS, target_row
 
@@ -33,7 +33,7 @@ def file_name(model: Model, target: str) -> str:
 def showcase() -> list[Showpiece]:
     """All of it, 2D and 3D, in every target: classifiers and segmentors of the reference page."""
     asked: list[tuple[str, dict[str, object]]] = [(name, {}) for name in SHOWCASE]
-    asked += [(SEGMENTED, {"segmentor": segmentor}) for segmentor in MEDICAI]
+    asked += [(SEGMENTED, {"segmentor": segmentor}) for segmentor in COMPAT]
     return [
         Showpiece(resolve(name, {"dims": dims, **options}), target)
         for target in TARGETS

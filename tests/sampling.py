@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from compiler.catalog import ENCODERS
+from compiler.options import BY_NAME, COMPAT
+
+UNETS = BY_NAME["decoder_block"].of  # UNet and its relatives
+MEDICAI = tuple(COMPAT)  # the segmentors that medicai has
 
 
 def by_kind(cases: Iterable[Any], kind: Callable[..., Hashable]) -> list[Any]:

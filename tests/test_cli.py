@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import compiler
-from compiler.options import SEGMENTORS
+from compiler.segmentors import SEGMENTORS
 
 ROOT = Path(__file__).parent.parent
 GENERATED = ROOT / "generated"

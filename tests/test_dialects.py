@@ -13,7 +13,6 @@ from compiler.catalog import ENCODERS
 from compiler.dialects import PROOFS, dialects_of, publishers
 from compiler.errors import CompileError
 from compiler.ir import Conv, Norm
-from compiler.options import UNETS
 from compiler.passes import specialize as passes
 from compiler.program import lines_of
 from compiler.tables import catalog_rows
@@ -22,6 +21,8 @@ from tests.harness import build_pair, compare, constructor, emit_pair, image, le
 from tests.sampling import by_kind
 from tests.test_layouts import logits, weight
 from tests.test_reference import SHAPES, _randomized, assert_agree, medicai_backbone
+
+from .sampling import UNETS
 
 # Trainable parameters (2D, 3 channels, 1000 classes) read off the libraries' own models.
 COUNTS = {

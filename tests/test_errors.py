@@ -8,7 +8,9 @@ import pytest
 
 import compiler
 from compiler.catalog import ENCODERS
-from compiler.options import SEGMENTORS, UNETS
+from compiler.segmentors import SEGMENTORS
+
+from .sampling import UNETS
 
 TARGET_HINT = "  hint one of torch, keras"
 LIST_HINT = "  hint `plainnet list` shows all encoders"

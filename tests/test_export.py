@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import compiler
-from compiler.options import SEGMENTORS, UNETS
+from compiler.segmentors import SEGMENTORS
 from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize, run
 from tests.sampling import half_of
+
+from .sampling import UNETS
 
 TINY = compiler.custom_encoder(
     "tiny",

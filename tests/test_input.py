@@ -18,10 +18,11 @@ from compiler.actions import read_settings
 from compiler.catalog import ENCODERS
 from compiler.cli import main
 from compiler.limits import LIMITS
-from compiler.options import OPTIONS, SEGMENTORS
+from compiler.options import OPTIONS
 from compiler.passes.advice import advice
 from compiler.passes.validate import resolve
 from compiler.provenance import spell_options
+from compiler.segmentors import SEGMENTORS
 
 ROOT = Path(__file__).parents[1]
 FEW = settings(

@@ -7,7 +7,6 @@ import pytest
 from compiler.errors import CompileError
 from compiler.ir import Dropout
 from compiler.operations import OPERATIONS, PYRAMID
-from compiler.options import SEGMENTORS
 from compiler.parsing import check, parse
 from compiler.passes.channels import declarations
 from compiler.passes.declarations import Declare, Turns
@@ -15,6 +14,7 @@ from compiler.passes.specialize import specialize
 from compiler.passes.trace import trace
 from compiler.passes.validate import resolve
 from compiler.program import lines_of, renamed
+from compiler.segmentors import SEGMENTORS
 
 OUTSIDE = [
     ("x = 1\nif x:\n    y = 2", 2, "a program cannot say 'if x:'"),

@@ -13,8 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import compiler
 from compiler.catalog import ENCODERS, SHOWCASE
-from compiler.options import MEDICAI, SEGMENTORS, UNETS
-from compiler.segmentors import segmentor_named
+from compiler.segmentors import SEGMENTORS, segmentor_named
 from tests.harness import (
     build_pair,
     compare,
@@ -27,6 +26,8 @@ from tests.harness import (
     torch_shapes,
 )
 from tests.sampling import block_kind, by_kind
+
+from .sampling import MEDICAI, UNETS
 
 ORACLE = json.loads((Path(__file__).parent / "oracle/medicai_0.0.4.json").read_text())
 SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 2)}

@@ -10,8 +10,8 @@ import compiler
 from compiler.catalog import ENCODERS
 from compiler.cli import main
 from compiler.errors import CompileError
-from compiler.options import SEGMENTORS
 from compiler.passes.validate import resolve
+from compiler.segmentors import SEGMENTORS
 from compiler.spec.writing import spec_text
 
 HEADS = [{}, {"features_only": True}, *({"segmentor": name} for name in SEGMENTORS)]

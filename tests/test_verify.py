@@ -14,8 +14,8 @@ import compiler
 from compiler.catalog import ENCODERS
 from compiler.cli import main
 from compiler.errors import CompileError
-from compiler.options import SEGMENTORS
 from compiler.passes.validate import resolve
+from compiler.segmentors import SEGMENTORS
 from compiler.verify import sweep
 from compiler.verify.compare import compile_pair, verify
 from compiler.verify.conditioning import sized

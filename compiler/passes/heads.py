@@ -9,23 +9,6 @@ from ..model import DIALECTS, Classifier, Encoder, Features, Head, Segmentor
 from ..options import BY_NAME, DEFAULT_CLASSES, OPTIONS
 from ..segmentors import segmentor_named
 
-# Option -> field of a segmentor. The fields' defaults are the options'.
-FIELDS = {
-    "encoder_depth": "depth",
-    "decoder_filters": "decoder_filters",
-    "decoder_block": "decoder_block",
-    "decoder_normalization": "decoder_normalization",
-    "decoder_activation": "decoder_activation",
-    "vit_layers": "vit_layers",
-    "heads": "heads",
-    "queries": "queries",
-    "embed_dim": "embed_dim",
-    "mlp_dim": "mlp_dim",
-    "dropout": "dropout",
-    "pyramid_channels": "pyramid_channels",
-    "segmentation_channels": "segmentation_channels",
-}
-
 
 def resolve_head(
     given: Mapping[str, object],
@@ -122,24 +105,18 @@ def _segmentor(
     encoder: Encoder | None,
     problems: list[Problem],
 ) -> Segmentor:
-    options: dict[str, object] = {
-        field: given[option] for option, field in FIELDS.items() if option in given
-    }
+    definition = segmentor_named(name)
+    taken = [option for option in OPTIONS if option.field and name in option.of]
+    fields = {option.field: given[option.name] for option in taken if option.name in given}
     deepest = min(5, max(3, len(encoder.levels))) if encoder else 5
-    options["depth"] = int(str(options.get("depth", deepest)))
-    if name == "unet_plus_plus":
-        options["by_level"] = given.get("compat") != "medicai"
-    options = {field: options[field] for field in options if _has(name, field)}
-    head = segmentor_named(name).head(classes, activation, **options)  # type: ignore[arg-type]
+    fields["depth"] = int(str(fields.get("depth", deepest)))
+    head = definition.head(classes, activation, **fields)  # type: ignore[arg-type]
+    head = definition.adapted(head, str(given.get("compat", "")))
     dialect = DIALECTS[encoder.dialect if encoder else "medicai"]
-    problems += segmentor_named(name).problems(head, sizes, dialect)
+    problems += definition.problems(head, sizes, dialect)
     if encoder:
         problems += _encoder_problems(encoder, head)
     return head
-
-
-def _has(segmentor: str, field: str) -> bool:
-    return field in segmentor_named(segmentor).head.__dataclass_fields__
 
 
 def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:

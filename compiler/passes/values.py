@@ -17,7 +17,7 @@ from ..errors import CompileError, Problem, raise_all, shown, suggest
 from ..limits import DECODER_FILTERS, DIGITS, NUMBER, TEXT, Limit
 from ..names import plain, target_of
 from ..operations import ACTIVATIONS
-from ..options import Option
+from ..option import Option
 from ..targets import TARGETS
 
 FLAG_HINT = "it is True or False"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from ..errors import CompileError, Problem, suggest
 from .attention_unet import ATTENTION_UNET
-from .base import Definition
-from .fpn import FEATURE_PYRAMID
+from .base import Definition, SharedOptions
+from .fpn import FEATURE_PYRAMID, FPNOptions
 from .linknet import LINKNET
+from .trans_head import TransUNetOptions
 from .trans_unet import TRANS_UNET
-from .unet import UNET
+from .unet import UNET, UNetOptions
 from .unet_plus_plus import UNET_PLUS_PLUS
 
 SEGMENTORS = {
     row.name: row
     for row in (UNET, UNET_PLUS_PLUS, ATTENTION_UNET, TRANS_UNET, FEATURE_PYRAMID, LINKNET)
 }
+
+
+class SegmentorOptions(SharedOptions, UNetOptions, TransUNetOptions, FPNOptions, total=False):
+    """The options of all segmentors, as keywords."""
 
 
 def segmentor_named(name: str) -> Definition:

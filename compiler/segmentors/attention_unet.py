@@ -77,4 +77,5 @@ ATTENTION_UNET = Definition(
         output=lambda model: "{1} convolution",
     ),
     problems,
+    ("medicai",),
 )

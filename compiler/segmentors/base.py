@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from ..errors import Problem
 from ..ir import Constant, Fragment, Module, Shape
 from ..model import Dialect, Model, Segmentor
+from ..option import option
 from ..passes.interpret import Step
+
+
+def dropout(rate: float) -> Any:
+    """The field of a head for its dropout: of values, or in convolutions of whole channels."""
+    return option(rate, "share", "Dropout rate.")
+
+
+class SharedOptions(TypedDict, total=False):
+    """Options of several segmentors that are no relatives, as keywords."""
+
+    encoder_depth: int | str | None
+    dropout: float | str | None
 
 
 @dataclass(frozen=True)
@@ -66,13 +80,16 @@ class Words:
 class Definition:
     """A segmentor: the head that its options fill, its program with every variant, its words.
 
-    `problems` are those of a head at an image's sizes, on an encoder of a dialect.
+    `problems` are those of a head at an image's sizes, on an encoder of a dialect. `compat` names
+    the libraries whose behaviour it can keep, and `adapted` is the head under one, or under none.
     """
 
     head: type[Segmentor]
     wiring: Callable[[Model], Wiring]
     words: Words
     problems: Callable[[Segmentor, tuple[int, ...], Dialect], list[Problem]]
+    compat: tuple[str, ...] = ()
+    adapted: Callable[[Segmentor, str], Segmentor] = lambda head, compat: head
 
     @property
     def name(self) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
+from .. import limits
 from ..errors import Problem
 from ..ir import Block, Constant, Conv, Dropout, Each, Fragment, Module, Norm
 from ..model import Dialect, Model, Segmentor
 from ..operations import PYRAMID
+from ..option import option
 from ..parsing import parse
 from ..passes.interpret import Step
 from ..program import Apply, Assign, Name, activated, chain
-from .base import Definition, Doc, TableRow, Wiring, Words
+from .base import Definition, Doc, TableRow, Wiring, Words, dropout
 from .unet import head_of, level_channels, title
 
 GROUPS = 32  # of the group norms
@@ -23,12 +25,21 @@ GROUPS = 32  # of the group norms
 class FPN(Segmentor):
     """Feature pyramid with a segmentation branch (Panoptic FPN, Fig. 3)."""
 
-    pyramid_channels: int = 256
-    segmentation_channels: int = 128
-    dropout: float = 0.2
+    pyramid_channels: int = option(256, "count", "Channels of FPN's levels.", limit=limits.CHANNELS)
+    segmentation_channels: int = option(
+        128, "count", "Channels of FPN's paths to P2.", limit=limits.CHANNELS
+    )
+    dropout: float = dropout(0.2)
 
     name: ClassVar[str] = "fpn"
     title: ClassVar[str] = "FPN"
+
+
+class FPNOptions(TypedDict, total=False):
+    """FPN's own options, as keywords."""
+
+    pyramid_channels: int | str | None
+    segmentation_channels: int | str | None
 
 
 BLOCK = Block(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
+from .. import limits
 from ..errors import Problem
-from ..limits import HEADS
 from ..model import UNITS, Dialect, Model, Segmentor
 from ..operations import PYRAMID
+from ..option import option
 from ..passes.interpret import Step
-from .base import Doc, TableRow, Words
+from .base import Doc, TableRow, Words, dropout
 from .unet import head_of
 
 
@@ -23,12 +24,12 @@ class TransUNet(Segmentor):
     The learned positions fix the size of the image (3D TransUNet, Fig. 1).
     """
 
-    vit_layers: int = 12
-    heads: int = 8
-    queries: int = 100
-    embed_dim: int = 512
-    mlp_dim: int = 1024
-    dropout: float = 0.1
+    vit_layers: int = option(12, "count", "Transformer blocks.", limit=limits.VIT_LAYERS)
+    heads: int = option(8, "count", "Attention heads.", limit=limits.HEADS)
+    queries: int = option(100, "count", "Learned queries.", limit=limits.QUERIES)
+    embed_dim: int = option(512, "count", "Width of tokens and queries.", limit=limits.EMBED_DIM)
+    mlp_dim: int = option(1024, "count", "Width inside the MLPs.", limit=limits.CHANNELS)
+    dropout: float = dropout(0.1)
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
 
     name: ClassVar[str] = "trans_unet"
@@ -38,6 +39,16 @@ class TransUNet(Segmentor):
     def stage_filters(self) -> tuple[int, ...]:
         """Filters of the decoder: of the class maps, then of each level up to P1."""
         return self.decoder_filters[: self.depth]
+
+
+class TransUNetOptions(TypedDict, total=False):
+    """TransUNet's own options, as keywords."""
+
+    vit_layers: int | str | None
+    heads: int | str | None
+    queries: int | str | None
+    embed_dim: int | str | None
+    mlp_dim: int | str | None
 
 
 def patch_of(model: Model) -> tuple[int, ...]:
@@ -65,7 +76,7 @@ def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[
     assert isinstance(head, TransUNet)
     problems = _odd_pool_problems(sizes) if dialect.ceil_pool else []
     if head.embed_dim % head.heads:
-        near = [h for h in range(1, HEADS.largest + 1) if head.embed_dim % h == 0]
+        near = [h for h in range(1, limits.HEADS.largest + 1) if head.embed_dim % h == 0]
         best = min(near, key=lambda h: abs(h - head.heads))
         problems.append(
             Problem(

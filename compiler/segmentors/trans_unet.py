@@ -170,4 +170,4 @@ def wiring(model: Model) -> Wiring:
     )
 
 
-TRANS_UNET = Definition(TransUNet, wiring, WORDS, problems)
+TRANS_UNET = Definition(TransUNet, wiring, WORDS, problems, ("medicai",))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypedDict, TypeVar
 
+from .. import limits
 from ..blocks import DECODER_BLOCK, LEAN_DECODER_BLOCK, UP
 from ..errors import Problem
 from ..ir import Block, Constant, Conv, Each, Fragment, Module
 from ..model import Dialect, Model, Segmentor
 from ..operations import PYRAMID
+from ..option import option
 from ..parsing import parse
 from ..passes.channels import CHANNELS, SKIP_CHANNELS
 from ..passes.interpret import Step
@@ -29,10 +31,22 @@ class UNet(Segmentor):
     its widths from the top row down, as the reference library does.
     """
 
-    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
-    decoder_block: str = "upsampling"
-    decoder_normalization: str = "batch"
-    decoder_activation: str = "relu"
+    decoder_block: str = option(
+        "upsampling", "choice", "How a decoder stage upsamples.", ("upsampling", "transpose")
+    )
+    decoder_filters: tuple[int, ...] = option(
+        (256, 128, 64, 32, 16),
+        "counts",
+        "Filters of each decoder stage, deepest first.",
+        limit=limits.CHANNELS,
+    )
+    decoder_normalization: str = option(
+        "batch",
+        "choice",
+        "Normalization in the decoder.",
+        ("batch", "instance", "group", "layer", "none"),
+    )
+    decoder_activation: str = option("relu", "choice", "Activation in the decoder.")
     by_level: bool = True
 
     name: ClassVar[str] = "unet"
@@ -42,6 +56,15 @@ class UNet(Segmentor):
     def stage_filters(self) -> tuple[int, ...]:
         """Filters of each decoder stage that there is, deepest first."""
         return self.decoder_filters[: self.depth]
+
+
+class UNetOptions(TypedDict, total=False):
+    """The options of UNet and its relatives, as keywords."""
+
+    decoder_block: str | None
+    decoder_filters: Sequence[int] | str | None
+    decoder_normalization: str | None
+    decoder_activation: str | None
 
 
 Head = TypeVar("Head", bound=Segmentor)
@@ -203,4 +226,5 @@ UNET = Definition(
         output=lambda model: "{1} convolution",
     ),
     problems,
+    ("medicai",),
 )

@@ -156,6 +156,12 @@ def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[
     return filter_problems(head, head.depth - 1, first)
 
 
+def adapted(head: Segmentor, compat: str) -> Segmentor:
+    """medicai counts the widths from the top row down."""
+    assert isinstance(head, UNetPlusPlus)
+    return replace(head, by_level=compat != "medicai")
+
+
 UNET_PLUS_PLUS = Definition(
     UNetPlusPlus,
     wiring,
@@ -168,4 +174,6 @@ UNET_PLUS_PLUS = Definition(
         output,
     ),
     problems,
+    ("medicai",),
+    adapted,
 )

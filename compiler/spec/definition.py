@@ -26,7 +26,8 @@ from ..limits import (
     Limit,
 )
 from ..operations import ACTIVATIONS
-from ..options import BY_NAME, OPTIONS, RANKS, Option
+from ..option import Option
+from ..options import BY_NAME, OPTIONS, RANKS
 from ..passes.custom import BLOCK_KINDS
 from .positions import KeyPath, spelled
 

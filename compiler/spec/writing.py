@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from typing import Any
 
 from msgspec.structs import fields as keys_of
 
 from ..model import Classifier, Encoder, Model, Segmentor
-from ..options import BY_NAME
-from ..passes.heads import FIELDS
+from ..options import BY_NAME, OPTIONS
 from ..provenance import spell_options
 from .checks import description
 from .definition import Head, Spec, SqueezeExcite, Stem, place
@@ -94,12 +92,11 @@ def _options(model: Model) -> dict[str, Any]:
         options["num_classes"] = head.num_classes
         options["classifier_activation"] = head.activation
     if isinstance(head, Segmentor):
-        own = {field.name for field in fields(head)}
         options["segmentor"] = head.name
         options |= {
-            name: getattr(head, field)
-            for name, field in FIELDS.items()
-            if field in own and head.name in BY_NAME[name].of
+            option.name: getattr(head, option.field)
+            for option in OPTIONS
+            if option.field and head.name in option.of
         }
     spelt = {name: value for name, value in spell_options(model).items() if name != "in_channels"}
     return options | spelt

@@ -12,9 +12,10 @@ from typing import Any
 
 from ..catalog import ENCODERS
 from ..errors import CompileError, Problem
-from ..model import Model
-from ..options import DEPTHS, RANKS, SEGMENTORS
+from ..model import DEPTHS, Model
+from ..options import RANKS
 from ..passes.validate import resolve
+from ..segmentors import SEGMENTORS
 from .compare import verify
 from .conditioning import sized
 from .report import Settings, as_dict, shown

@@ -1,0 +1,81 @@
+"""One option: its kind, its words and its limit. The table of them is `options`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from .limits import NUMBER, Limit
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    `kind` is `count`, `counts`, `share`, `shape`, `choice` or `flag`; `of` names the segmentors
+    that take it (empty if every model does), and `field` is that of their heads which it fills.
+    `limit` is that of each of its numbers. A `choice` without `choices` is among the activations.
+    """
+
+    name: str
+    kind: str
+    help: str
+    choices: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    limit: Limit = NUMBER
+    field: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The option as it is typed: `--in-channels`."""
+        return "--" + self.name.replace("_", "-")
+
+
+def option(
+    default: object,
+    kind: str,
+    help: str,
+    choices: tuple[str, ...] = (),
+    limit: Limit = NUMBER,
+    name: str = "",
+) -> Any:
+    """A field of a segmentor's head that an option fills: of the field's name, unless it has one.
+
+    The sentence about the default is the table's to write.
+    """
+    return field(default=default, metadata={"option": Option(name, kind, help, choices, (), limit)})
+
+
+def options_of(heads: Iterable[tuple[str, type]]) -> tuple[Option, ...]:
+    """The options of all segmentors, by the fields of their heads. Raises `ValueError`.
+
+    Segmentors may share an option, which may have another default in each.
+    """
+    found: dict[str, Option] = {}
+    defaults: dict[str, dict[str, str]] = {}
+    for segmentor, head in heads:
+        for each in fields(head):
+            if "option" not in each.metadata:
+                continue
+            asked = each.metadata["option"]
+            asked = replace(asked, name=asked.name or each.name, field=each.name)
+            known = found.setdefault(asked.name, asked)
+            if replace(known, of=()) != asked:
+                raise ValueError(f"{known.of[0]} and {segmentor} differ in {asked.flag}")
+            found[asked.name] = replace(known, of=(*known.of, segmentor))
+            defaults.setdefault(asked.name, {})[segmentor] = _spelled(each.default)
+    return tuple(
+        replace(one, help=f"{one.help} Default: {_joined(defaults[one.name])}.")
+        for one in found.values()
+    )
+
+
+def _spelled(default: object) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _joined(defaults: dict[str, str]) -> str:
+    if len(set(defaults.values())) == 1:
+        return next(iter(defaults.values()))
+    return ", ".join(f"{value} for {segmentor}" for segmentor, value in defaults.items())
