@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -12,8 +13,12 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import compiler
+from compiler.api import traced
 from compiler.errors import CompileError
+from compiler.passes.validate import resolve
+from compiler.weights import layouts
 from compiler.weights.convert import convert
+from compiler.weights.patterns import names_by_role
 from tests.harness import constructor, ledger_of, ledger_shapes
 
 ORACLE = {}
@@ -202,3 +207,20 @@ def test_into_a_3d_segmentor_with_one_channel(target, tmp_path):
         assert not found["encoder.conv1.weight"][:, :, :3].any()
         found = {n: torch.from_numpy(v) for n, v in found.items()}
         constructor(compiler.emit("resnet50", target=target, **options))().load_state_dict(found)
+
+
+def test_names_follow_from_what_a_layer_is_and_not_from_its_path():
+    model = resolve("seresnet18", {"segmentor": "unet_plus_plus"})
+    layout = layouts.variants("medicai", model)[0]
+    row = next(r for r in traced(model)[1].rows if r.path == "decoder.blocks.2.1.bn2")
+    assert (row.role, row.turn) == ("decoder.blocks.bn2", (2, 1))
+    for path in (row.path, "renamed"):
+        there = layouts.name_there(layout, model, replace(row, path=path))
+        assert there == "x_1_2_conv2_norm"
+
+
+def test_a_row_of_a_table_is_one_name_for_each_of_its_words():
+    names = names_by_role((("a.{norm}{n}", "{s}_{n}"), ("a.bn2", "never"), ("a.b", "{row}.b")))
+    assert names["a.bn2"] == names["a.norm2"] == "{s}_2"
+    assert names["a.b"] == "{row}.b"
+    assert len(names) == 7

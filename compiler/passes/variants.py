@@ -38,7 +38,7 @@ def with_norm(block: Block, kind: str, momentum: float) -> Block:
         body = unwrapped(block.body, [norm.name for norm in norms])
         return replace(block, layers=layers, body=body)
     same = kind == "batch"
-    names = {n.name: n.name if same else n.name.replace("bn", "norm") for n in norms}
+    names = {n.name: n.name if same else f"norm{n.name.removeprefix('bn')}" for n in norms}
     layers = tuple(
         _other_norm(x, kind, names, momentum) if isinstance(x, Norm) else x for x in block.layers
     )

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from ..dialects import publishers
 from ..errors import Problem
 from ..model import Model, Segmentor
+from ..passes.rows import Row
 from ..segmentors.trans_head import TransUNet
 from ..segmentors.unet import UNet
 from . import patterns
-from .patterns import Table
+from .patterns import Table, names_by_role
 
 
 @dataclass(frozen=True)
@@ -149,36 +149,31 @@ def variants(name: str, model: Model) -> list[Layout]:
     ]
 
 
-def name_there(layout: Layout, model: Model, path: str) -> str | None:
+def name_there(layout: Layout, model: Model, row: Row) -> str | None:
     """What a layer of ours is called there; None where they have none."""
-    for pattern, template in layout.table(model):
-        if found := _compiled(pattern).fullmatch(path):
-            return template.format(**_numbers(model, path, found.groupdict()))
-    return None
+    template = names_by_role(layout.table(model)).get(row.role)
+    return template and template.format(**_numbers(model, row.turn))
 
 
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    numbered = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(pattern))
-    return re.compile(numbered.replace(r"(?P<word>\d+)", r"(?P<word>\w+)"))
-
-
-def _numbers(model: Model, path: str, found: dict[str, str]) -> dict[str, str | int]:
-    numbers: dict[str, str | int] = dict(found)
-    if "s" in found:
-        numbers["s1"] = int(found["s"]) + 1
-    if isinstance(model.head, Segmentor):
-        numbers["depth"] = model.head.depth
-        numbers["paths"] = model.head.depth - 2
-    if "row" in found and isinstance(model.head, Segmentor):
-        row = int(found["row"])
-        numbers["stage"] = model.head.depth - row
-        numbers["level"] = model.head.depth - 2 - row
-        numbers["above"] = model.head.depth - 1 - row
-        numbers["next"] = row + 1
-        numbers["column"] = int(found.get("node", 0)) + 1
-        numbers["turn"] = row - int(found.get("node", 0))
-    return numbers
+def _numbers(model: Model, turn: tuple[int, ...]) -> dict[str, int]:
+    """The numbers in names there: of a stage and a block, or of a decoder's row and node."""
+    depth = model.head.depth if isinstance(model.head, Segmentor) else 0
+    first, second = (*turn, 0, 0)[:2]
+    return {
+        "s": first,
+        "s1": first + 1,
+        "b": second,
+        "row": first,
+        "node": second,
+        "depth": depth,
+        "paths": depth - 2,
+        "stage": depth - first,
+        "above": depth - 1 - first,
+        "level": depth - 2 - first,
+        "next": first + 1,
+        "column": second + 1,
+        "turn": first - second,
+    }
 
 
 def plain_name(layout: Layout, name: str) -> str:

@@ -109,7 +109,7 @@ def _left_out(
     for name in known:
         del extra[name]
     if known:
-        parts = dict.fromkeys(_part(place) for place in known.values())
+        parts = dict.fromkeys(place.part for place in known.values())
         result.notes.append(f"left out {', '.join(parts)}: the model has none ({_tensors(known)})")
     if names.others:
         result.notes.append(f"left out another network's decoder ({_tensors(names.others)})")
@@ -120,11 +120,6 @@ def _of_other_classes(place: Place, shape: Shape) -> bool:
     if len(shape) != len(place.shape):
         return len(shape) == 2 < len(place.shape)  # a classifier's, for a segmentor
     return shape[0] != place.shape[0] and shape[1:2] == place.shape[1:2]
-
-
-def _part(place: Place) -> str:
-    """`head`, or the stage of an encoder."""
-    return ".".join(place.path.split(".")[:3]) if place.group == "encoder" else place.group
 
 
 def _tensors(items: Iterable[object]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ..api import traced
 from ..ir import Shape
 from ..model import Classifier, Model
+from ..passes.rows import Row, path_of
 from ..targets.keras_weights import layer_name, torch_name, weight_axes
 from .checkpoints import COUNTER, Checkpoint, Tensor
 from .layouts import Layout, name_there, plain_name
@@ -21,13 +22,20 @@ ATTRIBUTES = {  # of Keras' attention, by the names of its layers
 
 @dataclass(frozen=True)
 class Place:
-    """A weight of a model: the ledger row's path and kind, PyTorch's name and shape for it."""
+    """A weight of a model: its ledger row, and PyTorch's name and shape for it."""
 
-    path: str
-    kind: str
+    row: Row
     weight: str
     index: int
     shape: Shape
+
+    @property
+    def path(self) -> str:
+        return self.row.path
+
+    @property
+    def kind(self) -> str:
+        return self.row.kind
 
     @property
     def name(self) -> str:
@@ -36,29 +44,34 @@ class Place:
     @property
     def keras_name(self) -> str:
         """As `formats` names the tensors of Keras' files: `<layer>/<index>`."""
-        return f"{_keras_layer(self.path, self.kind)}/{self.index}"
+        return f"{_keras_layer(self.row)}/{self.index}"
 
     @property
     def group(self) -> str:
         """`encoder`, `decoder`, `head`, ..."""
-        return self.path.split(".")[0]
+        return path_of(self.row.at[:1])
+
+    @property
+    def part(self) -> str:
+        """The group, or the encoder's stage."""
+        return path_of(self.row.at[:3]) if self.group == "encoder" else self.group
 
 
 def places_of(model: Model) -> tuple[Place, ...]:
     """The weights of a model, in PyTorch's order."""
     _, ledger = traced(model)
     return tuple(
-        Place(row.path, row.kind, weight, index, shape)
+        Place(row, weight, index, shape)
         for row in ledger.rows
         for index, (weight, shape) in enumerate(row.weights)
     )
 
 
-def _keras_layer(path: str, kind: str) -> str:
-    if not kind.startswith("attention"):
-        return layer_name(path)
-    layer, part = path.rsplit(".", 1)
-    return f"{layer_name(layer)}/{ATTRIBUTES[part]}"
+def _keras_layer(row: Row) -> str:
+    if not row.kind.startswith("attention"):
+        return layer_name(row.path)
+    *layer, part = row.at
+    return f"{layer_name(path_of(tuple(layer)))}/{ATTRIBUTES[str(part)]}"
 
 
 class Names:
@@ -108,7 +121,7 @@ class Names:
         framework = self.checkpoint.framework
         if self.layout is None:
             return place.name if framework == "torch" else place.keras_name
-        there = name_there(self.layout, model, place.path)
+        there = name_there(self.layout, model, place.row)
         if there is None:
             return None
         return f"{there}/{place.index}" if framework == "keras" else f"{there}.{place.weight}"

@@ -1,16 +1,21 @@
-"""How other libraries name the layers of these networks: one table of patterns each.
+"""How other libraries name the layers of these networks: one table for each.
 
-A pattern is a path of ours and its name there; `{s}`, `{b}`, `{n}` are the stage, the block and the
-layer's number, `{s1}` the stage counted from 1. In a decoder `{row}` and `{node}` are ours, and
-`{stage}`, `{level}`, `{above}`, `{next}`, `{column}`, `{turn}`, `{depth}` and `{paths}` theirs;
-`{word}` is the same word in both. The first pattern that fits the whole path counts.
+A row of a table is the role of a layer of ours, and its name there. In a role, `{n}`, `{norm}` and
+`{projection}` stand for each of a few words, which are the same there. In a name, `{s}` and `{b}`
+are the stage and the block, and `{s1}` is the stage counted from 1; a decoder has `{row}` and
+`{node}`, the turns of its loops, and `{stage}`, `{level}`, `{above}`, `{next}`, `{column}`,
+`{turn}`, `{depth}` and `{paths}`, which follow from them.
 """
 
 from __future__ import annotations
 
+import itertools
+import string
 from collections.abc import Callable
+from functools import cache
 
-from ..model import Model
+from ..model import Classifier, Model
+from ..segmentors.attention_unet import AttentionUNet
 from ..segmentors.fpn import FPN
 from ..segmentors.linknet import LinkNet
 from ..segmentors.trans_head import TransUNet
@@ -19,7 +24,13 @@ from ..segmentors.unet_plus_plus import UNetPlusPlus
 
 Table = tuple[tuple[str, str], ...]
 
-_BLOCK = "encoder.stages.{s}.{b}."
+WORDS = {
+    "n": ("1", "2", "3"),
+    "norm": ("bn", "norm"),  # what a norm is called: the first where it is a batch norm
+    "projection": ("query", "key", "value"),
+}
+
+_BLOCK = "encoder.stages."
 _STAGES: Table = (
     (_BLOCK + "conv{n}", "layer{s1}.{b}.conv{n}"),
     (_BLOCK + "bn{n}", "layer{s1}.{b}.bn{n}"),
@@ -80,50 +91,50 @@ _MEDICAI_PRE_NORMS: Table = (
     (_BLOCK + "bn3", "stack{s}_block{b}_2_bn"),
 )
 
-_UP_ROW, _GATE_ROW, _ROW = "decoder.ups.{row}.", "decoder.gates.{row}.", "decoder.blocks.{row}."
+_UP_ROW, _GATE_ROW, _ROW = "decoder.ups.", "decoder.gates.", "decoder.blocks."
 _MEDICAI_UNET: Table = (
     (_GATE_ROW + "theta", "decoder_stage{stage}_attention_gate/theta_x"),
     (_GATE_ROW + "phi", "decoder_stage{stage}_attention_gate/phi_g"),
     (_GATE_ROW + "psi", "decoder_stage{stage}_attention_gate/psi"),
     (_ROW + "conv{n}", "decoder_stage{stage}_conv_{n}_conv"),
-    (_ROW + "bn{n}", "decoder_stage{stage}_conv_{n}_norm"),
+    (_ROW + "{norm}{n}", "decoder_stage{stage}_conv_{n}_norm"),
     (_UP_ROW + "conv", "decoder_stage{stage}_transpose_conv"),
-    (_UP_ROW + "bn", "decoder_stage{stage}_norm"),
+    (_UP_ROW + "{norm}", "decoder_stage{stage}_norm"),
     (_ROW + "conv", "decoder_stage{stage}_conv_1_conv"),
-    (_ROW + "bn", "decoder_stage{stage}_conv_1_norm"),
+    (_ROW + "{norm}", "decoder_stage{stage}_conv_1_norm"),
     ("head", "conv"),
 )
 _MEDICAI_UNET_PLUS_PLUS: Table = (
-    (_ROW + "{node}.conv{n}", "x_{level}_{column}_conv{n}_conv"),
-    (_ROW + "{node}.bn{n}", "x_{level}_{column}_conv{n}_norm"),
-    (_UP_ROW + "{node}.conv", "x_{level}_{column}_transpose"),
-    (_UP_ROW + "{node}.bn", "x_{level}_{column}_transpose_norm"),
-    (_ROW + "{node}.conv", "x_{level}_{column}_conv1_conv"),
-    (_ROW + "{node}.bn", "x_{level}_{column}_conv1_norm"),
+    (_ROW + "conv{n}", "x_{level}_{column}_conv{n}_conv"),
+    (_ROW + "{norm}{n}", "x_{level}_{column}_conv{n}_norm"),
+    (_UP_ROW + "conv", "x_{level}_{column}_transpose"),
+    (_UP_ROW + "{norm}", "x_{level}_{column}_transpose_norm"),
+    (_ROW + "conv", "x_{level}_{column}_conv1_conv"),
+    (_ROW + "{norm}", "x_{level}_{column}_conv1_norm"),
     ("decoder.last_up.conv", "bridge_transpose"),
-    ("decoder.last_up.bn", "bridge_transpose_norm"),
+    ("decoder.last_up.{norm}", "bridge_transpose_norm"),
     ("head", "conv"),
 )
-_VIT, _VIT_THERE = "vit.blocks.{row}.", "transunet_vit_encoder_block_{next}/"
-_MASKED, _MASKED_THERE = "mask_decoder.levels.{row}.", "masked_xattn_level_{row}/"
+_VIT, _VIT_THERE = "vit.blocks.", "transunet_vit_encoder_block_{next}/"
+_MASKED, _MASKED_THERE = "mask_decoder.levels.", "masked_xattn_level_{row}/"
 _MEDICAI_TRANS_UNET: Table = (
     ("vit.positions", "transunet_vit_patching_and_embedding/position_embedding"),
     ("vit.patch", "transunet_vit_patching_and_embedding/patch_embedding"),
     (_VIT + "norm{n}", _VIT_THERE + "layer_norm_{n}"),
     (_VIT + "attention.attention_output", _VIT_THERE + "mha/output_dense"),
-    (_VIT + "attention.{word}", _VIT_THERE + "mha/{word}_dense"),
+    (_VIT + "attention.{projection}", _VIT_THERE + "mha/{projection}_dense"),
     (_VIT + "mlp.fc{n}", _VIT_THERE + "mlp/fc{n}"),
     ("mask_decoder.queries", "learnable_queries"),
     (_MASKED + "project", "proj_cnn_{level}"),
     (_MASKED + "project_norm", "proj_cnn_group_norm_{level}"),
     (_MASKED + "norm{n}", _MASKED_THERE + "layernorm{n}"),
     (_MASKED + "attention.attention_output", _MASKED_THERE + "cross_attention/output_dense"),
-    (_MASKED + "attention.{word}", _MASKED_THERE + "cross_attention/{word}_dense"),
+    (_MASKED + "attention.{projection}", _MASKED_THERE + "cross_attention/{projection}_dense"),
     (_MASKED + "mlp.fc{n}", _MASKED_THERE + "mlp_layer/fc{n}"),
     ("mask_decoder.classes", "class_prediction"),
     ("mask_decoder.resize", "mask_resize"),
     ("decoder.conv", "decoder_proj_0"),
-    ("decoder.blocks.{row}", "decoder_conv_{above}"),
+    ("decoder.blocks", "decoder_conv_{above}"),
     ("head", "final_conv"),
 )
 _LEVEL = "decoder.p{above}.skip_conv"
@@ -131,9 +142,9 @@ _BRANCH = "decoder.seg_blocks.{node}.block.{turn}.block."
 _LAST_BRANCH = "decoder.seg_blocks.{paths}.block.0.block."
 _SMP_FPN: Table = (
     ("decoder.top", "decoder.p{depth}"),
-    ("decoder.laterals.{row}", _LEVEL),
-    (_ROW + "{node}.conv", _BRANCH + "0"),
-    (_ROW + "{node}.norm", _BRANCH + "1"),
+    ("decoder.laterals", _LEVEL),
+    (_ROW + "conv", _BRANCH + "0"),
+    (_ROW + "norm", _BRANCH + "1"),
     ("decoder.last.conv", _LAST_BRANCH + "0"),
     ("decoder.last.norm", _LAST_BRANCH + "1"),
     ("head", "segmentation_head.0"),
@@ -148,6 +159,13 @@ _SMP_LINKNET: Table = (
     (_ROW + "bn3", _LINK + "2.1"),
     ("head", "segmentation_head.0"),
 )
+_MEDICAI_HEADS: dict[type[object], Table] = {
+    Classifier: _MEDICAI_CLASSIFIER,
+    UNet: _MEDICAI_UNET,
+    AttentionUNet: _MEDICAI_UNET,
+    UNetPlusPlus: _MEDICAI_UNET_PLUS_PLUS,
+    TransUNet: _MEDICAI_TRANS_UNET,
+}
 _SMP: dict[type[object], Table] = {FPN: _SMP_FPN, LinkNet: _SMP_LINKNET}
 
 
@@ -179,19 +197,22 @@ def cadene(model: Model) -> Table:
 
 def medicai(model: Model) -> Table:
     norms = _MEDICAI_PRE_NORMS if model.encoder.pre_activation else _MEDICAI_NORMS
-    match model.head:
-        case UNetPlusPlus():
-            head = _with_any_norm(_MEDICAI_UNET_PLUS_PLUS)
-        case UNet():
-            head = _with_any_norm(_MEDICAI_UNET)
-        case TransUNet():
-            head = _MEDICAI_TRANS_UNET
-        case _:
-            head = _MEDICAI_CLASSIFIER
-    return (*_MEDICAI, *norms, *head)
+    return (*_MEDICAI, *norms, *_MEDICAI_HEADS.get(type(model.head), ()))
 
 
-def _with_any_norm(table: Table) -> Table:
-    """A decoder's norms are called `bn` where they are batch norms, and else `norm`."""
-    renamed = ((ours.replace("bn", "norm"), theirs) for ours, theirs in table if "bn" in ours)
-    return (*table, *renamed)
+@cache
+def names_by_role(table: Table) -> dict[str, str]:
+    """What each role of a table is called there; of two rows for a role, the first counts."""
+    found: dict[str, str] = {}
+    for ours, theirs in table:
+        words = [WORDS[word] for word in fields_of(ours)]
+        for values in itertools.product(*words):
+            chosen = dict(zip(fields_of(ours), values))
+            kept = {field: chosen.get(field, f"{{{field}}}") for field in fields_of(theirs)}
+            found.setdefault(ours.format(**chosen), theirs.format(**kept))
+    return found
+
+
+def fields_of(template: str) -> list[str]:
+    """The names that stand in braces."""
+    return [field for _, field, _, _ in string.Formatter().parse(template) if field]
