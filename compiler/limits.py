@@ -62,6 +62,7 @@ PROVENANCE_BYTES = Limit(64 * 2**10, "The provenance of a file has at most 64 Ki
 
 # A spec file.
 SPEC_BYTES = Limit(64 * 2**10, "A spec has at most 64 KiB.")
+SPEC_DOTS = Limit(100, "A line of a spec has at most 100 dots: reading a key takes cubic time.")
 SPEC_PROBLEMS = Limit(100, "The first 100 problems of a spec are reported.")
 
 # A checkpoint.

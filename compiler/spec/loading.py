@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from ..errors import CompileError, Problem, escaped
-from ..limits import SPEC_BYTES, SPEC_PROBLEMS
+from ..errors import CompileError, Problem, escaped, raise_all
+from ..limits import SPEC_BYTES, SPEC_DOTS, SPEC_PROBLEMS
 from ..model import Encoder
 from ..options import BY_NAME
 from ..reading import read_source
@@ -125,6 +125,9 @@ def load(path: str) -> Loaded:
 
 def _parsed(text: str, path: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """The values of a text and the lines of their keys."""
+    for number, line in enumerate(text.split("\n"), 1):
+        dots = 0 if line.lstrip().startswith("#") else line.count(".")
+        raise_all(SPEC_DOTS.problems("the number of dots", dots, f"{path}:{number}"))
     try:
         data = tomllib.loads(text)
         return data, positions(text)
