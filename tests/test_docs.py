@@ -31,6 +31,7 @@ def _commands() -> list[list[str]]:
                 words = shlex.split(part.replace("\\|", "|"), comments=True)
                 if words[:3] == ["python", "-m", "compiler"]:
                     words = ["plainnet", *words[3:]]
+                words = words[: words.index(">")] if ">" in words else words
                 if words[:1] == ["plainnet"] and "..." not in words and len(words) > 1:
                     found.append(words[1:])
     return found
@@ -68,10 +69,12 @@ def test_the_readme_shows_what_comes_out():
     assert said and int(said[1]) == len(text.splitlines())
 
 
-def test_the_api_examples_run():
+def test_the_api_examples_run(tmp_path, monkeypatch):
     """Those of the compiler itself; the ones that need a framework are run in test_export."""
     import plainnet
 
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.toml").write_text('extends = "resnet18"')
     names = {}
     for page in (ROOT / "README.md", ROOT / "docs/python.md"):
         for block in _blocks(page, "python"):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,14 @@ import compiler
 from compiler.catalog import ENCODERS
 from compiler.cli import main
 from compiler.errors import CompileError
+from compiler.limits import BLOCKS
+from compiler.options import OPTIONS
 from compiler.passes.validate import resolve
 from compiler.segmentors import SEGMENTORS
+from compiler.spec.definition import Spec, place
 from compiler.spec.writing import spec_text
 
+ROOT = Path(__file__).parents[1]
 HEADS = [{}, {"features_only": True}, *({"segmentor": name} for name in SEGMENTORS)]
 TINY = """\
 name = "tiny"
@@ -165,6 +170,60 @@ def test_a_spec_is_taken_wherever_a_name_is(spec, tmp_path, capsys):
     assert main(["emit", str(path), "--target", "torch", "-o", str(tmp_path / "t.py")]) == 0
     path.unlink()  # the file alone can be checked
     assert main(["check", str(tmp_path / "t.py")]) == 0
+
+
+def test_new_takes_a_spec_and_an_emitted_file(spec, tmp_path, capsys):
+    path, emitted = spec(TINY), tmp_path / "t.py"
+    emitted.write_text(compiler.emit(path, target="keras", num_classes=7))
+    for source, words in ((path, ["--num-classes", "7"]), (emitted, [])):
+        again = tmp_path / f"{source.suffix[1:]}.toml"
+        assert main(["new", str(source), *words, "-o", str(again)]) == 0
+        assert resolve(again, {}) == resolve(path, {"num_classes": 7})
+    capsys.readouterr()
+    assert main(["new", "resnet18"]) == 0
+    assert capsys.readouterr().out == spec_text(resolve("resnet18", {}))
+
+
+def test_new_keeps_what_is_there(spec, tmp_path, capsys):
+    path = spec("mine")
+    edited = tmp_path / "own.py"
+    edited.write_text("x = 1")
+    for words, message in {
+        ("resnet18", "-o", str(path)): "exists",
+        ("resnet18", "-o", str(tmp_path / "net")): "has no suffix .toml",
+        ("resnet18", "-o", str(tmp_path / "no" / "net.toml")): "there is no folder",
+        (str(edited),): "it has no provenance of plainnet at its end",
+        ("resnet1", "-o", str(path)): "unknown encoder 'resnet1'",
+    }.items():
+        assert main(["new", *words]) == 2
+        assert message in capsys.readouterr().err
+    assert path.read_text() == "mine"
+    assert main(["new", "resnet18", "-o", str(path), "--force"]) == 0
+
+
+def test_the_schema_knows_what_the_reader_knows(capsys):
+    assert main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    tables = schema["$defs"]
+    assert tables["Spec"]["properties"].keys() == {*Spec.__struct_fields__}
+    for table in tables.values():
+        assert table["additionalProperties"] is False
+        for key in table["properties"].values():
+            assert "description" in key or "$ref" in str(key)
+    assert tables["Stage"]["properties"]["depth"]["maximum"] == BLOCKS.largest
+    assert set(tables["Head"]["properties"]["activation"]["enum"]) == {"none", "sigmoid", "softmax"}
+    said = json.dumps(schema)
+    for option in OPTIONS:
+        *outer, key = place(option)
+        table = {"se": "SqueezeExcite"}.get(*outer, outer[0].title()) if outer else "Spec"
+        assert key in tables[table]["properties"], option.name
+        assert option.flag not in said
+
+
+def test_the_page_is_current(capsys):
+    """`plainnet schema --markdown > docs/spec.md` writes it again."""
+    assert main(["schema", "--markdown"]) == 0
+    assert capsys.readouterr().out == (ROOT / "docs/spec.md").read_text()
 
 
 def test_verify_and_convert_take_a_spec(spec, tmp_path):

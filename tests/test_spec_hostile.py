@@ -145,7 +145,7 @@ def test_no_string_but_an_identifier_is_taken(text, path):
 
 @pytest.mark.parametrize("name", ["sha256", "Written_by_plainnet", "x0", "print"])
 def test_a_name_changes_nothing_but_itself(name, path):
-    """The syntax tree is that of a harmless spec but for the name; comments of a spec stay there."""
+    """The syntax tree is that of a harmless spec but for the name; its comments stay behind."""
     trees = []
     for each in (name, "harmless"):
         path.write_text(
@@ -179,13 +179,13 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-KEYS = [field for field in Spec.__struct_fields__]
+KEYS = list(Spec.__struct_fields__)
 
 
 @examples(120)
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), VALUES, max_size=5))
 def test_checks_find_what_msgspec_finds(data):
-    """A value is wrong for us exactly where it is wrong for the library, which stops at the first."""
+    """A value is wrong exactly where it is wrong for the library, which stops at the first."""
     import msgspec
 
     wrong = []

@@ -84,6 +84,17 @@ def _plain(kind: Any) -> tuple[Any, msgspec.Meta | None]:
             return kind, bounds
 
 
+def tables_of(table: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct]]:
+    """The tables in a table, by their keys."""
+    found = {}
+    for field in msgspec.structs.fields(table):
+        kind, _ = _plain(field.type)
+        for part in (kind, *get_args(kind)):
+            if _is_table(part):
+                found[field.name] = part
+    return found
+
+
 def description(kind: Any) -> str:
     """What a key means."""
     while get_origin(kind) in (Union, UnionType):
@@ -113,10 +124,13 @@ def expected(kind: Any) -> str:
         return " or ".join(expected(part) for part in get_args(kind))
     if origin is Literal:
         names = [str(name) if isinstance(name, int) else f'"{name}"' for name in get_args(kind)]
-        return f"one of {', '.join(names)}" if len(names) <= MANY else "a name that is in the list"
+        if len(names) == 1:
+            return names[0]
+        few = f"one of {', '.join(names)}"
+        return few if len(names) <= MANY else "a name that `plainnet list` shows"
     if origin is list:
         (item,) = get_args(kind)
-        return f"a list of {_count(meta)} of {expected(item)}" if meta else "a list"
+        return f"a list of {_count(meta)}, each {expected(item)}" if meta else "a list"
     if kind is int and meta:
         return f"a whole number from {meta.ge} to {meta.le:,}"
     if kind is float and meta:
@@ -127,4 +141,4 @@ def expected(kind: Any) -> str:
 
 
 def _count(meta: msgspec.Meta) -> str:
-    return f"{meta.min_length} to {meta.max_length}"
+    return f"{meta.min_length} to {meta.max_length} items"

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from ..cli_options import model_options
-from ..errors import Problem, escaped
+from ..errors import CompileError, Problem, escaped
+from ..model import Encoder
+from ..targets import suffixes
 
 
 @click.command("new")
@@ -37,7 +39,14 @@ def new_command(model: str, output: str | None, force: bool, **options: Any) -> 
             problems.append(problem)
         elif path.exists() and not force:
             problems.append(Problem(f"{str(path)!r} exists", at, "--force replaces it"))
-    resolved = resolve(model, options, problems)
+    if model.endswith(suffixes()):
+        encoder, own = _of_file(model, problems)
+        given = {
+            n: value for n, value in options.items() if value is not None and value is not False
+        }
+        resolved = resolve(encoder, own | given, problems)
+    else:
+        resolved = resolve(model, options, problems)
     text = spec_text(resolved, path.name if path else "net.toml")
     if path is None:
         return print_source(text)
@@ -45,9 +54,29 @@ def new_command(model: str, output: str | None, force: bool, **options: Any) -> 
     print(escaped(f"{resolved.title}, {resolved.dims}D: {path}"))
 
 
-@click.command("schema")
-def schema_command() -> None:
-    """Print the JSON Schema of specs, with which editors complete keys and mark errors."""
-    from .schema import json_schema
+def _of_file(name: str, problems: list[Problem]) -> tuple[str | Encoder, dict[str, object]]:
+    """The encoder and the options in the provenance of an emitted file."""
+    from ..checker import model_of
+    from ..provenance import read, spell_options
+    from ..reading import read_source
 
-    print(json.dumps(json_schema(), indent=2))
+    try:
+        provenance = read(read_source(Path(name)))
+        if provenance is None:
+            hint = "only a file that `emit` wrote says its network"
+            raise CompileError(Problem("it has no provenance of plainnet at its end", hint=hint))
+        model, _ = model_of(provenance)
+    except CompileError as error:
+        found = (Problem(p.message, p.at or name, p.hint) for p in error.problems)
+        raise CompileError(*problems, *found) from None
+    encoder = model.encoder if model.encoder.custom else model.encoder.name
+    return encoder, spell_options(model)
+
+
+@click.command("schema")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the reference page instead.")
+def schema_command(as_markdown: bool) -> None:
+    """Print the JSON Schema of specs, with which editors complete keys and mark errors."""
+    from .schema import json_schema, markdown
+
+    print(markdown() if as_markdown else json.dumps(json_schema(), indent=2), end="")

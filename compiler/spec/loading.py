@@ -133,11 +133,11 @@ def _parsed(text: str, path: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         return data, positions(text)
     except tomllib.TOMLDecodeError as error:
         said, _, place = str(error).partition(" (at ")
-        line = re.match(r"line (\d+)", place)
-        at = f"{path}:{line[1]}" if line else path
+        found = re.match(r"line (\d+)", place)
+        at = f"{path}:{found[1]}" if found else path
         message = f"it is not valid TOML: {said[:1].lower()}{said[1:]}"
         raise CompileError(
-            Problem(message, at, "" if line else "the file ends too early")
+            Problem(message, at, "" if found else "the file ends too early")
         ) from None
     except RecursionError:
         raise CompileError(Problem("its tables and lists nest too deeply", at=path)) from None
