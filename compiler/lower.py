@@ -119,6 +119,12 @@ def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
             rows += words.rows(model, ledger.stages)
             label = _output_label(activation)
             rows.append(TableRow(label, ledger.output, "", words.output(model)))
+            rows += [
+                TableRow(
+                    step.name, step.output, "", f"{{1}} convolution of {stage.name}, in training"
+                )
+                for step, stage in zip(ledger.aux, ledger.stages[-2::-1])
+            ]
         case _:
             assert_never(model.head)
     return tuple(rows)

@@ -10,6 +10,7 @@ from .option import option
 
 DEPTHS = ("3", "4", "5")  # of the pyramid that a segmentor uses
 UNITS = {2: "pixel", 3: "voxel"}  # what an image of so many dimensions is made of
+AUX_HEADS = "aux_heads"  # the path of the heads that deep supervision adds
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,8 @@ class Network:
     `blocks` stand in the order of definition, each after those it calls; the last is the residual
     block of the stages. `constants` are named numbers of the file: those of the encoder, and
     `more_constants` of what stands above it. `modules` run one after the other, each with what the
-    one before it has put out, before the `head`.
+    one before it has put out, before the `head`. With deep supervision, the last of them puts out
+    `stages`, and the `aux_head` is made for each of `AUX_FILTERS`, in training.
     """
 
     model: Model
@@ -266,6 +268,7 @@ class Network:
     head: Fragment
     more_constants: tuple[Constant, ...] = ()
     modules: tuple[Module, ...] = ()
+    aux_head: Fragment | None = None
 
     @property
     def residual(self) -> Block:

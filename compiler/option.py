@@ -66,7 +66,11 @@ def options_of(heads: Iterable[tuple[str, type]]) -> tuple[Option, ...]:
             found[asked.name] = replace(known, of=(*known.of, segmentor))
             defaults.setdefault(asked.name, {})[segmentor] = _spelled(each.default)
     return tuple(
-        replace(one, help=f"{one.help} Default: {_joined(defaults[one.name])}.")
+        (
+            replace(one, help=f"{one.help} Default: {_joined(defaults[one.name])}.")
+            if one.kind != "flag"
+            else one
+        )
         for one in found.values()
     )
 

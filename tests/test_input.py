@@ -380,7 +380,7 @@ def test_options_round_trip(name, options):
 
 def test_what_is_spelled_reads_back_and_unknown_targets_raise():
     from compiler.targets import target_named
-    from compiler.targets.base import spell_float
+    from compiler.targets.spelling import spell_float
 
     assert [spell_float(x) for x in (1e-5, 1e-3, 1.5e-5)] == ["1e-5", "1e-3", "1.5e-5"]
     for value in (1e-5, 1.5e-5, 0.1, 3.14159e-7, 0.00123):

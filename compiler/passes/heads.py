@@ -90,7 +90,8 @@ def _not_taken(given: Mapping[str, object], segmentor: object) -> list[Problem]:
             taken = ", ".join(o.flag for o in OPTIONS if segmentor in o.of)
             problems.append(
                 Problem(
-                    f"{flag} is not an option of {segmentor}", hint=f"{segmentor} takes {taken}"
+                    f"{flag} is not an option of {segmentor}",
+                    hint=f"it is one of {', '.join(takers)}; {segmentor} takes {taken}",
                 )
             )
     return problems

@@ -78,13 +78,16 @@ class Tracer:
 
     def module(
         self, module: Module, arguments: Mapping[str, object], inputs: dict[str, Any]
-    ) -> tuple[list[Row], list[Turn], Tensor]:
-        """Rows in PyTorch's order, the turns that are steps, and the module's result."""
+    ) -> tuple[list[Row], list[Turn], Any]:
+        """Rows in PyTorch's order, the turns that are steps, and the module's result.
+
+        It is a tensor, or a list of them.
+        """
         frame = _Frame(self, module.name, module.layers, arguments, inputs, (module.path,))
         frame.by_turn = not module.step
         value = frame.run(module.body)
         if module.step or frame.fresh:
-            frame.note(value)
+            frame.note(value[-1] if isinstance(value, list) else value)
         return frame.rows(), frame.turns, value
 
     def steps(self, names: Sequence[str], turns: Sequence[Turn]) -> list[Step]:

@@ -76,7 +76,11 @@ def specialize(model: Model) -> Network:
             {*OPERATIONS, *PYRAMID},
         )
     return replace(
-        network, head=wiring.head, modules=wiring.modules, more_constants=wiring.constants
+        network,
+        head=wiring.head,
+        modules=wiring.modules,
+        more_constants=wiring.constants,
+        aux_head=wiring.aux_head,
     )
 
 

@@ -5,15 +5,16 @@ Shapes, counts, weight names and MACs are folds over the rows: one definition, m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from ..errors import CompileError, Problem
 from ..ir import Shape
-from ..model import Features, Network
+from ..model import AUX_HEADS, Features, Network
 from ..operations import OPERATIONS
 from .interpret import Step, Tensor, Tracer, Turn
-from .rows import Row, below
+from .rows import Row, below, path_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Ledger:
 
     `rows` stand in the order in which PyTorch registers their weights. The steps are what a person
     sees, in the order in which they run: those of the encoder, each a level of the pyramid; those
-    of the decoder; and the head, where it does anything.
+    of the decoder; and the head, where it does anything. Those of auxiliary heads come last.
     """
 
     rows: tuple[Row, ...]
@@ -30,6 +31,7 @@ class Ledger:
     stages: tuple[Step, ...]
     head: Step
     levels: tuple[str, ...]
+    aux: tuple[Step, ...] = ()
 
     @property
     def pyramid(self) -> tuple[tuple[str, Shape], ...]:
@@ -46,7 +48,7 @@ class Ledger:
         """All of them, the head where it has weights or changes the shape."""
         steps = (*self.encoder, *self.stages)
         ends = self.head.rows or self.head.output != steps[-1].output
-        return (*steps, self.head) if ends else steps
+        return (*steps, self.head, *self.aux) if ends else steps
 
     @property
     def output(self) -> Shape:
@@ -65,7 +67,8 @@ def trace(network: Network) -> Ledger:
     encoder, pyramid = _encoder(network, tracer)
     names = {} if isinstance(model.head, Features) else {"num_classes": model.head.num_classes}
     rows = [row for step in encoder for row in step.rows]
-    x, image = pyramid[-1], Tensor(model.image)
+    x: Any = pyramid[-1]  # a tensor, or with deep supervision the decoder's stages
+    image = Tensor(model.image)
     turns: list[Turn] = []
     labels: list[str] = []
     for module in network.modules:
@@ -75,12 +78,30 @@ def trace(network: Network) -> Ledger:
         rows += more
         turns += found
         labels += [module.step] if module.step else [f"block {i}" for i in range(len(found))]
-    more, output = tracer.run(network.head, names, {"x": x, "image": image})
+    output_name = "stages" if isinstance(x, list) else "x"
+    more, output = tracer.run(network.head, names, {output_name: x, "image": image})
     rows += more
+    aux = _aux(network, tracer, names, x)
+    rows += [row for step in aux for row in step.rows]
     _check_unique(rows)
     head = Step("head", output.shape, tuple(more))
     stages = tuple(tracer.steps(labels, turns))
-    return Ledger(tuple(rows), tuple(encoder), stages, head, model.trunk.levels)
+    return Ledger(tuple(rows), tuple(encoder), stages, head, model.trunk.levels, aux)
+
+
+def _aux(
+    network: Network, tracer: Tracer, names: dict[str, int], stages: list[Tensor]
+) -> tuple[Step, ...]:
+    """The auxiliary heads: a step for each, the finest first."""
+    if network.aux_head is None:
+        return ()
+    steps = []
+    for i, x in enumerate(stages[-2:0:-1]):
+        rows, output = tracer.run(network.aux_head, {**names, "filters": x.shape[0]}, {"x": x})
+        at = (AUX_HEADS, i)
+        own = tuple(replace(row, path=path_of(at), at=at) for row in rows)
+        steps.append(Step(f"aux {i}", output.shape, own))
+    return tuple(steps)
 
 
 def _check_unique(rows: list[Row]) -> None:

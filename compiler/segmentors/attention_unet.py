@@ -23,6 +23,7 @@ from .unet import (
     stage_words,
     title,
     with_blocks,
+    with_supervision,
 )
 
 GATES = Each("gates", "AttentionGate", one="gate", result="gated")
@@ -53,10 +54,13 @@ def wiring(model: Model) -> Wiring:
     """AttentionUNet with its options."""
     head = head_of(model, AttentionUNet)
     decoder = gated(DECODER, GATES, "blocks")
-    return Wiring(
-        (with_blocks(decoder, model, gate_of(DIALECTS[model.encoder.dialect])),),
-        class_head(head.activation),
-        constants(model, head),
+    return with_supervision(
+        Wiring(
+            (with_blocks(decoder, model, gate_of(DIALECTS[model.encoder.dialect])),),
+            class_head(head.activation),
+            constants(model, head),
+        ),
+        head,
     )
 
 

@@ -51,11 +51,15 @@ class Doc:
 
 @dataclass(frozen=True)
 class Wiring:
-    """What a segmentor puts on an encoder: modules, the head after them, and their constants."""
+    """What a segmentor puts on an encoder: modules, the head after them, and their constants.
+
+    The `aux_head` is that of the coarser stages, where they have one.
+    """
 
     modules: tuple[Module, ...]
     head: Fragment
     constants: tuple[Constant, ...]
+    aux_head: Fragment | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from ..passes.interpret import Step
 from ..passes.variants import learned, with_activation, with_norm
 from ..program import Assign, Statement, activated
 from .base import Definition, Doc, TableRow, Wiring, Words
+from .supervision import problems as stage_problems
+from .supervision import supervised
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class UNet(Segmentor):
         ("batch", "instance", "group", "layer", "none"),
     )
     decoder_activation: str = option("relu", "choice", "Activation in the decoder.")
+    deep_supervision: bool = option(
+        False, "flag", "In training, return logits of every decoder stage but the lowest."
+    )
     by_level: bool = True
 
     name: ClassVar[str] = "unet"
@@ -65,6 +70,7 @@ class UNetOptions(TypedDict, total=False):
     decoder_filters: Sequence[int] | str | None
     decoder_normalization: str | None
     decoder_activation: str | None
+    deep_supervision: bool | None
 
 
 Head = TypeVar("Head", bound=Segmentor)
@@ -152,11 +158,21 @@ def class_head(activation: str, *after: Statement) -> Fragment:
 def wiring(model: Model) -> Wiring:
     """UNet with its options."""
     head = head_of(model, UNet)
-    return Wiring(
-        (with_blocks(DECODER, model),),
-        class_head(head.activation),
-        constants(model, head),
+    return with_supervision(
+        Wiring(
+            (with_blocks(DECODER, model),),
+            class_head(head.activation),
+            constants(model, head),
+        ),
+        head,
     )
+
+
+def with_supervision(wiring: Wiring, head: UNet) -> Wiring:
+    """The wiring with auxiliary heads, where they are asked for."""
+    if not head.deep_supervision:
+        return wiring
+    return supervised(wiring, head.stage_filters[-2:0:-1], "DECODER_FILTERS[-2:0:-1]")
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -186,7 +202,11 @@ def title(model: Model) -> str:
 
 
 def inputs(model: Model) -> str:
-    return f"P1..{model.trunk.levels[-1]}, image [C] -> [{head_of(model, UNet).stage_filters[-1]}]."
+    head = head_of(model, UNet)
+    output = f"[{head.stage_filters[-1]}]"
+    if head.deep_supervision:
+        output = f"the output of each stage, the last one {output}"
+    return f"P1..{model.trunk.levels[-1]}, image [C] -> {output}."
 
 
 def filter_problems(head: UNet, needed: int, first: str = "deepest") -> list[Problem]:
@@ -206,7 +226,8 @@ def filter_problems(head: UNet, needed: int, first: str = "deepest") -> list[Pro
 
 def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[Problem]:
     assert isinstance(head, UNet)
-    return filter_problems(head, head.depth)
+    found = filter_problems(head, head.depth)
+    return [*found, *stage_problems(head, head.depth)] if head.deep_supervision else found
 
 
 UNET = Definition(

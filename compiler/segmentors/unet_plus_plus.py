@@ -14,6 +14,8 @@ from ..parsing import parse
 from ..passes.interpret import Step
 from ..program import Apply, Assign, Body, Item, Name, Return, Statement, replaced
 from .base import Definition, Doc, TableRow, Wiring, Words
+from .supervision import problems as stage_problems
+from .supervision import supervised
 from .unet import (
     BLOCKS,
     UNet,
@@ -25,6 +27,7 @@ from .unet import (
     is_learned,
     title,
     with_blocks,
+    with_supervision,
 )
 
 
@@ -95,7 +98,10 @@ def wiring(model: Model) -> Wiring:
         up = Apply("upsample", (Name("x"), Name("image")))
         after = (Assign("x", up, "equivalent to upsampling first, but cheaper"),)
     fragment = class_head(head.activation, *after)
-    return Wiring((decoder,), fragment, constants(model, head))
+    whole = Wiring((decoder,), fragment, constants(model, head))
+    if head.deep_supervision and is_learned(head):  # the last upsampling is a stage of its own
+        return supervised(whole, head.stage_filters[:0:-1], "DECODER_FILTERS[:0:-1]")
+    return with_supervision(whole, head)
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -118,9 +124,15 @@ def doc(model: Model) -> Doc:
     shapes = f"P1..{levels[-1]} -> [{filters} /2]."
     if is_learned(head):
         shapes = f"P1..{levels[-1]}, image [C] -> [{filters}]."
+    if head.deep_supervision:
+        before, _, output = shapes.partition("-> ")
+        shapes = f"{before}-> the output of each row, the last one {output}"
+    first = "Nested skips (UNet++, Fig. 1a)."
+    own = (shapes,) if head.deep_supervision else ()
     return Doc(
-        f"Nested skips (UNet++, Fig. 1a). {shapes}",
+        first if own else f"{first} {shapes}",
         paragraphs=(
+            *own,
             "Each node concatenates the upsampled node below it and all nodes to its left. Rows are"
             " built from the deepest upwards, since each needs only the row below it.",
         ),
@@ -153,7 +165,10 @@ def output(model: Model) -> str:
 def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[Problem]:
     assert isinstance(head, UNetPlusPlus)
     first = "deepest" if head.by_level else "the top row"
-    return filter_problems(head, head.depth - 1, first)
+    found = filter_problems(head, head.depth - 1, first)
+    if not head.deep_supervision:
+        return found
+    return [*found, *stage_problems(head, head.depth - (0 if is_learned(head) else 1))]
 
 
 def adapted(head: Segmentor, compat: str) -> Segmentor:

@@ -9,21 +9,19 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ..ir import Constant, Conv, Layer, Module, Shape
+from ..ir import Conv, Layer, Module, Shape
 from ..lower import RANK_NAMES, Plan
 from ..model import DIALECTS, UNITS, Segmentor
-from ..passes.channels import CHANNELS
 from ..program import Assign, calls, chain, names
 from ..segmentors.base import Doc
+from .constants import channels_constant, constant_lines
 from .prose import LINE, docstring, heading, wrap_sentences
-from .spelling import spell_float
 from .text import (
     BlockText,
-    ConstantText,
     EncoderText,
     Facts,
     ModelText,
@@ -49,6 +47,7 @@ class Target:
 
     name: ClassVar[str]
     title: ClassVar[str]
+    tensor: ClassVar[str]  # the type of what layers take and return
     load: ClassVar[str]  # how weights get into a model
     mask_shape: ClassVar[str] = ""  # what its attention takes
     python: ClassVar[bool] = True  # whether black can lay out its files
@@ -127,6 +126,8 @@ class Target:
             sizes=self.sizes(plan, writer),
             class_check=check,
             class_error=error,
+            returns=self.returns(plan),
+            training_model=self.training_model(plan),
         )
 
     def model_template(self, plan: Plan) -> str:
@@ -179,6 +180,14 @@ class Target:
     def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         """Lines that run the model."""
         raise NotImplementedError
+
+    def returns(self, plan: Plan) -> str:
+        """The type of what the model returns."""
+        return self.tensor
+
+    def training_model(self, plan: Plan) -> str:
+        """The expression that makes a second model, for training; "" if there is none."""
+        return ""
 
     def sizes(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         """Lines that compute what the modules are told of the image's size."""
@@ -259,46 +268,6 @@ class Target:
             return f"(N, {shape[0]})"
         sizes = [str(size).rjust(wide) for size, wide in zip(shape[1:], widths)]
         return self.shape(str(shape[0]).rjust(width), sizes)
-
-
-def channels_constant(constant: Constant, columns: Sequence[str]) -> Constant:
-    """The channels of all levels, which follow from the table of stages."""
-    if constant.name != CHANNELS:
-        return constant
-    stages = f"*(stage[{columns.index('channels')}] for stage in STAGES)"
-    return replace(constant, text=f"(STEM_CHANNELS, {stages})")
-
-
-def constant_lines(constants: Sequence[Constant], together: int = 6) -> tuple[ConstantText, ...]:
-    """Named numbers, some `together`; tuples and those with a comment have their own lines."""
-    lines: list[ConstantText] = []
-    row: list[Constant] = []
-
-    def flush() -> None:
-        for i in range(0, len(row), together):
-            some = row[i : i + together]
-            values = ", ".join(spelled(constant) for constant in some)
-            names = tuple(constant.name for constant in some)
-            lines.append(ConstantText(names, f"{', '.join(names)} = {values}"))
-        row.clear()
-
-    for constant in constants:
-        if isinstance(constant.value, tuple) or constant.comment or constant.text:
-            flush()
-            comment = f"  # {constant.comment}" if constant.comment else ""
-            line = f"{constant.name} = {spelled(constant)}{comment}"
-            lines.append(ConstantText((constant.name,), line))
-        else:
-            row.append(constant)
-    flush()
-    return tuple(lines)
-
-
-def spelled(constant: Constant) -> str:
-    value = constant.value
-    if constant.text:
-        return constant.text
-    return spell_float(value) if isinstance(value, float) else str(value)
 
 
 def layers_of(plan: Plan) -> list[Layer]:

@@ -17,6 +17,7 @@ from .writer import Writer
 class Keras(Target):
     name = "keras"
     title = "Keras 3"
+    tensor = "KerasTensor"
     mask_shape = "(N, Q, T)"
     load = 'model.load_weights("w.weights.h5")'
     ops: ClassVar[Mapping[str, str]] = {
@@ -112,6 +113,13 @@ class Keras(Target):
         doc = self.spell_doc(plan.model_doc, plan)
         if not isinstance(model.head, Features):
             doc += " The output is float32 under mixed precision too."
+        if plan.network.aux_head is not None:
+            doc += (
+                " `model.training_model` shares all weights and returns a list: this output, then"
+                " those of the coarser decoder stages, the finest first and the lowest left out."
+                " Loaded from a file as t, it gives the model back as"
+                " `keras.Model(t.input, t.output[0])`."
+            )
         doc += (
             f" `model.pyramid_outputs` holds P1..{plan.levels[-1]}."
             " In a loaded or cloned model m, this finds them:"
@@ -133,9 +141,18 @@ class Keras(Target):
         for module in plan.network.modules:
             given = [] if module is plan.network.modules[0] else [x]
             given += writer.used_inputs(module)[len(given) :] + writer.told(module)
-            x = module.step or "x"
+            x = module.step or ("x" if writer.returned(module) == self.tensor else "stages")
             lines.append(f"{x} = {self.block_name(module.name)}({', '.join(given)})")
-        return (*lines, *writer.fragment(plan.network.head, prefix="").body)
+        lines += writer.fragment(plan.network.head, prefix="").body
+        if plan.network.aux_head is not None:
+            lines += ["outputs = [x]", "for i, stage in enumerate(stages[-2:0:-1]):"]
+            lines += [f"    {line}" for line in writer.aux_head(plan.network.aux_head)]
+        return tuple(lines)
+
+    def training_model(self, plan: Plan) -> str:
+        if plan.network.aux_head is None:
+            return ""
+        return 'keras.Model(image, outputs, name=f"{name}_training")'
 
     def sizes(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         """A position table fixes the image's size: the check in the template stands for it."""

@@ -41,7 +41,8 @@ def called(
 
     Its name goes on from the prefix. A block's layer is a call of its `function` with these `args`.
     """
-    name = ast.Name(f'f"{prefix}{layer.name}"' if prefix else f'"{layer.name}"')
+    text = f'"{prefix}{layer.name}"'
+    name = ast.Name(f"f{text}" if "{" in text else text)
     if isinstance(layer, Call):
         operands = [*inputs, *map(expression, args)]
         return ast.Call(ast.Name(function), operands, [ast.keyword("name", name)])

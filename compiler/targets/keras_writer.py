@@ -9,7 +9,7 @@ from typing import assert_never
 
 from .. import ir, program
 from ..expressions import names_in
-from ..ir import Block, Dim, Each, Layer, Module, bound, tensors_of
+from ..ir import Block, Dim, Each, Fragment, Layer, Module, bound, tensors_of
 from ..operations import PYRAMID
 from ..program import Expression, Statement, code_of, names, walk
 from .keras_layers import called as keras_call
@@ -75,6 +75,15 @@ class KerasWriter(Writer):
     def told(self, module: Module) -> list[str]:
         """The arguments that a module's program reads; the others are read off its tensors."""
         return [arg for arg in module.arguments if arg in names(module.body)]
+
+    def aux_head(self, fragment: Fragment) -> list[str]:
+        """Lines that append the output of one stage."""
+        (layer,), (body,) = fragment.layers, fragment.body
+        assert isinstance(body, program.Assign)
+        scope = Scope({layer.name: replace(layer, name=f"{layer.name}_{{i}}")}, prefix="")
+        x, stage = program.Name("x"), program.Name("stage")
+        value = program.mapped(body.value, lambda node: stage if node == x else node)
+        return [*self.assigned("aux", value, "", scope), "outputs.append(aux)"]
 
     # -- statements --------------------------------------------------------------------------------
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BlockText:
-    """A class or function of a block or a module: lines without their indentation."""
+    """A class or function of a block or a module: lines without their indentation.
+
+    `returns` is the type of what it returns.
+    """
 
     name: str
     doc: str
@@ -15,6 +18,7 @@ class BlockText:
     inputs: str
     declarations: tuple[str, ...]
     body: tuple[str, ...]
+    returns: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class ModelText:
 
     `sizes` are lines that compute what the modules are told of the image's size; a model that has
     them takes images of one size. `class_check` is the condition under which `num_classes` is
-    refused with `class_error`; "" refuses none.
+    refused with `class_error`; "" refuses none. `returns` is the type of its output, and
+    `training_model` how Keras makes the model that has all logits, "" if there is none.
     """
 
     class_name: str
@@ -50,6 +55,8 @@ class ModelText:
     sizes: tuple[str, ...]
     class_check: str
     class_error: str
+    returns: str
+    training_model: str
 
 
 @dataclass(frozen=True)

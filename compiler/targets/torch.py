@@ -12,6 +12,7 @@ from ..lower import Plan
 from ..model import Segmentor
 from ..program import Assign, Name, Return
 from .base import Helper, Target, layers_of
+from .prose import LINE, docstring, wrap_sentences
 from .torch_init import head_lines, init_lines
 from .torch_writer import TorchWriter
 from .writer import Writer
@@ -22,6 +23,7 @@ COUNTS = {3: "three", 4: "four", 5: "five"}
 class Torch(Target):
     name = "torch"
     title = "PyTorch"
+    tensor = "Tensor"
     mask_shape = "(N, 1, Q, T)"
     load = 'model.load_state_dict(safetensors.torch.load_file("w.safetensors"))'
     ops: ClassVar[Mapping[str, str]] = {
@@ -109,7 +111,10 @@ class Torch(Target):
 
     def head_declarations(self, plan: Plan, made: tuple[str, ...]) -> tuple[str, ...]:
         before = init_lines(layers_of(plan), plan.rank)
-        return (*before, *made, *head_lines(plan.network.head.layers))
+        aux = plan.network.aux_head
+        # These stand last: a seed gives all other weights as it does without them.
+        after = self.writer(plan).aux_declarations(aux) if aux else ()
+        return (*before, *made, *head_lines(plan.network.head.layers), *after)
 
     def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         modules, head = plan.network.modules, plan.network.head
@@ -117,7 +122,9 @@ class Torch(Target):
             lines = [f'x = self.encoder(x)["{plan.levels[-1]}"]']
         elif len(modules) == 1:
             image = ", image" if "image" in writer.used_inputs(modules[0]) else ""
-            lines = [f"x: Tensor = self.{modules[0].path}(self.encoder(image){image})"]
+            returned = writer.returned(modules[0])
+            output = f"x: {returned}" if returned == self.tensor else "stages"
+            lines = [f"{output} = self.{modules[0].path}(self.encoder(image){image})"]
         else:
             lines = ["pyramid = self.encoder(image)"]
             x = "pyramid"
@@ -126,7 +133,33 @@ class Torch(Target):
                 variable = module.step or "x: Tensor"
                 lines.append(f"{variable} = self.{module.path}({', '.join(given)})")
                 x = module.step or "x"
-        return (*lines, *writer.fragment(returning(head), prefix="").body)
+        aux = plan.network.aux_head
+        if aux is None:
+            return (*lines, *writer.fragment(returning(head), prefix="").body)
+        assert isinstance(writer, TorchWriter)
+        return (
+            *lines,
+            *writer.fragment(head, prefix="").body,
+            "if not self.training:",
+            "    return x",
+            "outputs = [x]",
+            "for i, aux_head in enumerate(self.aux_heads, start=2):",
+            f"    outputs.append({writer.aux_head(aux)})",
+            "return outputs",
+        )
+
+    def model_doc(self, plan: Plan) -> str:
+        doc = self.spell_doc(plan.model_doc, plan)
+        if plan.network.aux_head is None:
+            return docstring(doc)
+        more = (
+            "In training mode it returns a list: this output, then those of the coarser decoder"
+            " stages, the finest first and the lowest left out."
+        )
+        return "\n    ".join([f"{doc}\n", *wrap_sentences(more, LINE - 4), ""])
+
+    def returns(self, plan: Plan) -> str:
+        return "Tensor" if plan.network.aux_head is None else "Tensor | list[Tensor]"
 
     def sizes(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         assert isinstance(writer, TorchWriter)

@@ -23,6 +23,7 @@ class Speech(Protocol):
     """What a writer asks of its target."""
 
     title: ClassVar[str]
+    tensor: ClassVar[str]
     ops: ClassVar[Mapping[str, str]]
     statements: ClassVar[Mapping[str, tuple[str, ...]]]
 
@@ -101,7 +102,15 @@ class Writer:
             inputs=self.module_inputs(module),
             declarations=tuple(self.module_declarations(module)),
             body=tuple(self.body(body, scope)),
+            returns=self.returned(module),
         )
+
+    def returned(self, module: Module) -> str:
+        """The type of what a module returns: a tensor, or a list of them."""
+        last = module.body[-1]
+        lists = [program.Name(variable) for variable in lists_of(module.body)]
+        several = isinstance(last, program.Return) and last.value in lists
+        return f"list[{self.target.tensor}]" if several else self.target.tensor
 
     def run(self, module: Module) -> Body:
         """The program as this target runs it."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import CompileError
-from . import compare, conditioning, divergence, measure, pairs, parity, report
+from . import compare, conditioning, divergence, gradients, measure, pairs, parity, report
 from .report import Report, Settings, as_dict
 
 
@@ -66,7 +66,7 @@ def _functions() -> dict[str, Any]:
     } | {"os._exit": os._exit}
 
 
-_OURS = (compare, conditioning, divergence, measure, parity, report, Report)
+_OURS = (compare, conditioning, divergence, gradients, measure, parity, report, Report)
 
 
 def _sender(token: str) -> Callable[[str, object], None]:

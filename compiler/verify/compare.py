@@ -163,6 +163,11 @@ def _outputs(report: Report, ledger: Ledger, ours: Any, theirs: Any, dtype: str)
             note = f"not seen: {path} is not called as a layer"
             report.quantities.append(Quantity(name, _last(shape), note=note))
     _measure(report, "output", ledger.output, theirs.output, ours.output, dtype)
+    if not len(ours.aux) == len(theirs.aux) == len(ledger.aux):
+        found = f"{len(ours.aux)} in torch, {len(theirs.aux)} in keras, {len(ledger.aux)} expected"
+        raise ValueError(f"outputs of auxiliary heads: {found}")
+    for step, a, b in zip(ledger.aux, theirs.aux, ours.aux):
+        _measure(report, f"output {step.name}", step.output, a, b, dtype)
 
 
 def _measure(report: Report, name: str, shape: tuple[int, ...], a: Any, b: Any, dtype: str) -> None:
@@ -184,15 +189,17 @@ def _last(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _gradients(report: Report, ledger: Ledger, torch_model: Any, keras_model: Any, x: Any) -> None:
     """By the image and by each weight, in evaluation mode; then a step of training."""
-    from . import measure
+    from . import gradients
 
-    shape = (report.batch, *ledger.output)
-    cotangent = image(shape[1:], report.batch, report.settings.seed + 2)
+    cotangents = [
+        image(shape, report.batch, report.settings.seed + 2 + i)
+        for i, shape in enumerate([ledger.output, *(step.output for step in ledger.aux)])
+    ]
     report.begin("differentiating in torch")
     torch_model.eval()
-    ours = measure.torch_gradients(torch_model, ledger, x, cotangent)
+    ours = gradients.torch_gradients(torch_model, ledger, x, cotangents)
     report.begin("differentiating in Keras")
-    theirs = measure.keras_gradients(keras_model, ledger, x, cotangent)[0]
+    theirs = gradients.keras_gradients(keras_model, ledger, x, cotangents)[0]
     report.begin("comparing gradients")
     value = difference(theirs.image, ours.image)
     report.quantities.append(Quantity("gradient of the image", float64=value))
@@ -211,15 +218,15 @@ def _gradients(report: Report, ledger: Ledger, torch_model: Any, keras_model: An
         for name, value in torch_model.state_dict().items()
         if name.endswith("running_var")
     }
-    stepped, rate = measure.train_torch(torch_model, ledger, x, cotangent)
+    stepped, rate = gradients.train_torch(torch_model, ledger, x, cotangents)
     report.begin("a training step in Keras")
-    keras_steps = measure.train_keras(keras_model, ledger, x, cotangent, rate)
+    keras_steps = gradients.train_keras(keras_model, ledger, x, cotangents, rate)
     report.begin("comparing the training step")
     for row in ledger.rows:
         name = f"{row.path}.running_var"
         if momenta.get(row.path):
             count = report.batch * math.prod(row.output[1:])
-            stepped[name] = measure.biased(stepped[name], before[name], momenta[row.path], count)
+            stepped[name] = gradients.biased(stepped[name], before[name], momenta[row.path], count)
     _step(report, ledger, stepped, keras_steps)
 
 

@@ -15,6 +15,7 @@ from ..passes.rows import Row
 from ..passes.trace import Ledger
 from ..targets.keras_weights import WEIGHTS, layer_name
 from .conditioning import check_voxels
+from .measure import every_output, outputs_of
 from .parity import Paired, by_path, channels_first, image, torch_shape, torch_shapes
 
 Shape = tuple[int, ...]
@@ -103,7 +104,8 @@ def run_once(ledger: Ledger, model: Any, shape: Shape) -> Ledger:
     model.eval()
     try:
         with torch.no_grad():
-            output = model(x)
+            with every_output(model):
+                output, *aux = outputs_of(model(x))
             levels = model.pyramid(x)
     finally:
         for handle in hooks:
@@ -114,6 +116,7 @@ def run_once(ledger: Ledger, model: Any, shape: Shape) -> Ledger:
         encoder=tuple(Step(name, tuple(level.shape[1:]), ()) for name, level in levels.items()),
         levels=tuple(levels),
         head=replace(ledger.head, output=tuple(output.shape[1:])),
+        aux=tuple(Step(f"aux {i}", tuple(x.shape[1:]), ()) for i, x in enumerate(aux)),
     )
 
 
