@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import assert_never
 
 from .ir import Attention, Conv, ConvTranspose, Linear
 
@@ -30,6 +31,9 @@ def init_of(layer: Conv | ConvTranspose | Linear | Attention) -> Init:
             return Init.HE if bias and not output else Init.SMALL
         case ConvTranspose(normed=normed):
             return Init.SMALL if normed else Init.HE
-        case Linear(output=True):
-            return Init.SMALL
-    return Init.XAVIER
+        case Linear(output=output):
+            return Init.SMALL if output else Init.XAVIER
+        case Attention():
+            return Init.XAVIER
+        case _:
+            assert_never(layer)

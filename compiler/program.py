@@ -114,6 +114,8 @@ class Return:
     line: int = field(default=0, compare=False)
 
 
+OPERATORS = {"add": " + ", "multiply": " * "}
+
 Statement: TypeAlias = Assign | Append | For | Return
 Body: TypeAlias = tuple[Statement, ...]
 
@@ -279,10 +281,9 @@ def code_of(node: Expression) -> str:
             return f"{value.id}[{index}]"
         case Slice(value=value, start=start, stop=stop):
             return f"{value.id}[{'' if start is None else start}:{'' if stop is None else stop}]"
-        case Apply(function="add", args=args):
-            return " + ".join(map(code_of, args))
-        case Apply(function="multiply", args=args):
-            return " * ".join(f"({code_of(a)})" if _calls(a, "add") else code_of(a) for a in args)
+        case Apply(function="add" | "multiply" as function, args=(first, *rest)):
+            code = _operand(first, function)
+            return OPERATORS[function].join([code, *(_operand(a, function, True) for a in rest)])
         case Apply(function=function, args=args):
             return f"{function}({', '.join(map(code_of, args))})"
         case Choice(call=call, otherwise=otherwise):
@@ -291,17 +292,23 @@ def code_of(node: Expression) -> str:
             assert_never(node)
 
 
+def _operand(node: Expression, of: str, right: bool = False) -> str:
+    """The operand of a sum or a product, in parentheses where it would be read otherwise."""
+    looser = isinstance(node, Choice) or (of == "multiply" and _calls(node, "add"))
+    return f"({code_of(node)})" if looser or (right and _calls(node, of)) else code_of(node)
+
+
 def lines_of(body: Body) -> tuple[str, ...]:
     """The program as it is written, line by line."""
     lines: list[str] = []
     for statement in body:
         match statement:
-            case Assign(target=target, value=value):
-                lines.append(f"{target} = {code_of(value)}")
+            case Assign(target=target, value=value, comment=comment):
+                lines.append(f"{target} = {code_of(value)}{f'  # {comment}' * bool(comment)}")
             case Append(target=target, value=value):
                 lines.append(f"{target}.append({code_of(value)})")
-            case Return(value=value):
-                lines.append(f"return {code_of(value)}")
+            case Return(value=value, comment=comment):
+                lines.append(f"return {code_of(value)}{f'  # {comment}' * bool(comment)}")
             case For(targets=targets, sources=sources, body=inner):
                 over = ", ".join(map(code_of, sources))
                 over = f"zip({over})" if len(sources) > 1 else over

@@ -1,16 +1,18 @@
 """The language of wiring: what it takes, what it rejects with its line, and that readings agree."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from compiler.blocks import DECODER_BLOCK
 from compiler.errors import CompileError
-from compiler.ir import Dropout
+from compiler.ir import Conv, Dropout, Each
 from compiler.operations import OPERATIONS, PYRAMID
 from compiler.parsing import check, parse
 from compiler.passes.channels import declarations
 from compiler.passes.declarations import Declare, Turns
-from compiler.passes.specialize import specialize
+from compiler.passes.specialize import check_block, specialize
 from compiler.passes.trace import trace
 from compiler.passes.validate import resolve
 from compiler.program import lines_of, renamed
@@ -97,3 +99,39 @@ def test_each_row_of_a_decoder_is_of_one_step(segmentor):
 
 def test_pyramid_and_operations_have_no_name_in_common():
     assert not OPERATIONS.keys() & PYRAMID.keys()
+
+
+READINGS = [
+    ("x = deepest(pyramid)\nreturn concat(x, image)", "joins the shapes"),
+    ("x = deepest(pyramid)\nreturn cnov(x)", "a program cannot say 'cnov(x)'"),
+    ("x = deepest(pyramid)\nreturn unheard", "'unheard' is not a name"),
+    ("skips = skips(pyramid)\nreturn skips[9]", "'skips' has 4 items"),
+    ("x = deepest(pyramid)\nreturn conv(x)", "the layer 'conv' takes 1 tensors and 1 numbers"),
+    ("x = deepest(pyramid)\nreturn conv(2, 3)", "the layer 'conv' takes a tensor"),
+    ("x = deepest(pyramid)\nreturn upsample(x)", "missing 1 required positional argument"),
+]
+
+
+@pytest.mark.parametrize(("source", "message"), READINGS, ids=[text for _, text in READINGS])
+def test_what_a_reading_cannot_make_sense_of_has_its_line(source, message):
+    network = specialize(resolve("resnet18", {"segmentor": "unet"}))
+    layers = (Each("conv", Conv("", "", "", 3)),)
+    module = replace(network.modules[0], layers=layers, body=parse(source))
+    with pytest.raises(CompileError, match=re.escape(message)) as error:
+        trace(replace(network, modules=(module,)))
+    assert error.value.problems[0].at == "Decoder, line 2"
+
+
+def test_the_reading_of_channels_says_the_line_too():
+    module = specialize(resolve("resnet18", {"segmentor": "unet"})).modules[0]
+    for source in ("x = image\nx = cnov(x)\nreturn x", "x = [image]\nx = x[4]\nreturn x"):
+        with pytest.raises(CompileError) as error:
+            declarations(replace(module, body=parse(source)), {})
+        assert error.value.problems[0].at == "Decoder, line 2"
+
+
+def test_a_block_is_checked_when_it_is_specialized():
+    block = replace(DECODER_BLOCK, body=parse("x = relu(cnov(x))\nreturn x"))
+    with pytest.raises(CompileError, match="'cnov' is not a layer") as error:
+        check_block(block)
+    assert error.value.problems[0].at == "DecoderBlock, line 1"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from .. import ir, program
+from ..errors import CompileError, Problem, placed
 from ..ir import Block, Dim, Each, Layer, Module, bound, tensors_of
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of, mapped, names, walk
@@ -26,7 +27,7 @@ LEVELS: dict[str, Expression] = {
 
 def declarations(module: Module, blocks: Mapping[str, Block]) -> tuple[Declaration, ...]:
     """The lines that make a module's layers, in the order of its calls; none that is not needed."""
-    reading = _Channels({each.name: each for each in module.layers}, blocks)
+    reading = _Channels(module.name, {each.name: each for each in module.layers}, blocks)
     reading.known = {
         tensor: program.Name(channels) for tensor, channels in module.inputs if channels
     }
@@ -36,15 +37,15 @@ def declarations(module: Module, blocks: Mapping[str, Block]) -> tuple[Declarati
 
 def width_of(block: Block, blocks: Mapping[str, Block]) -> Expression:
     """Channels of what a block returns, over its arguments."""
-    reading = _Channels({layer.name: layer for layer in block.layers}, blocks)
+    reading = _Channels(block.name, {layer.name: layer for layer in block.layers}, blocks)
     reading.known = {tensor: program.Name(channels) for tensor, channels in block.inputs}
     reading.body(block.body)
     return reading.result
 
 
 class _Channels:
-    def __init__(self, layers: Mapping[str, Layer | Each], blocks: Mapping[str, Block]):
-        self.layers, self.blocks = layers, blocks
+    def __init__(self, name: str, layers: Mapping[str, Layer | Each], blocks: Mapping[str, Block]):
+        self.name, self.layers, self.blocks = name, layers, blocks
         self.known: dict[str, Expression] = {}
         self.made: list[Declare] = []
         self.result: Expression = program.Number(0)
@@ -52,20 +53,21 @@ class _Channels:
     def body(self, body: Body) -> list[Declaration]:
         lines: list[Declaration] = []
         for statement in body:
-            match statement:
-                case program.Assign(target=target, value=value):
-                    self.known[target] = self.value(value)
-                    lines += self.flush()
-                case program.Append(target=target, value=value):
-                    channels = self.value(value)
-                    lines += [*self.flush(), program.Append(target, channels)]
-                case program.Return(value=value):
-                    self.result = self.value(value)
-                    lines += self.flush()
-                case program.For():
-                    lines += self.loop(statement)
-                case _:
-                    assert_never(statement)
+            with placed(f"{self.name}, line {statement.line}"):
+                match statement:
+                    case program.Assign(target=target, value=value):
+                        self.known[target] = self.value(value)
+                        lines += self.flush()
+                    case program.Append(target=target, value=value):
+                        channels = self.value(value)
+                        lines += [*self.flush(), program.Append(target, channels)]
+                    case program.Return(value=value):
+                        self.result = self.value(value)
+                        lines += self.flush()
+                    case program.For():
+                        lines += self.loop(statement)
+                    case _:
+                        assert_never(statement)
         return lines
 
     def flush(self) -> list[Declare]:
@@ -133,10 +135,15 @@ class _Channels:
                 return program.Apply("sum", (self.value(value),))
             case program.Item(value=value) | program.Slice(value=value):
                 inner = self.value(value)
+                if isinstance(inner, program.Items) and isinstance(node, program.Slice):
+                    return replace(inner, values=inner.values[node.start : node.stop])
                 if isinstance(inner, program.Items) and isinstance(node, program.Item):
-                    return inner.values[node.index]
-                assert isinstance(inner, program.Name)
-                return replace(node, value=inner)
+                    found = inner.values[node.index :][:1]  # negative ones too
+                    if found:
+                        return found[0]
+                if isinstance(inner, program.Name):
+                    return replace(node, value=inner)
+                raise CompileError(Problem(f"{code_of(node)!r} is not there"))
             case program.Choice(call=call):
                 return self.value(call)
             case program.Apply(function=function, args=args):
@@ -145,6 +152,8 @@ class _Channels:
                     return self.layer(self.layers[function], operands)
                 if function in PYRAMID:
                     return LEVELS[function]
+                if function not in OPERATIONS:
+                    raise CompileError(Problem(f"a program cannot say {code_of(node)!r}"))
                 return OPERATIONS[function].channels(*operands)
             case _:
                 assert_never(node)
@@ -159,12 +168,13 @@ class _Channels:
             node.id for value in values for node in walk(value) if isinstance(node, program.Name)
         )
         self.made.append(Declare(found, layer, uses))
-        if isinstance(layer, ir.Call):
-            block = self.blocks[layer.block]
-            given = {arg: _expression(dim) for arg, dim in zip(block.args, layer.args)}
-            given |= {arg: value for (_, arg), value in zip(block.inputs, values) if arg in given}
-            return _substituted(width_of(block, self.blocks), given)
-        return self.width(layer, values)
+        if not isinstance(layer, ir.Call):
+            return self.width(layer, values)
+        block = self.blocks[layer.block]
+        given = {arg: value for (_, arg), value in zip(block.inputs, values)}
+        rest = iter(values[count:])
+        given |= {arg: next(rest) for arg in block.args if arg not in given}
+        return _substituted(width_of(block, self.blocks), given)
 
     def width(self, layer: Layer, values: Sequence[Expression]) -> Expression:
         """What a layer puts out."""
@@ -195,6 +205,9 @@ def _dim(value: Expression) -> Dim:
 
 
 def _expression(dim: Dim) -> Expression:
+    """A size of a layer as a program has it. Raises `CompileError` for what is computed."""
+    if isinstance(dim, str) and not dim.isidentifier():
+        raise CompileError(Problem(f"no program can say the number of channels {dim!r}"))
     return program.Number(dim) if isinstance(dim, int) else program.Name(dim)
 
 

@@ -261,10 +261,13 @@ class _Frame:
 
     def layer(self, found: Layer | Each, values: list[Any]) -> Tensor:
         """Run a layer, once: in a module, the one of these turns."""
+        count = tensors_of(found, self.tracer.blocks) if isinstance(found, Each) else 1
+        if not values or not all(isinstance(value, Tensor) for value in values[:count]):
+            raise CompileError(Problem(f"the layer {found.name!r} takes a tensor"))
         if not isinstance(found, Each):
             x: Tensor = values[0]
             return self.made(found, (found.name,), values) if self.present(found) else x
-        tensors: list[Tensor] = values[: tensors_of(found, self.tracer.blocks)]
+        tensors: list[Tensor] = values[:count]
         channels = [tensor.shape[0] for tensor in tensors]
         layer = bound(found, self.tracer.blocks, channels, values[len(tensors) :])
         at: At = (*self.prefix, found.name)

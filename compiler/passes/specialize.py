@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from ..blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from ..ir import Axes, Block, Call, Constant, Conv, Fragment, Linear, Norm
+from ..ir import Axes, Block, Call, Constant, Conv, Dropout, Fragment, Linear, Norm
 from ..model import (
     DIALECTS,
     Classifier,
@@ -54,6 +54,8 @@ def specialize(model: Model) -> Network:
             projection = without_norm(projection)
             block = shortcut_by(block, projection)
         blocks.append(projection)
+    for each in (*blocks, block):
+        check_block(each)
     network = Network(
         model=model,
         constants=tuple(constants),
@@ -67,6 +69,8 @@ def specialize(model: Model) -> Network:
     wiring = segmentor_named(model.head.name).wiring(model)
     numbers = {constant.name for constant in wiring.constants}
     for module in wiring.modules:
+        for each in module.blocks:
+            check_block(each)
         known = numbers | {*module.arguments} | {tensor for tensor, _ in module.inputs}
         check(
             module.body,
@@ -82,6 +86,14 @@ def specialize(model: Model) -> Network:
         more_constants=wiring.constants,
         aux_head=wiring.aux_head,
     )
+
+
+def check_block(block: Block) -> None:
+    """Raise `CompileError` for a block whose body means nothing."""
+    known = {*block.args} | {tensor for tensor, _ in block.inputs}
+    layers = {layer.name for layer in block.layers}
+    repeated = {layer.name for layer in block.layers if isinstance(layer, Dropout)}
+    check(block.body, block.name, known, layers - repeated, {*OPERATIONS, *repeated})
 
 
 def group(block: Block) -> Block:

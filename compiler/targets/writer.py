@@ -250,6 +250,8 @@ def lists_of(body: Body) -> frozenset[str]:
                 found |= lists_of(inner)
             case program.Assign() | program.Return():
                 pass
+            case _:
+                assert_never(statement)
     return found
 
 
