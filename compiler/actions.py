@@ -49,7 +49,7 @@ def verify(
         return _verify_model(first, settings, options, problems)  # type: ignore[arg-type]
     if options:
         given = ", ".join(options)
-        problems.append(Problem("files say which model they are", hint=f"leave out {given}"))
+        problems.append(Problem("the files say which model they hold", hint=f"leave out {given}"))
     if len(models) != 2:
         message = f"verify() takes one model or two files, not {len(models)} arguments"
         problems.append(Problem(message))

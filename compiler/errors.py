@@ -65,6 +65,11 @@ def placed(at: str) -> Iterator[None]:
         raise CompileError(*problems) from None
 
 
+def counted(count: int, one: str, more: str = "") -> str:
+    """A number and its noun: `1 tensor`, `2,000 tensors`."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """`" Did you mean 'a' or 'b'?"` for the known names nearest to `word`, or ""."""
     import difflib

@@ -37,7 +37,7 @@ NUMBER = Limit(2**31 - 1, "Frameworks count in 32 bits.")
 
 # An image.
 AXIS = Limit(2**20, "An axis of the image has at most 1,048,576 pixels.")
-VOXELS = Limit(2**31 - 1, "The sizes of the image multiply to at most 2,147,483,647 voxels.")
+VOXELS = Limit(2**31 - 1, "An image has at most 2,147,483,647 pixels or voxels.")
 
 # An encoder.
 NAME = Limit(60, "A name has at most 60 characters, so that a class statement fits its line.")
@@ -45,7 +45,7 @@ STAGES = Limit(32, "An encoder has at most 32 stages.")
 BLOCKS = Limit(1000, "A stage has at most 1,000 blocks.")
 ALL_BLOCKS = Limit(2000, "All stages of an encoder have at most 2,000 blocks together.")
 STEM = Limit(16, "A stem has at most 16 convolutions.")
-KERNEL = Limit(255, "A kernel covers at most 255 voxels of an axis.")
+KERNEL = Limit(255, "A kernel has at most 255 taps along an axis.")
 STRIDE = Limit(255, "A stride is at most 255.")
 CHANNELS = Limit(2**20, "A tensor has at most 1,048,576 channels.")
 
@@ -72,7 +72,7 @@ HEADER_BYTES = Limit(32 * 2**20, "The header of a `.safetensors` has at most 32 
 PICKLE_BYTES = Limit(64 * 2**20, "A pickled state dict has at most 64 MiB beside its values.")
 PICKLE_DEPTH = Limit(64, "A pickled state dict nests at most 64 levels deep.")
 PICKLE_OPCODES = Limit(5 * 10**6, "A pickled state dict takes at most 5,000,000 steps to load.")
-H5_GROUPS = Limit(10**5, "A file of Keras has at most 100,000 groups.")
+H5_GROUPS = Limit(10**5, "A Keras file has at most 100,000 groups.")
 
 # A state file of `verify --all`.
 STATE_BYTES = Limit(64 * 2**20, "A state file has at most 64 MiB.")

@@ -14,7 +14,7 @@ from .api import traced
 from .catalog import ENCODERS
 from .checker import SKIPPED, Verdict
 from .dialects import dialects_of, reference_of
-from .errors import escaped
+from .errors import counted, escaped
 from .model import Encoder, Model, Segmentor
 from .passes.count import macs, non_trainable, parts, trainable
 from .passes.trace import Ledger
@@ -27,7 +27,7 @@ PIPE_WIDTH = 160
 
 
 def console(error: bool = False) -> Console:
-    """A console that does not squeeze tables when its output is not a terminal."""
+    """A console that keeps tables wide if its output is not a terminal."""
     made = Console(stderr=error, highlight=False, emoji=False)
     if made.is_terminal:
         return made
@@ -165,7 +165,7 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
         line = escaped(f"{verdict.state:<8}  {verdict.found.path}{note}")
         out.print(line, markup=False, soft_wrap=True)
     if skipped:
-        files = "1 file" if skipped == 1 else f"{skipped:,} files"
+        files = counted(skipped, "file")
         out.print(f"{SKIPPED:<8}  {files} without provenance", markup=False, soft_wrap=True)
 
 

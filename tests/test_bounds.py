@@ -145,7 +145,7 @@ def test_wrappers_without_end(net, tmp_path):
     for number, content in enumerate((state, broken, own)):
         torch.save(content, tmp_path / f"{number}.pt")
     for line in said(net, *(tmp_path / f"{number}.pt" for number in range(3))):
-        assert "there is no state dict in it" in line
+        assert "it contains no state dict" in line
 
 
 def header(count, name="{:07}"):
@@ -162,8 +162,8 @@ def test_headers_of_safetensors(net, tmp_path):
         "tensors": (header(100_001), "at most 100,000 tensors"),
         "more tensors": (header(600_000), "at most 32 MiB"),
         "axes": (struct.pack("<Q", len(wide)) + wide.encode(), "is not described by"),
-        "digits": (struct.pack("<Q", len(digits)) + digits.encode(), "it is no JSON"),
-        "depth": (struct.pack("<Q", len(deep)) + deep.encode(), "it is no JSON"),
+        "digits": (struct.pack("<Q", len(digits)) + digits.encode(), "it is not JSON"),
+        "depth": (struct.pack("<Q", len(deep)) + deep.encode(), "it is not JSON"),
     }
     paths = [tmp_path / f"{name}.safetensors" for name in cases]
     for path, (content, _) in zip(paths, cases.values()):
@@ -228,8 +228,8 @@ def test_what_has_no_end_or_no_content(net, tmp_path):
     cases = {}
     for suffix in SUFFIXES:
         for name, make, message in (
-            ("zero", lambda p: p.symlink_to("/dev/zero"), "it is a device or a pipe, no file"),
-            ("pipe", os.mkfifo, "it is a device or a pipe, no file"),
+            ("zero", lambda p: p.symlink_to("/dev/zero"), "it is not a regular file"),
+            ("pipe", os.mkfifo, "it is not a regular file"),
             ("folder", Path.mkdir, "it is a folder, not a checkpoint"),
             ("sparse", lambda p: p.touch() or os.truncate(p, 20 << 30), "error: "),
             ("loop", lambda p: p.symlink_to(p), "cannot read it: Too many levels"),

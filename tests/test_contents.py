@@ -111,7 +111,7 @@ def test_a_name_of_another_format(content, tmp_path, capsys):
         error = said_all(capsys, path, tmp_path / "out.safetensors")
         right = suffix in ((".pt", ".pth", ".ckpt") if is_torch else (content,))
         wanted = ".pt" if is_torch else content
-        assert (f"its content is that of a {wanted} file" in error) == (not right), suffix
+        assert (f"it contains a {wanted} file" in error) == (not right), suffix
         assert right or f"rename it to 'given{wanted}'" in error
 
 

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -255,6 +256,41 @@ def test_a_checkpoint_of_lightning(tmp_path):
     assert "state_dict" in done.notes[0] and "'model.'" in done.notes[1]
 
 
+def _of_training_module(path, others):
+    """Save a Lightning checkpoint of a tiny network and other tensors; the network's state."""
+    state = state_of(tiny(), input_shape=SMALL[2], num_classes=3)
+    inner = {f"model.{name}": torch.from_numpy(value) for name, value in state.items()}
+    torch.save({"state_dict": inner | others}, path)
+    return state
+
+
+def test_metrics_beside_the_weights_are_omitted_by_name(tmp_path):
+    """As torchmetrics saves them: counts, and not below the prefix of the network."""
+    metrics = {"val_acc.tp": torch.zeros(3, dtype=torch.int64), "criterion.weight": torch.ones(3)}
+    state = _of_training_module(tmp_path / "a.ckpt", metrics)
+    done = convert(
+        *(tmp_path / name for name in ("a.ckpt", "b.safetensors")),
+        tiny(),
+        input_shape=SMALL[2],
+        num_classes=3,
+    )
+    assert_same(load_file(tmp_path / "b.safetensors"), state)
+    assert done.notes[1:] == (
+        "omitted 2 tensors outside 'model.': 'val_acc.tp', 'criterion.weight'",
+        "stripped the prefix 'model.' from every other name",
+    )
+
+
+@pytest.mark.parametrize("name", ["head.weight", "ema_model.module.encoder.conv1.weight"])
+def test_parts_and_copies_of_the_network_are_not_omitted(name, tmp_path):
+    """A head of its own would stay at initial values; of a copy, nobody knows which to take."""
+    _of_training_module(tmp_path / "a.ckpt", {name: torch.zeros(3)})
+    message = f"'{name}' is outside the network, but has the name of one of its weights"
+    with pytest.raises(CompileError, match=re.escape(message)):
+        convert(tmp_path / "a.ckpt", tmp_path / "b.safetensors", tiny(), input_shape=SMALL[2])
+    assert not (tmp_path / "b.safetensors").exists()
+
+
 def test_an_average_of_weights(tmp_path, capsys):
     """And what is said, for machines."""
     options = {"input_shape": SMALL[2], "num_classes": 3}
@@ -288,7 +324,7 @@ def test_into_a_segmentor(segmentor, source_of, tmp_path):
     convert(outputs[0], outputs[2], tiny(), **options)
     said = "\n".join(done.notes)
     assert ("head" in said.split("left at")[0]) == (source_of == "classifier")
-    assert "left out" in said and "encoder.stages.3" in said
+    assert "omitted" in said and "encoder.stages.3" in said
     assert "left at initial values" in said
     for path in outputs[1:]:
         found = load_file(path)
@@ -310,7 +346,7 @@ def test_another_number_of_classes(tmp_path):
     options = {"input_shape": SMALL[2], "num_classes": 3}
     done = convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
     assert done.notes == (
-        "left out the checkpoint's head, of 7 classes",
+        "omitted the checkpoint's head, which has 7 classes",
         "left at initial values: head (2 tensors)",
     )
     found = load_file(tmp_path / "b.safetensors")
@@ -337,7 +373,7 @@ def test_what_stands_before_a_head_must_be_there(classes, tmp_path):
     state = state_of(encoder, **{**options, "num_classes": 3})
     state = {n: v for n, v in state.items() if not n.startswith("post_bn")}
     save_file(state, tmp_path / "a.safetensors")
-    with pytest.raises(CompileError, match="there is no tensor for 'post_bn"):
+    with pytest.raises(CompileError, match="missing tensor 'post_bn"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", encoder, **options)
 
 
@@ -350,7 +386,8 @@ def test_another_number_of_channels(channels, dims, tmp_path):
     save_file(state_of(tiny(), **given), tmp_path / "a.safetensors")
     paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     done = convert(*paths, tiny(), in_channels=channels, **options)
-    assert done.notes == (f"adapted encoder.conv1.weight from 3 to {channels} input channels",)
+    plural = "channel" if channels == 1 else "channels"
+    assert done.notes == (f"adapted encoder.conv1.weight from 3 to {channels} input {plural}",)
     x = np.repeat(image((*small, 1), batch=1), 3, axis=-1)
     wanted = run(in_torch(tmp_path / "a.safetensors", tiny(), **given), x)
     options["input_shape"] = (*small, channels)
@@ -365,7 +402,7 @@ def test_sums_beyond_half_precision(tmp_path):
     state["encoder.conv1.weight"][:] = 30_000
     save_file(state, tmp_path / "a.safetensors")
     options = {"input_shape": (32, 32, 1), "num_classes": 3}
-    with pytest.raises(CompileError, match="for 1 channels have sums beyond float16"):
+    with pytest.raises(CompileError, match="adapting the stem to 1 channel overflows float16"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), **options)
 
 
@@ -373,7 +410,9 @@ def test_channels_are_adapted_only_when_asked(tmp_path):
     save_file(
         state_of(tiny(), dims=3, input_shape=SMALL[3], num_classes=3), tmp_path / "a.safetensors"
     )
-    with pytest.raises(CompileError, match="for 1 input channels, the model for 4") as raised:
+    with pytest.raises(
+        CompileError, match="takes 1 input channel, but the model takes 4"
+    ) as raised:
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", tiny(), dims=3)
     assert "--in-channels 4 adapts the stem" in str(raised.value)
 
@@ -459,7 +498,7 @@ ERRORS = {
     "unknown layout": ({"layout": "tim"}, "Did you mean 'timm'?"),
     "other dialect": (
         {"layout": "timm"},
-        "of the dialect timm, but the model is of the dialect medicai",
+        "have the dialect timm, but the model has the dialect medicai",
     ),
     "no gates": ({"layout": "torchvision"}, "torchvision has no networks with SE"),
     "wrong end": (
@@ -511,7 +550,7 @@ def test_errors(case, tmp_path):
 def test_nothing_to_inflate(tmp_path):
     options = {"dims": 3, "input_shape": SMALL[3], "num_classes": 3}
     save_file(state_of(tiny(), **options), tmp_path / "a.safetensors")
-    with pytest.raises(CompileError, match="it has no 2D kernels to inflate"):
+    with pytest.raises(CompileError, match="the checkpoint has no 2D kernels to inflate"):
         convert(
             tmp_path / "a.safetensors",
             tmp_path / "b.safetensors",
@@ -575,7 +614,7 @@ def test_a_file_with_other_arguments(tmp_path, capsys):
     command += ["-o", str(tmp_path / "b.weights.h5"), "--in-channels", "1", "--num-classes", "5"]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "net.py was edited: the model is the one in its provenance" in said
+    assert "net.py was edited: using the model that its provenance comment names" in said
     assert "tensors for keras" in said
     assert main([*command, "--force", "--dims", "3"]) == 2
     assert "--dims is determined by the file" in capsys.readouterr().err
@@ -684,7 +723,13 @@ def test_where_nothing_can_be_written(output, kind, encoder_file, tmp_path, caps
 def test_lightning_files_are_read_but_not_written(encoder_file, tmp_path, capsys):
     assert main(converting(encoder_file, tmp_path / "a.ckpt")) == 2
     said = capsys.readouterr().err
-    assert "plainnet reads but does not write" in said and ".pt file" in said
+    assert "plainnet reads Lightning's .ckpt files but does not write them" in said
+    assert main(converting(encoder_file, tmp_path / "a.bin")) == 2
+    assert (
+        "hint use one of the suffixes .safetensors, .pt, .pth, .weights" in capsys.readouterr().err
+    )
+    with pytest.raises(CompileError, match=".pt, .pth, .ckpt, .weights.h5"):
+        convert(tmp_path / "a.bin", tmp_path / "a.pt", tiny())
     assert not os.listdir(tmp_path)
 
 

@@ -93,17 +93,17 @@ def whole(change):
 
 
 HEADERS = {
-    "a length of zero": (lambda p: p.write_bytes(bytes(100)), "is said to have 0 bytes"),
+    "a length of zero": (lambda p: p.write_bytes(bytes(100)), "declares a header of 0 bytes"),
     "a length behind the end": (
         lambda p: p.write_bytes(b"\xff" * 7 + b"\x00{}"),
-        "is said to have 72,057,594,037,927,935 bytes, the file has 10",
+        "declares a header of 72,057,594,037,927,935 bytes, but the file has 10",
     ),
-    "no JSON": (raw(lambda text: text[:-1]), "its header cannot be read: it is no JSON"),
-    "nested": (raw(lambda text: b"[" * 100_000), "its header cannot be read: it is no JSON"),
+    "no JSON": (raw(lambda text: text[:-1]), "its header cannot be read: it is not JSON"),
+    "nested": (raw(lambda text: b"[" * 100_000), "its header cannot be read: it is not JSON"),
     "a list": (raw(lambda text: b"[]"), "its header is no JSON object"),
     "twice": (
         raw(lambda text: text.replace(b'"a.bias"', b'"b.bias"')),
-        "two tensors have one name",
+        "two tensors share a name",
     ),
     "a longer shape": (entry(lambda e: e.update(shape=[7, 3, 3])), "its shape and type need 252"),
     "another type": (entry(lambda e: e.update(dtype="F16")), "has 216 bytes, its shape and type"),
@@ -217,9 +217,12 @@ def torn(path, before, after):
 
 
 STORAGES = {
-    "cut": (shorter, "bytes, its tensors need "),
-    "a storage said shorter": (smaller, "has 200 bytes, its tensors need 216"),
-    "a storage said longer": (claimed(1 << 30), "has 216 bytes, its tensors need 4,294,967,296"),
+    "cut": (shorter, "bytes, but its tensors need "),
+    "a storage said shorter": (smaller, "has 200 bytes, but its tensors need 216"),
+    "a storage said longer": (
+        claimed(1 << 30),
+        "has 216 bytes, but its tensors need 4,294,967,296",
+    ),
     "a storage said negative": (claimed(-1), "refers to something else than a storage"),
     "a storage that is not listed": (storages(lambda keys: keys[1:]), "list of its storages"),
     "a storage that is listed twice": (
@@ -265,7 +268,7 @@ def test_files_without_checksums_are_read_with_a_note(tmp_path):
     assert same(read(path), weights())
     with open_checkpoint(path) as checkpoint:
         assert checkpoint.notes == [
-            "the file has no checksums: damage to its values cannot be seen"
+            "the file has no checksums, so damaged values would go unnoticed"
         ]
 
 
@@ -320,13 +323,13 @@ def test_archives_that_libraries_read_differently(tmp_path):
         return str(caught.value)
 
     capitals = write(lambda name: [name, *([name.upper()] if name.endswith("data.pkl") else [])])
-    assert "two parts of the archive have one name" in capitals
+    assert "two parts of the archive share a name" in capitals
     assert "where `torch.save` puts it" in write(lambda name: [name, f"other/{name}"])
     assert "where `torch.save` puts it" in write(lambda name: [name.partition("/")[2]])
     program = write(
         lambda name: [name, name.replace("data.pkl", "constants.pkl")][: 1 + name.endswith("l")]
     )
-    assert "it is a program of TorchScript" in program
+    assert "it is a TorchScript program" in program
 
 
 def layer(path, make, name="dense"):
@@ -387,7 +390,7 @@ def test_a_dataset_of_an_odd_type(case, tmp_path):
     path = layer(tmp_path / "x.weights.h5", ODD[case])
     with pytest.raises(CompileError) as caught:
         read(path)
-    assert "the tensor 'dense/0' is of type " in str(caught.value)
+    assert "the tensor 'dense/0' is " in str(caught.value)
 
 
 def test_floats_in_the_other_order_of_bytes(tmp_path):

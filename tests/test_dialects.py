@@ -285,10 +285,14 @@ def test_unproven_stems_are_refused():
 @pytest.mark.parametrize(
     ("layout", "kind", "message"),
     [
-        ("monai", "basic, SE", "nothing of monai proves basic, SE blocks"),
-        ("smp", "basic, SE", "smp checkpoints are of the dialect timm, but the model is of"),
-        ("torchvision", "bottleneck vd", "nothing of torchvision proves bottleneck vd blocks"),
-        ("medicai", "basic vd", "nothing of medicai proves basic vd blocks"),
+        ("monai", "basic, SE", "has basic, SE blocks, which were not proven against monai"),
+        ("smp", "basic, SE", "smp checkpoints have the dialect timm, but the model has"),
+        (
+            "torchvision",
+            "bottleneck vd",
+            "has bottleneck vd blocks, which were not proven against torchvision",
+        ),
+        ("medicai", "basic vd", "has basic vd blocks, which were not proven against medicai"),
     ],
 )
 def test_unproven_layouts_are_refused(layout, kind, message, tmp_path):

@@ -145,7 +145,7 @@ def test_other_names_of_the_same(case, tmp_path):
     assert first.keys() == second.keys()
     told = "left at initial values: head (2 tensors)"
     assert (told in done.notes) == (other == "smp")
-    assert ("left out another network's decoder (2 tensors)" in done.notes) == (other == "smp")
+    assert ("omitted another network's decoder (2 tensors)" in done.notes) == (other == "smp")
     for key, value in first.items():
         assert np.array_equal(value, second[key]) or (other == "smp" and key.startswith("head"))
 
@@ -154,7 +154,7 @@ def test_other_names_of_the_same(case, tmp_path):
 def test_another_dialect_is_refused_by_name(layout, tmp_path):
     """Their tensors fit, shape by shape; the numbers would be off by a third."""
     save_file(published("seresnet50"), tmp_path / "a.safetensors")
-    with pytest.raises(CompileError, match="the model is of the dialect medicai") as raised:
+    with pytest.raises(CompileError, match="the model has the dialect medicai") as raised:
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "seresnet50", layout=layout)
     hint = "timm" if layout == "timm" else "cadene"
     assert f"--dialect {hint}" in str(raised.value)
@@ -166,10 +166,10 @@ def test_another_dialect_is_refused_by_name(layout, tmp_path):
         (
             "encoder.model.",
             {"layout": "smp", "dialect": "cadene"},
-            "those of the dialect timm: --dialect timm",
+            "fit the dialect timm: use --dialect timm",
         ),
-        ("encoder.model.", {"dialect": "timm"}, "those of smp: --layout smp"),
-        ("", {"layout": "smp", "dialect": "timm"}, "those of timm: --layout timm"),
+        ("encoder.model.", {"dialect": "timm"}, "from smp: use --layout smp"),
+        ("", {"layout": "smp", "dialect": "timm"}, "from timm: use --layout timm"),
     ],
 )
 def test_names_say_the_layout_without_a_head(prefix, options, hint, tmp_path):
@@ -195,8 +195,8 @@ def test_into_a_3d_segmentor_with_one_channel(target, tmp_path):
         **options,
     )
     assert done.notes == (
-        "left out the checkpoint's head, of 1000 classes",
-        "adapted encoder.conv1.weight from 3 to 1 input channels",
+        "omitted the checkpoint's head, which has 1,000 classes",
+        "adapted encoder.conv1.weight from 3 to 1 input channel",
         "inflated 53 kernels from 2D to 3D (center, axis 0)",
         "left at initial values: decoder, head (52 tensors)",
     )

@@ -85,7 +85,7 @@ def test_segmentors(segmentor, depth, block, tmp_path):
     notes = assert_same_numbers(
         reference, path, "seresnet18", input_shape=shape, num_classes=2, **options
     )
-    left = "left out encoder.stages.2, encoder.stages.3: the model has none (66 tensors)"
+    left = "omitted encoder.stages.2, encoder.stages.3, which the model does not have (66 tensors)"
     assert notes == ((left,) if depth == 3 else ())  # what it saves and never uses
 
 
@@ -102,7 +102,7 @@ def test_norms_of_decoders(segmentor, norm, tmp_path):
     ours = {"input_shape": shape, "decoder_block": "transpose", "num_classes": 2, **more}
     options = {"segmentor": segmentor, "decoder_normalization": norm, **ours}
     notes = assert_same_numbers(reference, path, "seresnet18", **options)
-    bare = "medicai has no weights for instance norm: 1 and 0"
+    bare = "medicai has no weights for instance norm: left at 1 and 0"
     assert [note.startswith(bare) for note in notes] == [True] * (norm == "instance")
 
 

@@ -97,7 +97,7 @@ def test_a_tensor_too_few_or_too_many_is_an_error(tmp_path):
     lost = "decoder.seg_blocks.1.block.1.block.0.weight"
     extra = "decoder.seg_blocks.1.block.2.block.0.weight"
     for change, message in (
-        ({lost: None}, f"there is no tensor for '{lost}'"),
+        ({lost: None}, f"missing tensor '{lost}'"),
         ({extra: np.zeros((128, 128, 3, 3), np.float32)}, f"the tensor '{extra}'"),
     ):
         path = published(name, tmp_path, **change)
@@ -117,10 +117,10 @@ def test_another_decoder_is_left_out(tmp_path):
     path = published(name, tmp_path, **changes)
     out = tmp_path / "out.safetensors"
     done = convert(path, out, encoder, layout="smp", **options)
-    assert "left out another network's decoder (3 tensors)" in done.notes
+    assert "omitted another network's decoder (3 tensors)" in done.notes
     out = tmp_path / "unet.safetensors"
     done = convert(published(name, tmp_path), out, encoder, layout="smp", segmentor="unet")
-    assert any(note.startswith("left out another network's decoder") for note in done.notes)
+    assert any(note.startswith("omitted another network's decoder") for note in done.notes)
 
 
 SIZES = {2: (61, 90, 3), 3: (37, 52, 33, 2)}

@@ -474,7 +474,7 @@ def test_the_command_passes_and_fails(tmp_path, capfd):
 
 
 WRONG = {
-    "which model?": [],
+    "no model or files given": [],
     "name one model, or a PyTorch file": ["seresnet18", "seresnet34"],
     "unknown encoder": ["seresnet5"],
     "--size has 'a'": ["seresnet18", "--size", "33,a"],

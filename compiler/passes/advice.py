@@ -1,4 +1,4 @@
-"""What is allowed but cannot train as it stands: norms over a single voxel."""
+"""Warn about networks that are allowed but cannot train: norms over a single value."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from ..limits import AXIS
-from ..model import Features, Model
+from ..model import UNITS, Features, Model
 from ..segmentors.trans_head import TransUNet
 from .specialize import specialize
 from .trace import Ledger, trace
@@ -28,7 +28,7 @@ def advice(model: Model) -> list[str]:
     shallow = _shallow(model)
     ledger = trace(specialize(shallow))
     return [
-        f"at {' x '.join(map(str, model.input_shape[:-1]))} {_place(ledger)}:"
+        f"at {' x '.join(map(str, model.input_shape[:-1]))}, {_place(ledger, model.dims)}:"
         f" {problem}. {_remedy(shallow, kind, remedy)}"
         for kind, (problem, remedy) in WHY.items()
         if _starves(ledger, kind)
@@ -44,20 +44,20 @@ def _shallow(model: Model) -> Model:
 
 
 def _starves(ledger: Ledger, kind: str) -> bool:
-    """Whether a norm of this kind sees one voxel."""
+    """Whether a norm of this kind sees a single position."""
     return any(row.kind == kind and math.prod(row.output[1:]) == 1 for row in ledger.rows)
 
 
-def _place(ledger: Ledger) -> str:
-    """The levels of one voxel, and a verb: `P5 is a single voxel`."""
+def _place(ledger: Ledger, dims: int) -> str:
+    """The levels of a single position, and a verb: `P5 is a single voxel`."""
     names = [name for name, shape in ledger.pyramid if math.prod(shape[1:]) == 1]
     if len(names) == 1:
-        return f"{names[0]} is a single voxel"
-    return f"{names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]} are single voxels"
+        return f"{names[0]} is a single {UNITS[dims]}"
+    return f"{names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]} are single {UNITS[dims]}s"
 
 
 def _remedy(model: Model, kind: str, remedy: str) -> str:
-    """From which size on an axis the norm sees more than one voxel, found by bisection."""
+    """The size from which the norm sees more than one position, found by bisection."""
 
     def starves(size: int) -> bool:
         shape = (*(size for _ in range(model.dims)), model.in_channels)
@@ -69,4 +69,4 @@ def _remedy(model: Model, kind: str, remedy: str) -> str:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if starves(middle) else (low, middle)
-    return f"From the size {high} on an axis, {remedy}."
+    return f"From a size of {high} on one axis, {remedy}."

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..catalog import ENCODERS
 from ..dialects import dialects_of
-from ..errors import CompileError, Problem, raise_all, shown, suggest
+from ..errors import CompileError, Problem, counted, raise_all, shown, suggest
 from ..limits import CHANNELS, VOXELS
 from ..model import Encoder, Model
 from ..names import FilePath, find_model, spec_path
@@ -177,7 +177,7 @@ def _input(
     elif rank != dims:
         problems.append(
             Problem(
-                f"--input-shape {typed} has {_number_of(rank, 'size')} and the channels, but a"
+                f"--input-shape {typed} has {counted(rank, 'size')} and the channels, but a"
                 f" {dims}D network takes {dims} sizes",
                 hint=f"as in {','.join(map(str, DEFAULT_SHAPE[dims]))}",
             )
@@ -188,7 +188,7 @@ def _input(
     elif isinstance(channels, int) and channels != shape[-1]:
         problems.append(
             Problem(
-                f"--input-shape {typed} has {_number_of(shape[-1], 'channel')}, but --in-channels"
+                f"--input-shape {typed} has {counted(shape[-1], 'channel')}, but --in-channels"
                 f" is {channels}",
                 hint="the last number of --input-shape is the channels; give one of the two",
             )
@@ -196,10 +196,6 @@ def _input(
     problems += CHANNELS.problems("the last number of --input-shape", shape[-1])
     problems += VOXELS.problems("the product of the sizes of --input-shape", math.prod(shape[:-1]))
     return dims, shape
-
-
-def _number_of(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def looks_channels_first(shape: tuple[int, ...]) -> bool:
@@ -210,7 +206,7 @@ def looks_channels_first(shape: tuple[int, ...]) -> bool:
 def _two_readings(shape: tuple[int, ...], typed: str) -> Problem:
     moved = (*shape[1:], shape[0])
     last, first = (
-        f"{' x '.join(map(str, sizes[:-1]))} with {_number_of(sizes[-1], 'channel')}"
+        f"{' x '.join(map(str, sizes[:-1]))} with {counted(sizes[-1], 'channel')}"
         for sizes in (shape, moved)
     )
     return Problem(

@@ -77,7 +77,9 @@ def verify_command(
         ]
         if not models:
             problems.append(
-                Problem("which model?", hint="`plainnet verify MODEL`, two files, or --all")
+                Problem(
+                    "no model or files given", hint="`plainnet verify MODEL`, or name two files"
+                )
             )
     if everything:
         raise_all(problems)
@@ -117,7 +119,7 @@ def _one(
         if len(models) > 2:
             problems.append(
                 Problem(
-                    f"{len(models)} arguments",
+                    f"verify takes one model or two files, not {len(models)} arguments",
                     hint="name one model, or a PyTorch file and a Keras file",
                 )
             )

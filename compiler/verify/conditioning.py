@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..api import traced
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, counted
 from ..limits import AXIS
-from ..model import Model
+from ..model import UNITS, Model
 from ..passes.trace import Ledger
 from ..segmentors.trans_head import TransUNet, patch_of
 from .report import BATCH
@@ -84,10 +84,10 @@ def check_voxels(few: int, shape: tuple[int, ...]) -> None:
 
 
 def _too_small(few: int, size: tuple[int, ...], hint: str) -> Problem:
-    voxels = "one voxel" if few == 1 else f"{few} voxels"
+    positions = counted(few, UNITS[len(size)])
     return Problem(
-        f"at an image of {'x'.join(map(str, size))}, an instance norm sees {voxels} and amplifies"
-        " rounding errors: no comparison can tell whether the networks are the same",
+        f"at an image of {'x'.join(map(str, size))}, an instance norm sees {positions} and"
+        " amplifies rounding errors: no comparison can tell whether the networks are the same",
         at=f"--size {','.join(map(str, size))}",
         hint=hint,
     )

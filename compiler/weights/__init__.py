@@ -1,1 +1,1 @@
-"""`convert`: checkpoints into the weights of emitted models, in either framework."""
+"""`convert`: load checkpoints into emitted models, in either framework."""

@@ -1,10 +1,10 @@
-"""Adapt weights to another input: inflate 2D kernels to 3D, change the number of channels."""
+"""Adapt weights to another kind of input: inflate 2D kernels to 3D, change the channel count."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, counted
 from ..ir import Shape
 
 INFLATIONS = ("center", "mean", "repeat")
@@ -12,17 +12,17 @@ AXES = (0, 1, 2)
 
 
 def inflated_shape(shape: Shape, target: Shape, axis: int) -> Shape:
-    """The shape of a 2D kernel (out, in, h, w) once it has the depth that `target` has there."""
+    """The shape of a 2D kernel (out, in, h, w) after inflation along `axis` to match `target`."""
     return (*shape[: 2 + axis], target[2 + axis], *shape[2 + axis :])
 
 
 def inflate(value: Any, how: str, kind: str, axis: int, depth: int) -> Any:
-    """A 2D kernel, (out, in, h, w), with a new spatial axis of `depth`.
+    """Give a 2D kernel, (out, in, h, w), a new spatial axis of size `depth`.
 
-    `center` puts it into the middle slice, so that each plane sees itself alone; `mean` into every
-    slice, divided so that a volume that is constant along the axis sees what its plane saw in 2D;
-    `repeat` into every slice as it is. A transposed convolution of stride 2 reaches each plane with
-    half of its slices: its middle is two of them, and its mean is over half.
+    `center` puts the kernel into the middle slice, so that each plane is convolved on its own.
+    `mean` copies it into every slice and divides, so that a volume that is constant along the axis
+    gives the 2D result. `repeat` copies it unchanged. In a transposed convolution of stride 2, only
+    half of the slices reach any one plane: its middle is two slices, and its mean is over half.
     """
     import numpy as np
 
@@ -45,12 +45,12 @@ def _in_its_type(value: Any, factor: float) -> Any:
 
 
 def adapt_channels(value: Any, channels: int) -> Any:
-    """A stem's kernel, (out, in, *kernel), for images of another number of channels.
+    """Convert a stem's kernel, (out, in, *kernel), to another number of input channels.
 
-    To fewer channels, channel c is added to c mod `channels`: for one channel that is the sum. To
-    more, they are cycled, each divided by how often it occurs. Either way the kernels add up to
-    what they did, so an image with the same value in every channel keeps its response. Raises
-    `CompileError` where a half-precision type does not hold a sum.
+    For fewer channels, channel c is added to c mod `channels`; for one channel, that is the sum.
+    For more, the channels are cycled, each divided by the number of its copies. Either way the sum
+    over the channels is preserved, so an image with equal channels keeps its response. Raises
+    `CompileError` if a sum overflows a half-precision type.
     """
     import numpy as np
 
@@ -65,6 +65,6 @@ def adapt_channels(value: Any, channels: int) -> Any:
     with np.errstate(over="ignore"):
         narrow = result.astype(value.dtype)
     if np.isfinite(result).all() and not np.isfinite(narrow).all():
-        message = f"the stem's kernels for {channels} channels have sums beyond {value.dtype}"
+        message = f"adapting the stem to {counted(channels, 'channel')} overflows {value.dtype}"
         raise CompileError(Problem(message, hint="use a checkpoint in float32"))
     return narrow

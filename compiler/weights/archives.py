@@ -1,4 +1,4 @@
-"""Archives of checkpoints: every byte is as it was written, and every record as long as it says."""
+"""Integrity of checkpoint archives: checksums hold, and every record has its declared size."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .checkpoints import shown
 from .pickles import AGAIN, ALONE, Node, Scan
 
 PICKLE = "data.pkl"
-END, END_BYTES, LONGEST_COMMENT = b"PK\5\6", 22, 2**16  # of the record at an archive's end
-LOCATOR_BYTES, LONG_END_BYTES = 20, 56  # of those that 64 bits add
-LEGACY_PICKLES = 5  # one after the other: magic number, protocol, system, content, names
+END, END_BYTES, LONGEST_COMMENT = b"PK\5\6", 22, 2**16  # end-of-central-directory record
+LOCATOR_BYTES, LONG_END_BYTES = 20, 56  # its ZIP64 counterparts
+LEGACY_PICKLES = 5  # in a row: magic number, protocol, system, content, names
 
 
 def check_archive(path: Path) -> bool:
-    """Raise `CompileError` for a compressed archive and for one whose checksums do not hold.
+    """Raise `CompileError` if an archive is compressed or a checksum does not match.
 
-    The libraries map records into memory or seek in them, and so never compare the checksums.
-    False where every checksum is zero, as `torch.serialization.set_crc32_options(False)` leaves
-    them: no single damage does that.
+    PyTorch and Keras map records into memory or seek in them, so they never compare checksums.
+    Returns False if every checksum is zero, as `torch.serialization.set_crc32_options(False)`
+    leaves them, which damage to a single record cannot cause.
     """
     entries = entries_of(path)
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            hint = "neither PyTorch nor Keras writes one: save the weights again"
+            hint = "neither PyTorch nor Keras writes such a file: save the weights again"
             raise CompileError(Problem("it is a compressed archive", str(path), hint))
         names = {entry.filename.lower() for entry in entries}
         if len(names) != len(entries):  # libraries differ in which of two they take
-            raise CompileError(Problem("two parts of the archive have one name", str(path), AGAIN))
+            raise CompileError(Problem("two parts of the archive share a name", str(path), AGAIN))
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
             raise CompileError(Problem("parts of the archive overlap", str(path), AGAIN))
         if entries and not any(entry.CRC for entry in entries):
@@ -50,7 +50,7 @@ def check_archive(path: Path) -> bool:
 
 
 def entries_of(path: Path) -> list[zipfile.ZipInfo]:
-    """The parts of an archive, whose list is bounded before `zipfile` reads it."""
+    """List the parts of an archive, after checking that the list is not too large to read."""
     if problems := DIRECTORY_BYTES.problems(
         "the length of its directory", _directory_bytes(path), str(path)
     ):
@@ -63,19 +63,19 @@ def entries_of(path: Path) -> list[zipfile.ZipInfo]:
 
 
 def _directory_bytes(path: Path) -> int:
-    """How long the list of an archive's parts says it is: `zipfile` reads it whole at once."""
+    """The declared size of an archive's directory, which `zipfile` reads in one go."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         file.seek(max(0, size - END_BYTES - LONGEST_COMMENT))
         tail = file.read()
-        at = len(tail) - END_BYTES  # where it stands without a comment behind it
+        at = len(tail) - END_BYTES  # its place if no comment follows
         if tail[at:][:4] != END:
             at = tail.rfind(END)
         if at < 0 or at + END_BYTES > len(tail):
-            return 0  # as `zipfile` will tell
+            return 0  # `zipfile` reports it
         length = int(struct.unpack("<L", tail[at + 12 : at + 16])[0])
         before = tail[max(0, at - LOCATOR_BYTES) : at]
-        if before.startswith(b"PK\6\7") and len(before) == LOCATOR_BYTES:  # of 64 bits
+        if before.startswith(b"PK\6\7") and len(before) == LOCATOR_BYTES:  # ZIP64
             file.seek(max(0, size - len(tail) + at - LOCATOR_BYTES - LONG_END_BYTES))
             record = file.read(LONG_END_BYTES)
             if record.startswith(b"PK\6\6"):
@@ -84,7 +84,7 @@ def _directory_bytes(path: Path) -> int:
 
 
 class Part(io.RawIOBase):
-    """A stored member of an archive as a file of its own, without a copy of it."""
+    """An uncompressed member of an archive as a file object, without copying it."""
 
     def __init__(self, path: Path, member: zipfile.ZipInfo):
         self.file = open(path, "rb")  # noqa: SIM115
@@ -120,25 +120,26 @@ class Part(io.RawIOBase):
 
 
 def check_records(path: Path) -> None:
-    """Raise `CompileError` where a `.pt` asks for more than it holds, or for more than tensors.
+    """Raise `CompileError` if a `.pt` needs more bytes than it has, or holds more than tensors.
 
-    PyTorch maps the archive, and would read a storage on in the records that follow its own.
+    PyTorch maps the archive into memory: if a record is too short, it would read the records that
+    follow.
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         pickles = [name for name in names if name.lower().endswith(PICKLE)]
         if any(name.endswith("/constants.pkl") for name in names):
-            raise CompileError(Problem("it is a program of TorchScript", str(path), ALONE))
+            raise CompileError(Problem("it is a TorchScript program", str(path), ALONE))
         folder = pickles[0].removesuffix(PICKLE) if len(pickles) == 1 else ""
         if folder.count("/") != 1 or not all(name.startswith(folder) for name in names):
-            message = f"there is no {PICKLE!r} in it where `torch.save` puts it"
+            message = f"it has no {PICKLE!r} where `torch.save` puts it"
             raise CompileError(Problem(message, str(path)))
         entry = archive.getinfo(pickles[0])
         if problems := PICKLE_BYTES.problems(
             "the length of its pickle", entry.file_size, str(path)
         ):
             raise CompileError(*problems)
-        with Part(path, entry) as part:  # which compares no checksum, as there may be none
+        with Part(path, entry) as part:  # does not compare checksums, which may be absent
             scan = Scan(part.read(), str(path))
         scan.load()
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
@@ -148,9 +149,9 @@ def check_records(path: Path) -> None:
 
 
 def check_legacy(path: Path) -> None:
-    """The same of the format before PyTorch 1.6: pickles, and the storages behind them.
+    """Check a file in the format before PyTorch 1.6: pickles, followed by the storages.
 
-    PyTorch leaves a storage that the file does not list as it came from the allocator.
+    PyTorch does not initialize a storage that the file does not list.
     """
     with open(path, "rb") as file:
         scan = Scan(file.read(PICKLE_BYTES.largest + 1), str(path))
@@ -158,7 +159,7 @@ def check_legacy(path: Path) -> None:
         keys = listed.items if isinstance(listed, Node) else []
         texts = [key for key in keys if isinstance(key, str)]
         if len(texts) != len(keys) or sorted(texts) != sorted(scan.storages):
-            message = "the list of its storages does not fit its tensors"
+            message = "its list of storages does not match its tensors"
             raise CompileError(Problem(message, str(path), AGAIN))
         size, place = path.stat().st_size, scan.place
         for key in texts:
@@ -175,5 +176,5 @@ def check_legacy(path: Path) -> None:
 
 def _check_size(name: str, there: int, need: int, path: Path, exactly: bool = False) -> None:
     if there < need or exactly:
-        message = f"its record {shown(name)} has {there:,} bytes, its tensors need {need:,}"
+        message = f"its record {shown(name)} has {there:,} bytes, but its tensors need {need:,}"
         raise CompileError(Problem(message, str(path), AGAIN))

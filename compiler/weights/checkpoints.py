@@ -1,10 +1,10 @@
-"""A checkpoint: names, shapes, and values that are read on demand."""
+"""Checkpoints: names and shapes of tensors, with values that are read on demand."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +17,15 @@ SUFFIXES = {
     "torch": (".safetensors", ".pt", ".pth", ".ckpt"),
     "keras": (".weights.h5", ".keras"),
 }
+LIGHTNING = ".ckpt"  # of Lightning's trainer: read, but not written
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 COUNTER = "num_batches_tracked"
-DIALECT = "plainnet_dialect"  # in a file's metadata: networks of one shape can differ in it
+DIALECT = "plainnet_dialect"  # in the metadata, since shapes do not tell dialects apart
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a file, its values not read yet. `load()` gives a NumPy array of that shape."""
+    """A tensor in a file. `load()` reads its values as a NumPy array of that shape."""
 
     name: str
     shape: Shape
@@ -34,11 +35,12 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a file by name, in its order.
+    """The tensors of a file by name, in the order of the file.
 
-    In PyTorch's files names are those of the state dict. In Keras' they are `<layer>/<index>`, or
-    `<layer>/<attribute>/<index>` for a layer that another holds. `notes` reports what was stripped,
-    `dialect` what the file says to be of, if anything.
+    Names in PyTorch files are those of the state dict. In Keras files they are `<layer>/<index>`,
+    or `<layer>/<attribute>/<index>` for a layer inside another. `notes` reports what was stripped
+    or omitted, and `dialect` is the one that the file declares, if any. `beside` names tensors that
+    were omitted because they are outside the network in its training module.
     """
 
     path: Path
@@ -46,33 +48,40 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     notes: list[str] = field(default_factory=list)
     dialect: str = ""
+    beside: Sequence[str] = ()
 
 
-def framework_of(path: Path, at: str) -> str:
-    """`torch` or `keras`, by the file's name. Raises `CompileError`."""
+def framework_of(path: Path, at: str, written: bool = False) -> str:
+    """Return `torch` or `keras`, judging by the file's name. Raises `CompileError`.
+
+    The error lists the suffixes that can be read, or those that can be `written`.
+    """
     for framework, suffixes in SUFFIXES.items():
         if path.name.endswith(suffixes) and path.name not in suffixes:
             return framework
-    known = ", ".join((*SUFFIXES["torch"], *SUFFIXES["keras"]))
-    hint = "Keras' own weights end in .weights.h5" if path.suffix == ".h5" else f"one of {known}"
-    raise CompileError(Problem(f"{path.name!r} is no checkpoint's name", at, hint))
+    both = (*SUFFIXES["torch"], *SUFFIXES["keras"])
+    known = ", ".join(suffix for suffix in both if not (written and suffix == LIGHTNING))
+    hint = f"use one of the suffixes {known}"
+    if path.suffix == ".h5":
+        hint = "Keras weights end in .weights.h5"
+    raise CompileError(Problem(f"{path.name!r} is not the name of a checkpoint", at, hint))
 
 
 def need(library: str, extra: str) -> None:
-    """Raise `CompileError` where a library is missing."""
+    """Raise `CompileError` if a library is missing."""
     if find_spec(library) is None:
         hint = f'pip install {library}, or "plainnet[{extra}]"'
         raise CompileError(Problem(f"this needs the library {library!r}", hint=hint))
 
 
 def shown(name: str) -> str:
-    """A name from a file as it can be printed: quoted, and not longer than a line."""
+    """Quote a name from a file for printing, shortened to fit a line."""
     return repr(name if len(name) <= 100 else name[:97] + "...")
 
 
 @contextlib.contextmanager
 def told(path: Path) -> Iterator[None]:
-    """A library's refusal of a file as our error: they raise whatever a parser happens to."""
+    """Turn whatever exception a library raises about a file into a `CompileError`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -84,7 +93,7 @@ def told(path: Path) -> Iterator[None]:
         raise CompileError(Problem(f"cannot read it: {reason}", str(path))) from None
     except Exception as error:
         reason = _first_line(error)
-        problem = Problem(f"it is no readable {path.suffix} file: {reason}", str(path))
+        problem = Problem(f"it is not a readable {path.suffix} file: {reason}", str(path))
         raise CompileError(problem) from None
 
 

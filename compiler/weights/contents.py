@@ -1,4 +1,4 @@
-"""What a file is that is not a checkpoint, or not of the kind that its name says."""
+"""Recognize files that are not checkpoints, or not of the kind that their names say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOREIGN = (  # first bytes, what such a file is, a hint
     (b"GIF8", "a GIF image", ""),
     (b"%PDF", "a PDF document", ""),
     (b"\x7fELF", "a compiled program or library", ""),
-    (b"GGUF", "a GGUF file", "take the checkpoint from which it was made"),
+    (b"GGUF", "a GGUF file", "use the checkpoint that it was made from"),
     (b"\x93NUMPY", "a NumPy array", ""),
     (b"\x1f\x8b", "a gzip archive", UNPACK),
     (b"\xfd7zXZ\x00", "an xz archive", UNPACK),
@@ -56,16 +56,16 @@ def mistaken(path: Path) -> Problem | None:
     except (OSError, zipfile.BadZipFile):
         return None
     if content == ".zip":
-        return Problem("it is a zip archive without a checkpoint of PyTorch or Keras", at)
+        return Problem("it is a zip archive without a PyTorch or Keras checkpoint", at)
     suffix = _suffix(path.name)
     if not content and suffix not in ("", ".safetensors"):  # which has no signature
-        message = f"it is not a readable {suffix} file: its content is not that of a checkpoint"
+        message = f"it is not a readable {suffix} file: it does not contain a checkpoint"
         return Problem(message, at)
     if not content or suffix in _alike(content):
         return None
     stem = path.name.removesuffix(suffix or path.suffix)
     renamed = ("weights" if stem in SUFFIXES["torch"] + SUFFIXES["keras"] else stem) + content
-    return Problem(f"its content is that of a {content} file", at, f"rename it to {shown(renamed)}")
+    return Problem(f"it contains a {content} file", at, f"rename it to {shown(renamed)}")
 
 
 def _of_folder(path: Path) -> Problem:
@@ -101,7 +101,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _checkpoint(path: Path, head: bytes, size: int) -> str:
-    """The suffix of the format that the content has; `.zip` for another archive; "" if unknown."""
+    """The suffix of the content's format; `.zip` for any other archive, "" if unknown."""
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return ".weights.h5"
     if head.startswith((b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06")):
@@ -115,11 +115,11 @@ def _checkpoint(path: Path, head: bytes, size: int) -> str:
 
 
 def _alike(suffix: str) -> tuple[str, ...]:
-    """The suffixes of files that have the content of that one."""
+    """The suffixes that share a content format."""
     return (".pt", ".pth", ".ckpt") if suffix == ".pt" else (suffix,)
 
 
 def _suffix(name: str) -> str:
-    """The suffix of a checkpoint's name; "" if it is the name of none."""
+    """The suffix of a checkpoint's name; "" if the name is not that of a checkpoint."""
     known = (suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
     return next((suffix for suffix in known if name.endswith(suffix) and name != suffix), "")

@@ -1,4 +1,4 @@
-"""`convert`: write the weights of a checkpoint for an emitted model, in either framework."""
+"""`convert`: write the weights in a checkpoint for an emitted model, in either framework."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from ..provenance import spell_options
 from ..reading import read_source
 from ..targets import TARGETS, suffixes
 from .adapt import AXES, INFLATIONS
-from .checkpoints import framework_of
+from .checkpoints import LIGHTNING, framework_of
 from .contents import mistaken
 from .formats import open_checkpoint
 from .layouts import LAYOUT_NAMES, validate_layout
 from .matching import Adapting, match
 
-LIGHTNING = ".ckpt"
-ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # of an emitted file's constructor
+ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # a file's constructor takes these
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written, how many tensors came from the checkpoint, and notes for the user."""
+    """The file written, how many tensors came from the checkpoint, and notes for the user."""
 
     path: Path
     target: str
@@ -51,18 +50,11 @@ def convert(
     force: bool = False,
     **options: object,
 ) -> Converted:
-    """Write the weights of a checkpoint as those of an emitted model.
+    """Convert a checkpoint to the weights of an emitted model; see `compiler.convert`.
 
-    `checkpoint` is a `.safetensors`, `.pt`, `.pth`, `.weights.h5` or `.keras`; `output` one of
-    these, for PyTorch or Keras by its name, as `to` (`"torch"`, `"keras"`) may say too. `model` and
-    `options` are those of `emit`, or `model` is the path of an emitted file. `layout` says whose
-    names the checkpoint has, ours by default: `"timm"`, `"torchvision"`, `"cadene"`, `"smp"`,
-    `"monai"`, `"medicai"`. `inflate` (`"center"`, `"mean"`, `"repeat"`) makes 3D kernels of 2D
-    ones, with a new spatial axis in the place `axis` (0, 1 or 2). With `in_channels`, the stem is
-    adapted to that many. The values of weights are kept bit by bit, in their type, unless they are
-    adapted. What the checkpoint does not fill has the emitted model's initial values, seed 0.
-
-    Raises `CompileError` with every problem; then nothing was written.
+    Weights keep their dtype and exact bits unless they are adapted. Weights that the checkpoint
+    does not have keep the emitted model's initial values (seed 0). Raises `CompileError` with every
+    problem, and then writes nothing.
     """
     source, path = Path(checkpoint), Path(output)
     resolved, notes = _model(model, options)
@@ -93,7 +85,7 @@ def convert(
 
 
 def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, list[str]]:
-    """The model of a name, a spec or an emitted file, and notes about that file."""
+    """The model that a name, a spec or an emitted file describes, and notes about that file."""
     is_file = isinstance(model, str) and (model.endswith(suffixes()) or os.sep in model)
     if not isinstance(model, str) or not is_file or spec_path(model):
         return resolve(model, dict(options)), []
@@ -103,14 +95,14 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
         Problem(
             f"--{name.replace('_', '-')} is determined by the file: leave it out",
             at=f"--model {model}",
-            hint="of a file's options, --in-channels, --input-shape and --num-classes can differ",
+            hint="only --in-channels, --input-shape and --num-classes can override a file",
         )
         for name in wrong
     )
     provenance = read_provenance(read_source(Path(model)))
     if provenance is None:
         problem = Problem(
-            "it was not written by plainnet: it has no provenance at its end",
+            "it was not written by plainnet: no provenance comment at its end",
             model,
             "name the model itself",
         )
@@ -118,7 +110,7 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
     notes = (
         []
         if provenance.untouched
-        else [f"{model} was edited: the model is the one in its provenance"]
+        else [f"{model} was edited: using the model that its provenance comment names"]
     )
     said, _ = model_of(provenance)
     if not given:
@@ -132,7 +124,7 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
 
 
 def _target(path: Path, to: str | None) -> str:
-    """The framework of the output, by its name. Raises `CompileError` if `to` is the other one."""
+    """The framework that the output's name implies. Raises `CompileError` if `to` disagrees."""
     at = f"-o {path}"
     if path.is_dir():
         example = path / "weights.safetensors"
@@ -140,11 +132,9 @@ def _target(path: Path, to: str | None) -> str:
             Problem(f"{str(path)!r} is a folder", at, f"name a file in it: {example}")
         )
     if path.suffix == LIGHTNING:
-        message = (
-            "a .ckpt is a file of Lightning's trainer, which plainnet reads but does not write"
-        )
-        raise CompileError(Problem(message, at, "a .pt file holds the same weights"))
-    target = framework_of(path, at)
+        message = "plainnet reads Lightning's .ckpt files but does not write them"
+        raise CompileError(Problem(message, at, "use the suffix .pt, .pth or .safetensors"))
+    target = framework_of(path, at, written=True)
     wanted = target if to is None else target_of(plain_text(to) or "")
     if wanted is None:
         raise CompileError(not_one_of("--to", to, TARGETS))
@@ -158,7 +148,7 @@ def _target(path: Path, to: str | None) -> str:
 def _chosen(
     flag: str, value: object, choices: Sequence[str], problems: list[Problem]
 ) -> str | None:
-    """The choice that a value spells, None if it is not given; a problem of it is noted."""
+    """The choice that a value spells, or None if it is not given or wrong, which is noted."""
     try:
         return None if value is None else choice(flag, value, choices)
     except CompileError as error:
@@ -173,5 +163,9 @@ def _may_write(path: Path, source: Path, force: bool) -> list[Problem]:
     if not path.exists():
         return []
     if source.exists() and os.path.samefile(path, source):
-        return [Problem("the output is the checkpoint itself", at, "name another file")]
-    return [] if force else [Problem(f"{str(path)!r} exists", at, "--force replaces it")]
+        return [Problem("the output is the checkpoint itself", at, "choose another file name")]
+    return (
+        []
+        if force
+        else [Problem(f"{str(path)!r} already exists", at, "use --force to overwrite it")]
+    )

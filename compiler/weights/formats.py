@@ -1,7 +1,7 @@
-"""Checkpoint files, read: names and shapes at once, a tensor's values when they are asked for.
+"""Open checkpoint files: read names and shapes at once, and a tensor's values on demand.
 
-Nothing in a file is run, nothing is allocated because a file claims it, and what is not a dense
-array of floating-point numbers is an error with its name.
+Nothing in a file is run, no memory is allocated on a file's word, and a tensor that is not a dense
+array of floating-point numbers is an error that names it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, counted
 from .checkpoints import (
     COUNTER,
     FLOATS,
@@ -27,11 +27,10 @@ from .torch_files import read_pickle, read_safetensors, without_prefix
 
 @contextlib.contextmanager
 def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
-    """The checkpoint in a file, as long as the block lasts.
+    """Open the checkpoint in a file for the duration of the block.
 
-    Reads `.safetensors`, `.pt`, `.pth`, `.weights.h5` and `.keras`. Wrappers such as `state_dict`
-    and prefixes such as `module.` are stripped and reported. Raises `CompileError`
-    for anything else.
+    Reads every suffix in `SUFFIXES`. Wrappers such as `state_dict` and prefixes such as `module.`
+    are stripped and reported. Raises `CompileError` for anything else.
     """
     if path.is_dir():
         raise CompileError(Problem("it is a folder, not a checkpoint", str(path)))
@@ -41,10 +40,11 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
         with told(path):
             size = path.stat().st_size
             if not path.is_file():
-                raise CompileError(Problem("it is a device or a pipe, no file", str(path)))
+                raise CompileError(Problem("it is not a regular file", str(path)))
             if size == 0:
                 raise CompileError(Problem("the file is empty", str(path)))
             notes: list[str] = []
+            beside: list[str] = []
             dialect = ""
             if path.suffix == ".safetensors":
                 tensors, dialect = read_safetensors(path, stack)
@@ -53,22 +53,20 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
             else:
                 tensors, dialect = read_keras(path, stack)
             if framework == "torch":
-                tensors = without_prefix(tensors, notes)
+                tensors, beside = without_prefix(tensors, notes)
             if not tensors:
-                raise CompileError(Problem("there are no tensors in it", str(path)))
+                raise CompileError(Problem("it contains no tensors", str(path)))
             _check_types(path, tensors)
-        yield Checkpoint(path, framework, tensors, notes, dialect)
+        yield Checkpoint(path, framework, tensors, notes, dialect, beside)
 
 
 def _check_types(path: Path, tensors: Mapping[str, Tensor]) -> None:
     wrong = [t for t in tensors.values() if t.dtype not in FLOATS and not t.name.endswith(COUNTER)]
     if wrong:
         raise CompileError(
-            *(
-                Problem(f"the tensor {shown(t.name)} is of type {t.dtype}", str(path))
-                for t in wrong[:10]
-            ),
+            *(Problem(f"the tensor {shown(t.name)} is {t.dtype}", str(path)) for t in wrong[:10]),
             Problem(
-                f"{len(wrong)} tensors are no weights", hint=f"weights are {', '.join(FLOATS)}"
+                f"{counted(len(wrong), 'tensor')} cannot be weights",
+                hint=f"weights are {', '.join(FLOATS)}",
             ),
         )

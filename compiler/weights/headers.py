@@ -1,4 +1,4 @@
-"""The header of a `.safetensors`: every byte of the file belongs to one tensor, of its size."""
+"""Headers of `.safetensors` files: every byte must belong to exactly one tensor."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .checkpoints import shown
 from .pickles import AGAIN
 
 METADATA = "__metadata__"
-AXES = 64  # as many as PyTorch takes
+AXES = 64  # PyTorch's own limit
 LENGTH = 8  # bytes before the header
-BITS = {  # of one item
+BITS = {  # per item
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
@@ -28,23 +28,23 @@ BITS = {  # of one item
 
 
 def check_header(path: Path) -> None:
-    """Raise `CompileError` where the header does not describe the bytes behind it."""
+    """Raise `CompileError` if the header does not describe the bytes that follow it."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(LENGTH)
         length = struct.unpack("<Q", head)[0] if len(head) == LENGTH else 0
         if length > size - LENGTH or length < 2:
-            _refuse(path, f"its header is said to have {length:,} bytes, the file has {size:,}")
+            _refuse(path, f"it declares a header of {length:,} bytes, but the file has {size:,}")
         if problems := HEADER_BYTES.problems("the length of its header", length, str(path)):
             raise CompileError(*problems)
         text = file.read(length)
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, _Twice) else "it is no JSON"
+        reason = str(error) if isinstance(error, _Twice) else "it is not JSON"
         _refuse(path, f"its header cannot be read: {reason}")
     if not isinstance(header, dict):
-        _refuse(path, "its header is no JSON object")
+        _refuse(path, "its header is not a JSON object")
     entries = [(name, entry) for name, entry in header.items() if name != METADATA]
     if problems := CHECKPOINT_ENTRIES.problems(
         "the number of its tensors", len(entries), str(path)
@@ -58,23 +58,23 @@ def check_header(path: Path) -> None:
             _refuse(path, f"the tensor {shown(name)} {fault}")
         end = last
     if end != size - LENGTH - length:
-        _refuse(path, f"its tensors take {end:,} bytes, it has {size - LENGTH - length:,}")
+        _refuse(path, f"its tensors take {end:,} bytes, but it has {size - LENGTH - length:,}")
 
 
 def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
-    """Where a tensor's bytes begin and end, behind the header."""
+    """Where a tensor's bytes begin and end, counted from the end of the header."""
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [first, last]} if (
             len(entry) == 3 and len(shape) <= AXES and all(map(_counts, (*shape, first, last)))
         ):
             if dtype not in BITS:
-                _refuse(path, f"the tensor {shown(name)} is of the unknown type {shown(dtype)}")
+                _refuse(path, f"the tensor {shown(name)} has the unknown dtype {shown(dtype)}")
             bits = math.prod(shape) * BITS[dtype]
             if bits != 8 * (last - first):
                 message = f"the tensor {shown(name)} has {last - first:,} bytes"
-                _refuse(path, f"{message}, its shape and type need {(bits + 7) // 8:,}")
+                _refuse(path, f"{message}, but its shape and dtype need {(bits + 7) // 8:,}")
             return first, last
-    _refuse(path, f"the tensor {shown(name)} is not described by type, shape and place")
+    _refuse(path, f"the tensor {shown(name)} is not described by dtype, shape and offsets")
 
 
 def _counts(number: Any) -> bool:
@@ -82,16 +82,16 @@ def _counts(number: Any) -> bool:
 
 
 class _Twice(ValueError):
-    """Two entries have one name: parsers differ in which they take."""
+    """Two entries share a name, and parsers differ in which one they use."""
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _Twice("two tensors have one name")
+        raise _Twice("two tensors share a name")
     return found
 
 
 def _refuse(path: Path, message: str) -> NoReturn:
-    message = f"it is no readable .safetensors file: {message}"
+    message = f"it is not a readable .safetensors file: {message}"
     raise CompileError(Problem(message, str(path), AGAIN))

@@ -1,4 +1,4 @@
-"""Keras' weight files: h5, alone or in an archive, gone by the names of the layers."""
+"""Read Keras weight files, h5 or an archive that contains one, by the names of the layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
 
 
 def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tensor], str]:
-    """The weights of a `.weights.h5` or `.keras`, and the dialect that it says to be of."""
+    """The weights in a `.weights.h5` or `.keras` file, and the dialect that it declares."""
     need("h5py", "keras")
     import h5py
 
@@ -26,7 +26,7 @@ def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tenso
         check_archive(path)
         with zipfile.ZipFile(path) as archive:
             if KERAS_WEIGHTS not in archive.namelist():
-                raise CompileError(Problem(f"there is no {KERAS_WEIGHTS!r} in it", str(path)))
+                raise CompileError(Problem(f"it contains no {KERAS_WEIGHTS!r}", str(path)))
             member = archive.getinfo(KERAS_WEIGHTS)
         source = stack.enter_context(Part(path, member))
     file = stack.enter_context(h5py.File(source, "r"))
@@ -37,32 +37,33 @@ def read_keras(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tenso
         ):
             raise CompileError(*problems)
         if name in tensors:
-            raise CompileError(Problem(f"two layers are called {shown(name)}", str(path)))
+            raise CompileError(Problem(f"two layers share the name {shown(name)}", str(path)))
         tensors[name] = _from_h5(name, dataset, str(path))
     if not tensors and "layers" not in file:
-        hint = "as `model.save_weights` of Keras 3 writes it"
-        raise CompileError(Problem("there are no layers in it", str(path), hint))
+        hint = "save it with `model.save_weights` of Keras 3"
+        raise CompileError(Problem("it contains no layers", str(path), hint))
     return tensors, str(file.attrs.get(DIALECT, ""))
 
 
 def keras_datasets(file: Any) -> Iterator[tuple[str, Any]]:
-    """The weights of the layers in Keras' h5 file: `<layer>/<attribute>/<index>`, dataset.
+    """Yield each weight in a Keras h5 file as (`<layer>/<attribute>/<index>`, dataset).
 
-    Groups are numbered by class in the model's order; each says its layer's name, by which we go.
+    Groups are numbered by class in the model's order. Each has its layer's name as an attribute,
+    and that name is what we use.
     """
     return _layers_below(file, "", set())
 
 
 def _layers_below(group: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, Any]]:
-    """Of the layer of that name; of what contains layers where there is none.
+    """Yield the weights below the layer of that name, or below a container if it is empty.
 
-    A group that is in the file under two names is an error: links that branch have no end.
+    A group linked under two names is an error, since following branching links may never end.
     """
     import h5py
 
     place = h5py.h5o.get_info(group.id).addr
     if place in seen:
-        raise ValueError(f"the group {shown(group.name)} is there under two names")
+        raise ValueError(f"the group {shown(group.name)} is linked under two names")
     seen.add(place)
     if problems := H5_GROUPS.problems("the number of its groups", len(seen)):
         raise CompileError(*problems)
@@ -70,8 +71,8 @@ def _layers_below(group: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, 
     for index in sorted(variables if variables is not None else (), key=lambda i: (len(i), i)):
         dataset = _child(variables, index, h5py.Dataset)
         if dataset is not None and not name:
-            message = f"the group {shown(group.name)} has weights, but no layer's name"
-            hint = "as the attribute `name` of its `vars`: save the weights with a newer Keras 3"
+            message = f"the group {shown(group.name)} has weights, but no layer name"
+            hint = "its `vars` lacks the attribute `name`: save the weights with a newer Keras 3"
             raise CompileError(Problem(message, hint=hint))
         if dataset is not None:
             yield f"{name}/{index}", dataset
@@ -79,7 +80,7 @@ def _layers_below(group: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, 
         child = _child(group, key, h5py.Group)
         if child is None or key in ("vars", "optimizer", "seed_generator"):
             continue
-        if key == "layers":  # of a model, itself a layer or not
+        if key == "layers":  # the group belongs to a model, possibly one used as a layer
             yield from _layers_below(child, "", seen)
         elif name:
             yield from _layers_below(child, f"{name}/{key}", seen)
@@ -90,7 +91,7 @@ def _layers_below(group: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, 
 
 
 def _child(group: Any, name: str, kind: Any) -> Any:
-    """A member of an h5 group; None where it is of another kind or lies in another file."""
+    """A member of an h5 group; None if it is of another kind or stored in another file."""
     import h5py
 
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -102,15 +103,15 @@ def _child(group: Any, name: str, kind: Any) -> Any:
 
 
 def _type(dataset: Any) -> str:
-    """The type of a dataset's values, whatever the order of their bytes."""
+    """The dtype of a dataset, regardless of byte order."""
     try:
         dtype = dataset.dtype
     except (TypeError, ValueError):
-        return "a type that NumPy does not have"
+        return "of a dtype that NumPy does not have"
     if dataset.shape is None:
         return f"{dtype} without a value"
     if dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None:
-        # as h5 holds what it does not know: Keras says what it is
+        # h5 stores dtypes that it does not know as bytes; Keras adds the name as an attribute
         return "bfloat16" if str(dataset.attrs.get("dtype", "")) == "bfloat16" else str(dtype)
     return str(dtype.name if dtype.kind == "f" else dtype)
 
@@ -118,14 +119,14 @@ def _type(dataset: Any) -> str:
 def _from_h5(name: str, dataset: Any, at: str) -> Tensor:
     dtype = _type(dataset)
     if dataset.chunks and any(c > n for c, n in zip(dataset.chunks, dataset.shape)):
-        dtype = "another layout than dense"  # a chunk is read whole, whatever the shape says
+        dtype = "not dense"  # a chunk is read whole, whatever the shape says
 
     def load() -> Any:
-        if dataset.id.get_create_plist().get_nfilters():  # it unpacks to whatever size it likes
-            hint = "Keras writes none: save the weights again"
+        if dataset.id.get_create_plist().get_nfilters():  # could unpack to any size
+            hint = "Keras does not compress weights: save them again"
             raise CompileError(Problem(f"the tensor {shown(name)} is compressed", at, hint))
         if dtype != "bfloat16":
-            return dataset[()].astype(dtype, copy=False)  # from the other order of bytes, too
+            return dataset[()].astype(dtype, copy=False)  # also converts the byte order
         need("ml_dtypes", "keras")
         import ml_dtypes
 

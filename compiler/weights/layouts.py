@@ -1,7 +1,6 @@
-"""Which networks a library publishes, and its names for our layers.
+"""Layouts: which networks a library publishes, and what it calls our layers.
 
-Weights below a layer's name are called as PyTorch does, except in Keras' files, where they are
-numbered.
+Below a layer's name, weights have PyTorch's names, except in Keras files, where they are numbered.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from .patterns import Table, names_by_role
 
 @dataclass(frozen=True)
 class Layout:
-    """A library's names.
+    """The names that a library gives to layers.
 
-    `gated` are the dialects that its networks with SE have, `plain` those of the ones without, and
-    `v2` says whether there are any with pre-activation. What begins with one of `others` belongs to
-    networks that are not ours, unless the model has these names. With `linear`, SE weights are
-    those of dense layers. Of the kinds in `bare`, layers have no weights there.
+    `gated` lists the dialects of its networks with SE, `plain` of those without, and `v2` tells
+    whether it has pre-activation networks. Tensors whose names begin with one of `others` belong to
+    other networks, unless the model has these names itself. If `linear`, SE gates are dense layers.
+    Layers of the kinds in `bare` have no weights.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Layout:
     bare: tuple[str, ...] = ()
 
 
-# Without SE these dialects are one network: the same stem, strides and shortcuts.
+# Without SE, these dialects are the same network: equal stem, strides and shortcuts.
 _ALIKE = ("torchvision", "timm", "medicai")
 _OTHER_HEADS = ("decoder.", "segmentation_head.", "classification_head.")
 _CADENE_ONLY = ("cadene",)
@@ -73,7 +72,7 @@ LAYOUT_NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
 
 def validate_layout(name: str | None, model: Model) -> list[Problem]:
-    """What is wrong with a layout for this model: it is of networks that differ from it.
+    """Problems of using a layout with this model: the library's networks must compute the same.
 
     A checkpoint with matching shapes but different semantics is rejected.
     """
@@ -91,14 +90,14 @@ def validate_layout(name: str | None, model: Model) -> list[Problem]:
     proven = publishers(encoder, name)
     published = [dialect for dialect in held if dialect in proven]
     if not published:
-        message = f"nothing of {name} proves {encoder.kind} blocks, which {encoder.name} has"
+        message = f"{encoder.name} has {encoder.kind} blocks, which were not proven against {name}"
         return [Problem(message, at)]
     if one_network({published[0], dialect_of(model)}, model) or dialect_of(model) in published:
         return _of_other_numbers(model, at) if name == "medicai" else []
     return [
         Problem(
-            f"{name} checkpoints are of the dialect {' or '.join(published)}, but the model is of"
-            f" the dialect {dialect_of(model)}: its outputs would be different",
+            f"{name} checkpoints have the dialect {' or '.join(published)}, but the model has the"
+            f" dialect {dialect_of(model)}: its outputs would be different",
             at,
             hint=f"--dialect {published[0]}",
         )
@@ -106,7 +105,7 @@ def validate_layout(name: str | None, model: Model) -> list[Problem]:
 
 
 def _of_other_numbers(model: Model, at: str) -> list[Problem]:
-    """Decoders whose shapes match medicai's weights, but not their semantics."""
+    """Problems of decoders that match medicai's shapes, but not its semantics."""
     head = model.head
     if isinstance(head, TransUNet) and model.compat != "medicai":
         return [
@@ -114,9 +113,13 @@ def _of_other_numbers(model: Model, at: str) -> list[Problem]:
         ]
     problems = []
     if isinstance(head, UNet) and head.decoder_normalization == "group":
-        problems.append(Problem("medicai's group norms have 32 groups, the model's have fewer", at))
+        problems.append(
+            Problem("medicai's group norms have 32 groups, but the model's have fewer", at)
+        )
     if isinstance(head, UNet) and head.decoder_activation == "leaky_relu":
-        problems.append(Problem("medicai's leaky_relu has a slope of 0.3, the model's 0.01", at))
+        problems.append(
+            Problem("medicai's leaky_relu has a slope of 0.3, but the model's has 0.01", at)
+        )
     return problems
 
 
@@ -126,7 +129,7 @@ def dialect_of(model: Model) -> str:
 
 
 def one_network(dialects: set[str], model: Model) -> bool:
-    """Whether a model's weights give the same numbers in these dialects: it is one, or alike."""
+    """Whether a model computes the same function in all of these dialects."""
     return len(dialects) == 1 or (not model.encoder.se and dialects <= set(_ALIKE))
 
 
@@ -135,13 +138,13 @@ def _dialects(layout: Layout, model: Model) -> tuple[str, ...]:
 
 
 def dialect_in(layout: Layout | None, model: Model) -> str:
-    """The dialect that a model must have to be in a layout; "" where it is in it as it is."""
+    """The dialect that a model needs for a layout; "" if its own dialect will do."""
     dialects = _dialects(layout, model) if layout else ()
     return "" if dialect_of(model) in dialects else next(iter(dialects), "")
 
 
 def variants(name: str, model: Model) -> list[Layout]:
-    """The tables of a layout that can hold this model."""
+    """The variants of a layout that can describe this model."""
     return [
         layout
         for layout in LAYOUTS
@@ -150,7 +153,7 @@ def variants(name: str, model: Model) -> list[Layout]:
 
 
 def name_there(layout: Layout, model: Model, row: Row) -> str | None:
-    """What a layer of ours is called there; None where they have none."""
+    """The layout's name for one of our layers; None if it has no such layer."""
     template = names_by_role(layout.table(model)).get(row.role)
     return template and template.format(**_numbers(model, row.turn))
 
@@ -177,7 +180,7 @@ def _numbers(model: Model, turn: tuple[int, ...]) -> dict[str, int]:
 
 
 def plain_name(layout: Layout, name: str) -> str:
-    """A name from a file without what depends on the session or the rank: Keras' own numbers."""
+    """Strip the parts of a Keras layer's name that depend on the session or the rank."""
     if layout.framework != "keras":
         return name
     layer, slash, rest = name.partition("/")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import CompileError, Problem, escaped, raise_all, suggest
+from ..errors import CompileError, Problem, counted, escaped, raise_all, suggest
 from ..ir import Shape
 from ..model import Model, Segmentor
 from ..targets.keras_weights import torch_value
@@ -23,7 +23,7 @@ from .layouts import (
 )
 from .naming import Names, Place, places_of
 
-LISTED = 10  # of each kind of problem; the wrong checkpoint has hundreds
+LISTED = 10  # problems of each kind; a wrong checkpoint has hundreds
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,24 @@ class Adapting:
 
 @dataclass
 class Match:
-    """Values of a model's weights, by PyTorch's names, in its shapes and read when called.
+    """Values for a model's weights: functions that read them, by PyTorch name, in its shapes.
 
-    Weights in `initial` have none. `notes` reports what was omitted or changed.
+    Weights in `initial` have no value here. `notes` reports what was omitted or changed.
     """
 
     places: tuple[Place, ...]
     values: dict[str, Callable[[], Any]] = field(default_factory=dict)
     initial: tuple[Place, ...] = ()
     notes: list[str] = field(default_factory=list)
-    dtype: str = "float32"  # most weights'
+    dtype: str = "float32"  # of most weights
 
 
 def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Adapting) -> Match:
-    """Match every tensor to a weight. `layout` is the library whose names they have; None: ours.
+    """Match every tensor to a weight. `layout` is the library that named them; None means ours.
 
-    An encoder's or a classifier's checkpoint fills the encoder of a segmentor, and a head of
-    another number of classes is left out. Raises `CompileError` that lists every tensor without a
-    place, place without a tensor, and shape that differs.
+    The checkpoint of an encoder or classifier fills the encoder of a segmentor, and a head with
+    another number of classes is omitted. Raises a `CompileError` that lists every unexpected
+    tensor, missing tensor and mismatched shape.
     """
     places = places_of(model)
     dialects = {checkpoint.dialect or dialect_of(model), dialect_of(model)}
@@ -75,13 +75,14 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
     bare = [p for p in missing if names.layout and p.kind in names.layout.bare]
     missing = [place for place in missing if place not in bare]
     initial = _initial(model, missing, found, left)
-    problems = _unplaced(names, extra, [p for p in missing if p not in initial], layout)
+    problems = _beside(names)
+    problems += _unplaced(names, extra, [p for p in missing if p not in initial], layout)
     problems += _fit(found, names, adapting, result)
     raise_all(problems)
     result.initial = (*initial, *bare)
     if bare:
         kinds = ", ".join(dict.fromkeys(place.kind.replace("_", " ") for place in bare))
-        note = f"{layout} has no weights for {kinds}: 1 and 0 ({_tensors(bare)})"
+        note = f"{layout} has no weights for {kinds}: left at 1 and 0 ({_tensors(bare)})"
         result.notes.append(note)
     if initial:
         groups = ", ".join(dict.fromkeys(p.group for p in initial))
@@ -95,14 +96,15 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
 def _left_out(
     names: Names, found: dict[Place, Tensor], extra: dict[str, Tensor], result: Match
 ) -> set[Place]:
-    """Omit tensors that the model does not need. Returns the places that this leaves empty."""
+    """Omit tensors that the model does not need. Returns the places left without a value."""
     heads = {p: t for p, t in found.items() if p.path == "head"}
     shapes = {p.weight: (p, names.shape(p, t)) for p, t in heads.items()}
     emptied: set[Place] = set()
     if "weight" in shapes and _of_other_classes(*shapes["weight"]):
         emptied = set(heads)
         classes = shapes["weight"][1][0]
-        result.notes.append(f"left out the checkpoint's head, of {classes} classes")
+        words = counted(classes, "class", "classes")
+        result.notes.append(f"omitted the checkpoint's head, which has {words}")
         for place in heads:
             del found[place]
     known = {n: names.known[n] for n in extra if n in names.known}
@@ -110,29 +112,31 @@ def _left_out(
         del extra[name]
     if known:
         parts = dict.fromkeys(place.part for place in known.values())
-        result.notes.append(f"left out {', '.join(parts)}: the model has none ({_tensors(known)})")
+        words = f"{', '.join(parts)}, which the model does not have"
+        result.notes.append(f"omitted {words} ({_tensors(known)})")
     if names.others:
-        result.notes.append(f"left out another network's decoder ({_tensors(names.others)})")
+        result.notes.append(f"omitted another network's decoder ({_tensors(names.others)})")
     return emptied
 
 
 def _of_other_classes(place: Place, shape: Shape) -> bool:
     if len(shape) != len(place.shape):
-        return len(shape) == 2 < len(place.shape)  # a classifier's, for a segmentor
+        return len(shape) == 2 < len(place.shape)  # a classifier's head, in a segmentor
     return shape[0] != place.shape[0] and shape[1:2] == place.shape[1:2]
 
 
 def _tensors(items: Iterable[object]) -> str:
-    count = len(list(items))
-    return f"{count} tensor{'s' if count != 1 else ''}"
+    return counted(len(list(items)), "tensor")
 
 
 def _initial(
     model: Model, missing: list[Place], found: Mapping[Place, Tensor], left: set[Place]
 ) -> list[Place]:
-    """Weights that may keep initial values: of a segmentor all but the encoder, or none.
+    """The weights that may keep their initial values.
 
-    Of a classifier the head, if none of it is found; layers before it only with it.
+    In a segmentor, that is everything but the encoder, if the checkpoint has nothing of it. In a
+    classifier, it is the head if the checkpoint has none, and layers in front of it only together
+    with the head.
     """
     rest = [place for place in missing if place.group != "encoder"]
     there = {place.group for place in found}
@@ -146,7 +150,7 @@ def _initial(
 def _unplaced(
     names: Names, extra: Mapping[str, Tensor], missing: list[Place], layout: str | None
 ) -> list[Problem]:
-    """Errors for tensors without a place and places without a tensor, with the nearest names."""
+    """Errors for unexpected and missing tensors, with the nearest names."""
     at = str(names.checkpoint.path)
     there = {place: name for name, place in names.places.items()}
     wanted = [there.get(place, place.name) for place in missing]
@@ -154,36 +158,45 @@ def _unplaced(
     for name, tensor in list(extra.items())[:LISTED]:
         near = suggest(name[:200], wanted)
         size = "x".join(map(str, tensor.shape)) or "scalar"
-        problems.append(Problem(f"the tensor {shown(name)} ({size}) has no place.{near}", at))
+        problems.append(Problem(f"unexpected tensor {shown(name)} ({size}).{near}", at))
     short = [name[:200] for name in list(extra)[:1000]]
     for name in wanted[:LISTED]:
         near = _nearest(name, short)
-        problems.append(Problem(f"there is no tensor for {name!r}.{near}", at))
+        problems.append(Problem(f"missing tensor {name!r}.{near}", at))
     if problems:
-        message = f"{_tensors(extra)} without a place, {len(missing)} places without a tensor"
+        message = f"{counted(len(extra), 'unexpected tensor')}, {len(missing)} missing"
         problems.append(Problem(message, at, _hint(names, layout)))
     return problems
 
 
+def _beside(names: Names) -> list[Problem]:
+    """Errors for tensors outside the network that could be its weights, parts of it or copies."""
+    hint = "save the weights of the network alone"
+    message = "{} is outside the network, but has the name of one of its weights"
+    at = str(names.checkpoint.path)
+    return [Problem(message.format(shown(n)), at, hint) for n in names.beside()[:LISTED]]
+
+
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" {shown(near[0])} is nearest" if near else ""
+    return f" The nearest name is {shown(near[0])}." if near else ""
 
 
 def _hint(names: Names, layout: str | None) -> str:
-    """The layout whose names these are, or the dialect, if they are another's."""
+    """Suggest the layout or dialect that the names belong to, if another one fits."""
     for other in (None, *LAYOUT_NAMES):
         for table in _tables(other, names):
             encoder = {name for name, place in table.places.items() if place.group == "encoder"}
             if not encoder or not encoder <= table.tensors.keys():
                 continue
             if other != layout:
-                says = f"those of {other}: --layout {other}"
-                return f"the names are {says if other else 'ours: leave out --layout'}"
+                if not other:
+                    return "the names are plainnet's own: leave out --layout"
+                return f"the names are from {other}: use --layout {other}"
             dialect = dialect_in(table.layout, names.model)
             if dialect:
-                return f"the names are those of the dialect {dialect}: --dialect {dialect}"
-    return "is it this model's checkpoint? `plainnet show MODEL --json` lists a model's weights"
+                return f"the names fit the dialect {dialect}: use --dialect {dialect}"
+    return "is it a checkpoint of this model? `plainnet show MODEL --json` lists its weights"
 
 
 def _tables(layout: str | None, names: Names) -> list[Names]:
@@ -200,7 +213,7 @@ def _tables(layout: str | None, names: Names) -> list[Names]:
 def _fit(
     found: Mapping[Place, Tensor], names: Names, adapting: Adapting, result: Match
 ) -> list[Problem]:
-    """Adapt the values that were found to the model's shapes."""
+    """Adapt the values found to the model's shapes, and report shapes that cannot be adapted."""
     at = str(names.checkpoint.path)
     flat: list[Place] = []
     stem: list[Place] = []
@@ -224,7 +237,7 @@ def _fit(
         if place.name == "encoder.conv1.weight" and same_rank and 0 != shape[1] != place.shape[1]:
             stem.append(place)
             if adapting.channels:
-                channels = f"{shape[1]} to {place.shape[1]} input channels"
+                channels = f"{shape[1]} to {counted(place.shape[1], 'input channel')}"
                 result.notes.append(f"adapted {place.name} from {channels}")
                 shape = (shape[0], place.shape[1], *shape[2:])
                 steps.append(_for_channels(place.shape[1]))
@@ -232,30 +245,34 @@ def _fit(
             solid = True
         elif shape != place.shape and (place not in stem or adapting.channels):
             sizes = ["x".join(map(str, s)) or "scalar" for s in (given, place.shape)]
-            other.append(f"{place.name!r} is {sizes[0]} in the checkpoint, {sizes[1]} in the model")
+            other.append(
+                f"{place.name!r} is {sizes[0]} in the checkpoint, but {sizes[1]} in the model"
+            )
         result.values[place.name] = _value(names.checkpoint, tensor, steps)
         there = names.heads(place, tensor)
         if there not in (None, heads):
             attention.add(there)
     problems = [Problem(message, at) for message in other[:LISTED]]
     if len(other) > LISTED:
-        problems.append(Problem(f"{len(other)} shapes differ", at))
-    for there in attention:  # merged, as PyTorch has them, the shapes would be the same
-        message = f"its attention has {there} heads, the model's has {heads}"
-        problems.append(Problem(message, at, f"--heads {there}"))
+        problems.append(Problem(f"{len(other)} tensors have another shape", at))
+    for there in attention:  # merged as in PyTorch, the shapes would be equal
+        message = f"its attention has {there} heads, but the model's has {heads}"
+        problems.append(Problem(message, at, f"use --heads {there}"))
     if solid:
-        problems.append(Problem("the checkpoint is 3D, the model 2D", at, "--dims 3"))
+        problems.append(Problem("the checkpoint is 3D, but the model is 2D", at, "use --dims 3"))
     if flat and not adapting.inflate:
-        hint = "--inflate center, mean or repeat makes 3D kernels of them"
-        problems.append(Problem("the checkpoint is 2D, the model 3D", at, hint))
+        hint = "use --inflate center, mean or repeat"
+        problems.append(Problem("the checkpoint is 2D, but the model is 3D", at, hint))
     if adapting.inflate and not flat:
-        problems.append(Problem("it has no 2D kernels to inflate", at, "leave out --inflate"))
+        message = "the checkpoint has no 2D kernels to inflate"
+        problems.append(Problem(message, at, "leave out --inflate"))
     if stem and not adapting.channels:
         there, wanted = names.shape(stem[0], found[stem[0]])[1], stem[0].shape[1]
-        message = f"the checkpoint is for {there} input channels, the model for {wanted}"
+        takes = counted(there, "input channel")
+        message = f"the checkpoint takes {takes}, but the model takes {wanted}"
         problems.append(Problem(message, at, f"--in-channels {wanted} adapts the stem"))
     if flat and adapting.inflate:
-        kernels = f"{len(flat)} kernel{'s' if len(flat) != 1 else ''}"
+        kernels = counted(len(flat), "kernel")
         how = f"{adapting.inflate}, axis {adapting.axis}"
         result.notes.append(f"inflated {kernels} from 2D to 3D ({how})")
     return problems

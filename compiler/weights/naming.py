@@ -22,7 +22,7 @@ ATTRIBUTES = {  # of Keras' attention, by the names of its layers
 
 @dataclass(frozen=True)
 class Place:
-    """A weight of a model: its ledger row, and PyTorch's name and shape for it."""
+    """A weight of a model: its ledger row, and its PyTorch name and shape."""
 
     row: Row
     weight: str
@@ -43,7 +43,7 @@ class Place:
 
     @property
     def keras_name(self) -> str:
-        """As `formats` names the tensors of Keras' files: `<layer>/<index>`."""
+        """The name of the weight in a Keras file as `keras_files` reads it: `<layer>/<index>`."""
         return f"{_keras_layer(self.row)}/{self.index}"
 
     @property
@@ -77,7 +77,7 @@ def _keras_layer(row: Row) -> str:
 class Names:
     """The tensors of a checkpoint and the weights of a model, under common names.
 
-    `known` are the names of what the whole encoder with a classifier has besides.
+    `known` are names that the whole encoder with a classifier has, but this model does not.
     """
 
     def __init__(self, layout: Layout | None, model: Model, checkpoint: Checkpoint):
@@ -91,17 +91,27 @@ class Names:
         for name, tensor in checkpoint.tensors.items():
             owner = name.removesuffix(COUNTER)
             if owner != name and f"{owner}running_var" in checkpoint.tensors:
-                continue  # of a batch norm; beside none it is stray, and has no place
+                continue  # belongs to a batch norm; any other counter is stray and an error
             if name.startswith(others):
                 self.others.append(name)
                 continue
             plain = plain_name(layout, name) if layout else name
             self.tensors[name if plain in self.tensors else plain] = tensor
 
-    def _others(self) -> tuple[str, ...]:
-        """How names begin that are another network's: not those of a decoder that is the model's.
+    def beside(self) -> list[str]:
+        """The names outside the network that end in the name of one of its weights."""
+        known = self.places.keys() | self.known.keys()
+        found = []
+        for name in self.checkpoint.beside:
+            parts = name[:1000].split(".")
+            if any(".".join(parts[i:]) in known for i in range(len(parts))):
+                found.append(name)
+        return found
 
-        Every decoder's head has the same names; what stands before it tells whose it is.
+    def _others(self) -> tuple[str, ...]:
+        """Prefixes of tensors that belong to another network's decoder and head.
+
+        The heads of all decoders share their names, so the decoder's tensors decide whose it is.
         """
         others = self.layout.others if self.layout else ()
         held = (self.places[name] for name in self.checkpoint.tensors if name in self.places)
@@ -127,24 +137,26 @@ class Names:
         return f"{there}/{place.index}" if framework == "keras" else f"{there}.{place.weight}"
 
     def heads(self, place: Place, tensor: Tensor) -> int | None:
-        """The heads of an attention's kernel, where the file tells them apart: in Keras."""
+        """How many heads an attention's kernel has, which only Keras files tell; else None."""
         if self.checkpoint.framework != "keras" or len(tensor.shape) != 3:
             return None
         axis = {"attention_in": 1, "attention_out": 0}.get(place.kind)
         return None if axis is None else tensor.shape[axis]
 
     def shape(self, place: Place, tensor: Tensor) -> Shape:
-        """A tensor's shape with PyTorch's order of axes."""
+        """A tensor's shape in PyTorch's axis order."""
         if self.checkpoint.framework == "torch":
             return tensor.shape
         shape = tensor.shape
-        if place.kind == "table" and len(shape) == len(place.shape) - 1:  # of a whole batch
+        if place.kind == "table" and len(shape) == len(place.shape) - 1:  # without the batch axis
             return (1, *shape)
-        if place.kind == "attention_in" and len(shape) > 1:  # Keras tells the heads apart
+        if place.kind == "attention_in" and len(shape) > 1:  # Keras keeps heads as an axis
             shape = (*shape[:-2], shape[-2] * shape[-1])
         if (place.kind, place.weight) == ("attention_out", "weight") and len(shape) == 3:
             shape = (shape[0] * shape[1], shape[2])
         axes = weight_axes(place.kind, place.weight, len(shape))
-        if sorted(axes) != list(range(len(shape))):  # a vector where a matrix belongs
+        if sorted(axes) != list(
+            range(len(shape))
+        ):  # wrong rank, such as a vector instead of a matrix
             return shape
         return tuple(shape[axes.index(axis)] for axis in range(len(shape)))

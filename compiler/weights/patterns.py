@@ -1,10 +1,10 @@
-"""How other libraries name the layers of these networks: one table for each.
+"""How other libraries name the layers of these networks: one table per library.
 
-A row of a table is the role of a layer of ours, and its name there. In a role, `{n}`, `{norm}` and
-`{projection}` stand for each of a few words, which are the same there. In a name, `{s}` and `{b}`
-are the stage and the block, and `{s1}` is the stage counted from 1; a decoder has `{row}` and
-`{node}`, the turns of its loops, and `{stage}`, `{level}`, `{above}`, `{next}`, `{column}`,
-`{turn}`, `{depth}` and `{paths}`, which follow from them.
+A row maps the role of one of our layers to the library's name. In a role, `{n}`, `{norm}` and
+`{projection}` stand for one of a few words, which is the same in the name. In a name, `{s}` and
+`{b}` are the numbers of stage and block, and `{s1}` is the stage counted from 1. Decoders have
+`{row}` and `{node}`, the turns of their loops, and `{stage}`, `{level}`, `{above}`, `{next}`,
+`{column}`, `{turn}`, `{depth}` and `{paths}`, which follow from them.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ _SMP: dict[type[object], Table] = {FPN: _SMP_FPN, LinkNet: _SMP_LINKNET}
 
 
 def torchvision(model: Model) -> Table:
-    """torchvision's names; timm's too, where its networks have more parts."""
+    """Names in torchvision, and in timm for networks that torchvision does not have."""
     encoder = model.encoder
     stem = _DEEP_STEM if len(encoder.stem.filters) == 3 else _STEM
     shortcut = _POOLED_SHORTCUT if encoder.pooled_shortcut else _SHORTCUT
@@ -182,7 +182,7 @@ def timm(model: Model) -> Table:
 
 
 def smp(encoder: Callable[[Model], Table], prefix: str = "encoder.") -> Callable[[Model], Table]:
-    """The names of an encoder's library behind a prefix, with those of smp's own decoders."""
+    """The names of an encoder's library with a prefix, and those of smp's own decoders."""
 
     def table(model: Model) -> Table:
         behind = ((ours, prefix + theirs) for ours, theirs in encoder(model))
@@ -202,7 +202,7 @@ def medicai(model: Model) -> Table:
 
 @cache
 def names_by_role(table: Table) -> dict[str, str]:
-    """What each role of a table is called there; of two rows for a role, the first counts."""
+    """Map each role in a table to its name there; if two rows have a role, the first is used."""
     found: dict[str, str] = {}
     for ours, theirs in table:
         words = [WORDS[word] for word in fields_of(ours)]
@@ -214,5 +214,5 @@ def names_by_role(table: Table) -> dict[str, str]:
 
 
 def fields_of(template: str) -> list[str]:
-    """The names that stand in braces."""
+    """The names in braces."""
     return [field for _, field, _, _ in string.Formatter().parse(template) if field]

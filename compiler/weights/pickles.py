@@ -1,8 +1,8 @@
-"""What a pickle of PyTorch would build, found out without building it.
+"""Find out what a PyTorch pickle would build, without building it.
 
-PyTorch's restricted unpickler runs no code, but it allocates what a few bytes ask for. Its opcodes
-are followed here over stand-ins first: only the calls that state dicts need, each storage with its
-size, and no more steps, depth and tensors than `compiler/limits.py` allows.
+PyTorch's restricted unpickler runs no code, but a few bytes can make it allocate gigabytes. So the
+opcodes are first interpreted over placeholders: only the calls that state dicts need are allowed,
+every storage has a known size, and steps, depth and tensors stay within `compiler/limits.py`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ REBUILDERS = tuple(
         *("qtensor", "sparse_tensor", "meta_tensor_no_storage"),
     )
 )
-PLAIN = "torch._utils._rebuild_tensor"  # and what its name continues with: versions
-FROM_TYPE = "torch._tensor._rebuild_from_type_v2"  # of a tensor with attributes
+PLAIN = "torch._utils._rebuild_tensor"  # also with a version, as in _v2
+FROM_TYPE = "torch._tensor._rebuild_from_type_v2"  # a tensor with attributes
 CALLED = {
     *REBUILDERS,
     FROM_TYPE,
@@ -36,7 +36,9 @@ CALLED = {
     "torch.serialization._get_layout",
 }
 STORAGE = re.compile(r"torch\.(?:storage\.)?([A-Z]\w*)Storage")
-NAMED = re.compile(rf"{STORAGE.pattern}|torch\.[a-z]\w*|torch\.Tensor")  # a storage, type, scheme
+NAMED = re.compile(
+    rf"{STORAGE.pattern}|torch\.[a-z]\w*|torch\.Tensor"
+)  # a storage, dtype or quantization scheme
 ITEM_BYTES = {
     "ComplexDouble": 16,
     **dict.fromkeys(("Double", "Long", "ComplexFloat"), 8),
@@ -45,7 +47,7 @@ ITEM_BYTES = {
     **dict.fromkeys(("Char", "Byte", "Bool", "QInt8", "QUInt8", "QUInt4x2", "QUInt2x4"), 1),
     "Untyped": 1,
 }
-MOVED = {"__builtin__": "builtins"}  # modules of Python 2, by whose names protocol 2 goes
+MOVED = {"__builtin__": "builtins"}  # pickle protocol 2 uses the module names of Python 2
 LONGEST_LINE = 1000
 
 
@@ -58,10 +60,10 @@ class Name:
 
 @dataclass
 class Node:
-    """A container, or an object that a call makes (`items` is then empty).
+    """A container, or an object that a call makes (with empty `items`).
 
-    `weight` is how many values a tuple holds, counted through: equal ones are shared in memory,
-    but a hash visits each. What can change has no hash, and so weighs 1.
+    `weight` is how many values a tuple holds at all depths: shared ones take memory once, but a
+    hash visits each. Mutable objects cannot be hashed, so they weigh 1.
     """
 
     kind: str
@@ -71,9 +73,9 @@ class Node:
 
 
 class Scan:
-    """Follows the pickles in `data`, one after the other. `load` raises `CompileError`.
+    """Interprets the pickles in `data`, one after the other. `load` raises `CompileError`.
 
-    `storages` gives by its key how many items each storage has, and the bytes of one.
+    `storages` maps the key of each storage to its number of items and the bytes per item.
     """
 
     def __init__(self, data: Any, at: str):
@@ -85,9 +87,9 @@ class Scan:
         self.memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """The stand-in of the next pickle's content; `place` is then behind it."""
+        """A placeholder for the content of the next pickle; `place` moves to its end."""
         if self.data[self.place : self.place + 1] != b"\x80":
-            raise ValueError("it is neither an archive nor a pickle of PyTorch")
+            raise ValueError("it is neither an archive nor a pickle written by PyTorch")
         self.stack, self.marks, self.memo = [], [], {}
         try:
             while (code := self.data[self.place]) != STOP:
@@ -97,12 +99,12 @@ class Scan:
                     self.spend(0)
                 if (step := STEPS.get(code)) is None:
                     message = f"its pickle has the opcode {bytes([code])!r}, which no state dict"
-                    self.refuse(f"{message} needs: nothing was run", ALONE)
+                    self.refuse(f"{message} needs; nothing was run", ALONE)
                 step(self)
             self.place += 1
             return self.stack.pop()
         except (IndexError, KeyError, struct.error):
-            raise ValueError("its pickle is damaged or cut") from None
+            raise ValueError("its pickle is damaged or truncated") from None
 
     def refuse(self, message: str, hint: str = "") -> NoReturn:
         raise CompileError(Problem(message, self.at, hint))
@@ -188,7 +190,7 @@ class Scan:
         if text not in CALLED and not NAMED.fullmatch(text):
             called = text.removeprefix("builtins.")
             self.refuse(
-                f"it calls {shown(called)}, which no state dict needs: nothing was run", ALONE
+                f"it calls {shown(called)}, which no state dict needs; nothing was run", ALONE
             )
         self.stack.append(Name(text))
 
@@ -196,8 +198,8 @@ class Scan:
         function, arguments = self.last(2)
         text = function.text if isinstance(function, Name) else ""
         if not isinstance(arguments, Node) or text not in CALLED:
-            called = shown(text or "what it made itself")
-            self.refuse(f"it calls {called}, which no state dict needs: nothing was run", ALONE)
+            called = shown(text or "an object of its own")
+            self.refuse(f"it calls {called}, which no state dict needs; nothing was run", ALONE)
         if text == FROM_TYPE:
             function, _, inner = arguments.items[:3]
             if function not in map(Name, REBUILDERS) or not isinstance(inner, Node):
@@ -212,7 +214,7 @@ class Scan:
         self.stack.append(Node("object"))
 
     def check_view(self, arguments: list[Any]) -> None:
-        """That a tensor lies in its storage: PyTorch enlarges those of the legacy format."""
+        """Check that a tensor lies within its storage: PyTorch enlarges legacy storages to fit."""
         match arguments:
             case [
                 Node(kind="storage", items=[key]),
@@ -225,9 +227,11 @@ class Scan:
                 count, item = self.storages[key]
                 if 0 not in shape and reach > count:
                     message = f"its storage {shown(key)} has {count * item:,} bytes"
-                    self.refuse(f"{message}, its tensors need {reach * item:,}", AGAIN)
+                    self.refuse(f"{message}, but its tensors need {reach * item:,}", AGAIN)
             case _:
-                self.refuse("a tensor in it is not described by storage, place and shape", AGAIN)
+                self.refuse(
+                    "one of its tensors is not described by storage, offset and shape", AGAIN
+                )
 
     def build(self) -> None:
         (state,) = self.last(1)
@@ -239,14 +243,14 @@ class Scan:
             case ["storage", Name(text=text), str(key), _, int(count), *_] if count >= 0:
                 found = STORAGE.fullmatch(text)
                 if found is None or found[1] not in ITEM_BYTES:
-                    self.refuse(f"its storage {shown(key)} is of the unknown type {shown(text)}")
+                    self.refuse(f"its storage {shown(key)} has the unknown type {shown(text)}")
                 self.stack.append(Node("storage", [key]))
                 size = count, ITEM_BYTES[found[1]]
                 if self.storages.setdefault(key, size) != size:
-                    self.refuse(f"its storage {shown(key)} is said to be of two sizes", AGAIN)
+                    self.refuse(f"its storage {shown(key)} is declared with two sizes", AGAIN)
                 self.bound(CHECKPOINT_ENTRIES, "the number of its tensors", len(self.storages))
             case _:
-                self.refuse("its pickle refers to something else than a storage", ALONE)
+                self.refuse("its pickle refers to something other than a storage", ALONE)
 
 
 def _push(value: Any) -> Callable[[Scan], None]:

@@ -1,23 +1,23 @@
-"""PyTorch's checkpoint files: safetensors, and pickles of tensors and nothing else."""
+"""Read PyTorch checkpoints: safetensors, and pickles that contain only tensors."""
 
 from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, counted
 from .archives import check_archive, check_legacy, check_records
 from .checkpoints import DIALECT, Tensor, need, shown
 from .headers import check_header
 from .pickles import ALONE
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
-DEEPEST = 4  # wrappers in wrappers: those that refer to one another have no end
-AVERAGED = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
-# Of data-parallel, compiled, sharded and averaged models, and of training modules.
+DEEPEST = 4  # nested wrappers, which may refer to one another in a circle
+AVERAGED = "n_averaged"  # the counter of torch.optim.swa_utils.AveragedModel
+# Added by data-parallel, compiled, sharded and averaged models, and by training modules.
 PREFIXES = (
     "module.",
     "_orig_mod.",
@@ -30,7 +30,7 @@ PREFIXES = (
 
 
 def read_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a `.safetensors`, and the dialect that it says to be of."""
+    """The tensors in a `.safetensors` file, and the dialect that it declares."""
     need("safetensors", "torch")
     from safetensors import safe_open
 
@@ -52,7 +52,7 @@ def read_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str,
 
 
 def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
-    """A file of `torch.save`, by the unpickler that makes tensors and nothing else."""
+    """The tensors in a file of `torch.save`, read by PyTorch's restricted unpickler."""
     need("torch", "torch")
     import pickle
 
@@ -63,26 +63,26 @@ def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
         check_legacy(path)
     else:
         if not check_archive(path):
-            notes.append("the file has no checksums: damage to its values cannot be seen")
+            notes.append("the file has no checksums, so damaged values would go unnoticed")
         check_records(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower():
             raise
-        message = "it holds more than tensors, and loading that could run code: nothing was run"
+        message = "it contains more than tensors, and loading it could run code; nothing was run"
         raise CompileError(Problem(message, str(path), ALONE)) from None
     state = _unwrapped(content, notes)
     if state is None:
         there = ", ".join(map(shown, list(content)[:8])) if isinstance(content, dict) else ""
         problem = Problem(
-            f"there is no state dict in it, but {there or type(content).__name__}",
+            f"it contains no state dict, but {there or type(content).__name__}",
             str(path),
-            hint=f"a state dict, as it is or under {', '.join(WRAPPERS)}",
+            hint=f"save a state dict, on its own or under {', '.join(WRAPPERS)}",
         )
         raise CompileError(problem)
     if not all(isinstance(name, str) for name in state):
-        raise CompileError(Problem("a tensor in it has a name that is not text", str(path)))
+        raise CompileError(Problem("one of its tensors has a name that is not a string", str(path)))
     return {name: _from_torch(name, value) for name, value in state.items()}
 
 
@@ -109,7 +109,7 @@ def _from_torch(name: str, value: Any) -> Tensor:
 
     dtype = str(value.dtype).removeprefix("torch.")
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
-        dtype = "another layout than dense"
+        dtype = "not dense"
 
     def load() -> Any:
         dense = value.detach().contiguous()
@@ -123,17 +123,29 @@ def _from_torch(name: str, value: Any) -> Tensor:
     return Tensor(name, tuple(value.shape), dtype, load)
 
 
-def without_prefix(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Strip the prefixes and extra entries that wrappers add, and report them."""
+def without_prefix(
+    tensors: dict[str, Tensor], notes: list[str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Strip the prefixes and extra entries that wrappers add, and report them.
+
+    Also returns the names of the tensors that a training module holds beside its network, such as
+    the states of metrics: those that lack a prefix which most names have.
+    """
     if AVERAGED in tensors:
         tensors = {name: tensor for name, tensor in tensors.items() if name != AVERAGED}
         notes.append(f"omitted {AVERAGED!r}: the weights are an average")
-    while tensors:
-        for prefix in PREFIXES:
-            if all(name.startswith(prefix) and name != prefix for name in tensors):
-                tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}
-                notes.append(f"stripped the prefix {prefix!r} from every name")
-                break
-        else:
-            break
-    return tensors
+    beside: list[str] = []
+    while prefix := next((p for p in PREFIXES if _of_most(p, tensors)), ""):
+        others = [name for name in tensors if not name.startswith(prefix)]
+        beside += others
+        tensors = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        if others:
+            listed = ", ".join(map(shown, others))
+            notes.append(f"omitted {counted(len(others), 'tensor')} outside {prefix!r}: {listed}")
+        notes.append(f"stripped the prefix {prefix!r} from every {'other ' * bool(beside)}name")
+    return tensors, beside
+
+
+def _of_most(prefix: str, names: Iterable[str]) -> bool:
+    below = [name.startswith(prefix) and name != prefix for name in names]
+    return sum(below) > len(below) / 2

@@ -90,7 +90,10 @@ def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
             state[f"{place.path}.{COUNTER}"] = np.zeros((), np.int64)
     values.check()
     _check_room(path, sum(value.nbytes for value in state.values()))
-    with _told_of_writing(path, Exception), replacing(path) as temporary:  # as libraries raise it
+    with (
+        _told_of_writing(path, Exception),
+        replacing(path) as temporary,
+    ):  # libraries raise anything
         if path.suffix == ".safetensors":
             from safetensors.numpy import save_file
 
