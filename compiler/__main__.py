@@ -1,4 +1,4 @@
-"""`python -m compiler`, which is `plainnet` where no other `compiler` is in the folder."""
+"""`python -m compiler`: the same as `plainnet`, if no other `compiler` is in the folder."""
 
 import io
 import signal
@@ -8,8 +8,8 @@ from .cli import main
 
 
 def run() -> None:
-    """The command line as a process: how it ends, and what its output can spell."""
-    if hasattr(signal, "SIGPIPE"):  # a reader that has gone ends us without a word, as it ends cat
+    """Run the command line as a process, with its exit code and a robust stdout."""
+    if hasattr(signal, "SIGPIPE"):  # end silently when the reader of a pipe has gone, as cat does
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -32,11 +32,12 @@ def verify(
 ) -> Report:
     """Run a network in PyTorch and in Keras with the same weights, and compare the numbers.
 
-    `models` is one name, custom encoder or spec, with the options of `emit`, which is compiled to
-    both targets; or the paths of two emitted files. The code of the files is run: only verify files
-    that you trust. `size` is that of the image, one for all axes or one for each; `seed` that of
-    weights and image; `tolerance` the largest relative difference in float32; `backend` what Keras
-    runs on (`"tensorflow"`, `"torch"` or `"jax"`), which it keeps for the rest of the process.
+    `models` is either one name, custom encoder or spec, with the options of `emit`, which is
+    compiled to both targets; or the paths of two emitted files, whose code is run: only verify
+    files that you trust. `size` is the size of the image, one number for all axes or one for each.
+    `seed` is used for weights and image. `tolerance` is the largest relative difference allowed in
+    float32. `backend` is what Keras runs on (`"tensorflow"`, `"torch"` or `"jax"`) for the rest of
+    the process.
 
     Returns a `Report`; `report.passed` says whether the networks are the same. Raises
     `CompileError` with every problem of the arguments, or if a framework is missing.
@@ -71,13 +72,13 @@ def convert(
 ) -> Converted:
     """Write the weights of a checkpoint as those of an emitted model.
 
-    `checkpoint` is a `.safetensors`, `.pt`, `.pth`, `.ckpt`, `.weights.h5` or `.keras` file;
-    `output` one that PyTorch or Keras loads, by its name, as `to` (`"torch"`, `"keras"`) may say
-    too. `model` and the options are those of `emit`, or `model` is the path of an emitted file.
-    `layout` says whose names the checkpoint has, ours by default: `"timm"`, `"torchvision"`,
-    `"cadene"`, `"smp"`, `"monai"`, `"medicai"`. `inflate` (`"center"`, `"mean"`, `"repeat"`) makes
-    3D kernels of 2D ones, with the new spatial axis at `axis` (0, 1 or 2). With `in_channels`, the
-    stem is adapted to that many channels. `force` replaces an existing output.
+    `checkpoint` is a `.safetensors`, `.pt`, `.pth`, `.ckpt`, `.weights.h5` or `.keras` file. The
+    suffix of `output` chooses the format and framework, which `to` (`"torch"`, `"keras"`) can
+    confirm. `model` and the options are those of `emit`, or `model` is the path of an emitted file.
+    `layout` is the library that named the tensors (`"timm"`, `"torchvision"`, `"cadene"`, `"smp"`,
+    `"monai"`, `"medicai"`); by default the names are ours. `inflate` (`"center"`, `"mean"`,
+    `"repeat"`) turns 2D kernels into 3D ones, with the new spatial axis at `axis` (0, 1 or 2). With
+    `in_channels`, the stem is adapted to that many channels. `force` replaces an existing output.
 
     Returns a `Converted`: `path`, `target`, `tensors` (how many came from the checkpoint) and
     `notes`. Raises `CompileError` with every problem; then nothing was written.
@@ -101,7 +102,7 @@ def convert(
 def check(paths: FilePath | Iterable[FilePath], *, exclude: Iterable[str] = ()) -> list[Verdict]:
     """Emit files again from the provenance at their ends, and compare. Nothing in them is run.
 
-    `paths` is one file or folder, or several; of a folder, its Python files are checked, without
+    `paths` is one file or folder, or several. In a folder, all Python files are checked except for
     those that match a pattern in `exclude`. Returns a `Verdict` for each file. Its `state` is
     `"clean"`, `"reformatted"` (the same code in another layout), `"differs"`, `"not ours"` (see
     `problems`) or `"skipped"` (found in a folder, without provenance). Raises `CompileError` if a
@@ -172,7 +173,7 @@ def _verify_files(names: tuple[str, ...], settings: Settings) -> Report:
 def read_settings(
     size: object, seed: object, tolerance: object, backend: object, problems: list[Problem]
 ) -> Settings:
-    """The settings of a comparison, from Python or from text; every problem of theirs is noted."""
+    """Read the settings of a comparison from Python values or text, and note their problems."""
     from .verify.parity import BACKENDS
 
     read: dict[str, Any] = {}

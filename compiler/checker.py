@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NoReturn
 
 from .api import custom_encoder
 from .errors import CompileError, Problem, raise_all, shown
@@ -67,10 +68,10 @@ class Verdict:
 
 
 def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]:
-    """The files, and those in the folders with a target's suffix, but not what a pattern excludes.
+    """List the files, and those in the folders with a target's suffix, but not what is excluded.
 
-    A pattern is compared with the path as it is given and below its folder, with the name alone,
-    and with the same of every folder in between; `*` matches slashes too. Raises `CompileError`.
+    A pattern is compared with the path as given, the path below its folder, and the name alone, of
+    the file and of every folder in between; `*` matches slashes too. Raises `CompileError`.
     """
     files: dict[Path, Found] = {}
     problems = []
@@ -79,13 +80,14 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
             problems.append(Problem(f"there is no file or folder {shown(name)}"))
         elif not os.path.isdir(name):
             if not _is_excluded(Path(name), Path(name).parent, exclude):
-                files[Path(name)] = Found(Path(name))  # also if a folder before held it
+                files[Path(name)] = Found(Path(name))  # named itself, even if it is also in a folder
         else:
             found = _emitted_files(Path(name), exclude)
             for path in found:
                 files.setdefault(path, Found(path, name))
             if not found:
-                problems.append(Problem(f"there is no Python file in {shown(name)}"))
+                left = " that --exclude leaves" if exclude else ""
+                problems.append(Problem(f"there is no Python file in {shown(name)}{left}"))
     if not files and not problems:
         message = "--exclude leaves no file to check" if exclude else "no file or folder to check"
         problems.append(Problem(message))
@@ -95,11 +97,17 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
 
 def _emitted_files(folder: Path, exclude: Sequence[str]) -> list[Path]:
     found = []
-    for where, folders, names in os.walk(folder):
+    for where, folders, names in os.walk(folder, onerror=_refuse):
         here = Path(where)
         folders[:] = sorted(name for name in folders if not is_temporary(name))
         found += [here / name for name in names if name.endswith(suffixes())]
     return sorted(path for path in found if not _is_excluded(path, folder, exclude))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """A gate that cannot look into a folder must not pass."""
+    message = f"cannot read the folder: {error.strerror}"
+    raise CompileError(Problem(message, at=str(error.filename or "."))) from None
 
 
 def _is_excluded(path: Path, folder: Path, patterns: Sequence[str]) -> bool:
@@ -127,7 +135,7 @@ def check_file(found: Found) -> Verdict:
             if found.folder:
                 return Verdict(found, SKIPPED)
             hint = "only files that `emit` wrote can be checked"
-            raise CompileError(Problem("it has no provenance of plainnet at its end", hint=hint))
+            raise CompileError(Problem("it has no provenance comment of plainnet at its end", hint=hint))
         from .emitter import source
 
         emitted = source(*model_of(provenance))

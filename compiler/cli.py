@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
-    except OSError as error:  # stdout or stderr: for files, the floors below have told it
+    except OSError as error:  # of stdout or stderr; the modules below report those of files
         with contextlib.suppress(OSError):
             print(Problem(f"cannot write: {error.strerror}", at="stdout"), file=sys.stderr)
         with contextlib.suppress(OSError):
-            sys.stdout.close()  # or Python tries again at its end
+            sys.stdout.close()  # or Python tries again at exit
         return 2
 
 
@@ -81,7 +82,10 @@ def cli() -> None:
     "-o", "output", metavar="PATH", help="Write to this file or FOLDER/; - prints the source."
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="Emit the whole showcase into the folder -o."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Emit the whole showcase, as in generated/, into the folder -o.",
 )
 @click.option(
     "--force", is_flag=True, help="Overwrite files that were edited or hold something else."
@@ -155,7 +159,8 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
 
     problems = []
     if model is not None or given:
-        extra = ([model] if model else []) + [f"--{name.replace('_', '-')}" for name in given]
+        extra = [] if model is None else [shlex.quote(model)]
+        extra += [f"--{name.replace('_', '-')}" for name in given]
         problems.append(Problem(f"--all emits the whole showcase: leave out {', '.join(extra)}"))
     if not output or output in STDOUT:
         problems.append(Problem("--all writes into a folder", hint="add -o generated/"))
@@ -191,7 +196,9 @@ def list_command(family: str | None, as_json: bool) -> None:
 @cli.command("show")
 @click.argument("model")
 @click.option(
-    "--target", metavar="|".join(TARGETS), help="The answer is the same for every target."
+    "--target",
+    metavar="|".join(TARGETS),
+    help="Has no effect: the result is the same for every target.",
 )
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -225,18 +232,18 @@ def show_command(model: str, target: str | None, as_json: bool, **options: Any) 
     "--exclude",
     multiple=True,
     metavar="GLOB",
-    help="Leave out files and folders that match; repeatable.",
+    help="Skip files and folders that match; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check_command(
     paths: tuple[str, ...], diff: bool, exclude: tuple[str, ...], as_json: bool
 ) -> int:
-    """Check that files are as this compiler emits them, from the command at the end of each.
+    """Check whether emitted files have changed since they were written.
 
-    Of a folder, all *.py files are read; those without provenance are skipped and counted. Nothing
-    in a file is run. A file that only a formatter has changed passes as `reformatted`. The exit
-    code is 0 if all files pass, 1 if one differs, 2 if one cannot be compared or if a folder has
-    no file of plainnet's.
+    Emits each file again from the command at its end, and compares. Reads all *.py files in a
+    folder; those without provenance are skipped and counted. Nothing in a file is run. A file that
+    only a formatter has changed passes as `reformatted`. The exit code is 0 if all files pass, 1 if
+    one differs, and 2 if one cannot be compared or a folder holds no emitted file.
     """
     from .checker import as_dict, check_file, empty_folders, exit_code, find_files
     from .tables import print_verdicts, progress

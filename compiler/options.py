@@ -37,7 +37,7 @@ OPTIONS = (
     Option(
         "compat",
         "choice",
-        "Match medicai where its segmentors differ from ours.",
+        "Match medicai where our segmentors differ from it.",
         tuple(dict.fromkeys(library for libraries in COMPAT.values() for library in libraries)),
         tuple(COMPAT),
     ),
@@ -50,7 +50,7 @@ OPTIONS = (
         (*DIALECTS,),
     ),
     Option("features_only", "flag", "Leave out the head and return the last pyramid level."),
-    Option("pooling", "choice", "Pool the features, with --features-only.", ("avg", "max")),
+    Option("pooling", "choice", "With --features-only: pool the last level.", ("avg", "max")),
     Option("include_rescaling", "flag", "Divide the image by 255 before the stem."),
     Option(
         "classifier_activation",

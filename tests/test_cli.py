@@ -524,6 +524,7 @@ BAD = [
     ("emit --all", "--all writes into a folder"),
     ("emit --all -o -", "--all writes into a folder"),
     (["emit", "--all", "-o", ""], "--all writes into a folder"),
+    (["emit", "--all", "", "-o", "out"], "--all emits the whole showcase: leave out ''"),
     ("emit --all resnet18 --dims 3 -o out", "--all emits the whole showcase: leave out resnet18, "),
     ("emit --all -o /proc/out", "cannot create the folder: "),
     ("show", "missing argument 'MODEL'"),
@@ -796,6 +797,16 @@ def test_check_folders(terminal, emitted):
     )
 
 
+def test_check_in_a_folder_that_is_gone(terminal):
+    """What cannot be listed is not an empty folder, at any depth."""
+    folder = terminal.folder / "gone"
+    folder.mkdir()
+    terminal.monkeypatch.chdir(folder)
+    folder.rmdir()
+    complaint = terminal.fails("check .")
+    assert complaint.startswith("error: cannot read the folder: No such file or directory\n")
+
+
 def test_check_generated(terminal):
     lines = terminal.succeeds(["check", str(GENERATED)]).splitlines()
     assert len(lines) >= 48
@@ -820,8 +831,8 @@ def rewords(words: str):
 
 
 NOT_OURS = {
-    "foreign": (lambda text: "x = 1\n", "it has no provenance of plainnet at its end"),
-    "empty": (lambda text: "", "it has no provenance of plainnet at its end"),
+    "foreign": (lambda text: "x = 1\n", "it has no provenance comment of plainnet at its end"),
+    "empty": (lambda text: "", "it has no provenance comment of plainnet at its end"),
     "cut": (lambda text: text[:-80], GARBLED),
     "text after": (lambda text: f"{text}\nx = 1\n", GARBLED),
     "digest": (lambda text: text.replace(", code ", ", code x"), GARBLED),

@@ -47,7 +47,7 @@ GIVEN = {  # name: its suffix or all of a checkpoint's, its content, what is sai
     "zip": (
         (".zip", *SUFFIXES),
         archive("a.txt"),
-        "it is a zip archive without a checkpoint of PyTorch or Keras",
+        "it is a zip archive without a PyTorch or Keras checkpoint",
     ),
     "gzip": ((".pt.gz", ".pt"), b"\x1f\x8b\x08" + bytes(20), "it is a gzip archive, not a"),
     "gguf": (SUFFIXES[:1], b"GGUF\x03" + bytes(99), "it is a GGUF file, not a checkpoint"),

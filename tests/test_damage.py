@@ -100,7 +100,7 @@ HEADERS = {
     ),
     "no JSON": (raw(lambda text: text[:-1]), "its header cannot be read: it is not JSON"),
     "nested": (raw(lambda text: b"[" * 100_000), "its header cannot be read: it is not JSON"),
-    "a list": (raw(lambda text: b"[]"), "its header is no JSON object"),
+    "a list": (raw(lambda text: b"[]"), "its header is not a JSON object"),
     "twice": (
         raw(lambda text: text.replace(b'"a.bias"', b'"b.bias"')),
         "two tensors share a name",

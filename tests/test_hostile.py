@@ -273,7 +273,7 @@ HOSTILE = {  # name: file name, how to write it, what is said
     "a whole model": ("x.pt", saved(torch.nn.ReLU()), "nothing was run"),
     "no state": ("x.pt", saved({"epoch": 3}), "it contains no state dict, but 'epoch'"),
     "a list": ("x.pt", saved([torch.zeros(3)]), "it contains no state dict, but list"),
-    "no tensors": ("x.pt", saved(collections.OrderedDict()), "there is no"),
+    "no tensors": ("x.pt", saved(collections.OrderedDict()), "it contains no"),
     "sparse": ("x.pt", saved({"a": torch.eye(3).to_sparse()}), "not dense"),
     "whole numbers": ("x.pt", saved({"a": torch.arange(3)}), "is int64"),
     "NaN": ("x.safetensors", spoil(np.nan), "'encoder.bn1.bias' contains NaN or infinite values"),

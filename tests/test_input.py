@@ -157,9 +157,9 @@ def test_a_single_voxel_is_a_warning_that_names_the_size(name, options, size, la
         return (first, *(size,) * (dims - 1), 3)
 
     told = advice(resolve(name, options | {"input_shape": shape(size)}))
-    assert len(told) == 1 and f"From a size of {last} on one axis" in told[0]
+    assert len(told) == 1 and f"With a size of {last} or more on one axis" in told[0]
     assert not advice(resolve(name, options | {"input_shape": shape(last)}))
-    with pytest.warns(compiler.CompileWarning, match=f"From the size {last}"):
+    with pytest.warns(compiler.CompileWarning, match=f"With a size of {last} or more"):
         text = compiler.emit(name, target="torch", input_shape=shape(size), **options)
     namespace = {"__name__": "net"}
     exec(text, namespace)
@@ -186,7 +186,7 @@ def test_instance_norm_over_a_single_voxel_is_a_warning_too():
         compiler.emit("resnet18_unet", target="torch", input_shape=(4, 4, 3), **options)
     [told] = [str(w.message) for w in caught if "instance norm has one value per" in str(w.message)]
     assert told.startswith("at 4 x 4, P2 and P3 are single pixels: ")
-    size = int(re.search(r"From a size of (\d+) on one axis, it has more", told)[1])
+    size = int(re.search(r"With a size of (\d+) or more on one axis, it sees more", told)[1])
     for shape, starves in (((size - 1, size - 1, 3), True), ((size, 4, 3), False)):
         lines = advice(resolve("resnet18_unet", options | {"input_shape": shape}))
         assert any("instance norm" in line for line in lines) == starves

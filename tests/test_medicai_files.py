@@ -137,7 +137,7 @@ def test_what_fits_by_shape_and_has_other_numbers_is_refused(tmp_path):
     path, result = tmp_path / "theirs.weights.h5", tmp_path / "w.safetensors"
     _, options = _trans_unet(path, (64, 64, 3))
     wrong = {
-        "its attention has 4 heads, the model's has 2": {"heads": 2},
+        "its attention has 4 heads, but the model's has 2": {"heads": 2},
         "masks its attention differently": {"compat": None},
     }
     for message, change in wrong.items():

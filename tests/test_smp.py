@@ -98,7 +98,7 @@ def test_a_tensor_too_few_or_too_many_is_an_error(tmp_path):
     extra = "decoder.seg_blocks.1.block.2.block.0.weight"
     for change, message in (
         ({lost: None}, f"missing tensor '{lost}'"),
-        ({extra: np.zeros((128, 128, 3, 3), np.float32)}, f"the tensor '{extra}'"),
+        ({extra: np.zeros((128, 128, 3, 3), np.float32)}, f"unexpected tensor '{extra}'"),
     ):
         path = published(name, tmp_path, **change)
         with pytest.raises(CompileError, match=message.replace(".", r"\.")):

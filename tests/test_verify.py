@@ -485,6 +485,7 @@ WRONG = {
     "runs on torch already": ["seresnet18", "--backend", "tensorflow"],
     "is an option of --all": ["seresnet18", "--shard", "1/2"],
     "leave out seresnet18": ["seresnet18", "--all"],
+    "leave out ''": ["", "--all"],
     "--shard is": ["--all", "--shard", "5/4"],
     "--shard is '99999": ["--all", "--shard", "9" * 5000 + "/" + "9" * 5000],
     "--size has a number of 5,000 digits": ["seresnet18", "--size", "9" * 5000],

@@ -14,11 +14,11 @@ from .trace import Ledger, trace
 WHY = {
     "batch_norm": (
         "batch norm has one value per channel there and cannot train on a batch of one",
-        "a batch of one trains",
+        "a batch of one can train",
     ),
     "instance_norm": (
         "instance norm has one value per channel there and returns a constant",
-        "it has more",
+        "it sees more than one",
     ),
 }
 
@@ -69,4 +69,4 @@ def _remedy(model: Model, kind: str, remedy: str) -> str:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if starves(middle) else (low, middle)
-    return f"From a size of {high} on one axis, {remedy}."
+    return f"With a size of {high} or more on one axis, {remedy}."

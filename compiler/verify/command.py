@@ -69,7 +69,7 @@ def verify_command(
     of_all = {"--shard": shard, "--resume": resume, "-o": output}
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
     if everything and (models or given):
-        extra = ", ".join([*models, *given])
+        extra = ", ".join([*map(shlex.quote, models), *given])
         problems.append(Problem(f"--all verifies the whole catalog: leave out {extra}"))
     if not everything:
         problems += [

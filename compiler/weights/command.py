@@ -24,7 +24,12 @@ from ..targets import TARGETS
     metavar="MODEL|SPEC.toml|FILE.py",
     help="The model that the weights are for, its spec, or its emitted file.",
 )
-@click.option("--layout", metavar="NAME", help="Library that named the tensors: timm, smp, ...")
+@click.option(
+    "--layout",
+    metavar="NAME",
+    help="Library that named the tensors: timm, torchvision, cadene, smp, monai or medicai. "
+    "Default: plainnet's own names.",
+)
 @click.option("--inflate", metavar="center|mean|repeat", help="Inflate 2D kernels to 3D.")
 @click.option(
     "--axis",
@@ -38,7 +43,7 @@ from ..targets import TARGETS
 def convert_command(
     checkpoint: str, output: str | None, model: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Write the weights in CHECKPOINT as those of an emitted model, in either framework."""
+    """Convert CHECKPOINT to the weights of an emitted model, in either framework."""
     from .convert import convert
 
     if not model or not output:
