@@ -80,14 +80,19 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
             problems.append(Problem(f"there is no file or folder {shown(name)}"))
         elif not os.path.isdir(name):
             if not _is_excluded(Path(name), Path(name).parent, exclude):
-                files[Path(name)] = Found(Path(name))  # named itself, even if it is also in a folder
+                files[Path(name)] = Found(
+                    Path(name)
+                )  # named itself, even if it is also in a folder
         else:
             found = _emitted_files(Path(name), exclude)
             for path in found:
                 files.setdefault(path, Found(path, name))
             if not found:
                 left = " that --exclude leaves" if exclude else ""
-                problems.append(Problem(f"there is no Python file in {shown(name)}{left}"))
+                message = f"there is no Python file in {shown(name)}{left}"
+                if not os.stat(name).st_nlink:  # it is the working folder, or in it
+                    message = f"the folder {shown(name)} was deleted"
+                problems.append(Problem(message))
     if not files and not problems:
         message = "--exclude leaves no file to check" if exclude else "no file or folder to check"
         problems.append(Problem(message))
@@ -105,7 +110,7 @@ def _emitted_files(folder: Path, exclude: Sequence[str]) -> list[Path]:
 
 
 def _refuse(error: OSError) -> NoReturn:
-    """A gate that cannot look into a folder must not pass."""
+    # A gate that cannot look into a folder must not pass.
     message = f"cannot read the folder: {error.strerror}"
     raise CompileError(Problem(message, at=str(error.filename or "."))) from None
 
@@ -135,7 +140,9 @@ def check_file(found: Found) -> Verdict:
             if found.folder:
                 return Verdict(found, SKIPPED)
             hint = "only files that `emit` wrote can be checked"
-            raise CompileError(Problem("it has no provenance comment of plainnet at its end", hint=hint))
+            raise CompileError(
+                Problem("it has no provenance comment of plainnet at its end", hint=hint)
+            )
         from .emitter import source
 
         emitted = source(*model_of(provenance))

@@ -797,14 +797,29 @@ def test_check_folders(terminal, emitted):
     )
 
 
-def test_check_in_a_folder_that_is_gone(terminal):
-    """What cannot be listed is not an empty folder, at any depth."""
-    folder = terminal.folder / "gone"
+def test_check_in_a_folder_that_was_deleted(tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
     folder.mkdir()
-    terminal.monkeypatch.chdir(folder)
+    monkeypatch.chdir(folder)
     folder.rmdir()
-    complaint = terminal.fails("check .")
-    assert complaint.startswith("error: cannot read the folder: No such file or directory\n")
+    with pytest.raises(compiler.CompileError, match=r"the folder '\.' was deleted"):
+        compiler.check(".")
+
+
+def test_check_does_not_pass_over_a_folder_that_it_cannot_read(tmp_path, monkeypatch, emitted):
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.py").write_text(emitted)
+    assert len(compiler.check(tmp_path)) == 1
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(compiler.CompileError, match="cannot read the folder: Permission denied"):
+        compiler.check(tmp_path)
 
 
 def test_check_generated(terminal):

@@ -728,7 +728,7 @@ def test_lightning_files_are_read_but_not_written(encoder_file, tmp_path, capsys
     assert (
         "hint use one of the suffixes .safetensors, .pt, .pth, .weights" in capsys.readouterr().err
     )
-    with pytest.raises(CompileError, match=".pt, .pth, .ckpt, .weights.h5"):
+    with pytest.raises(CompileError, match=r"\.pt, \.pth, \.ckpt, \.weights\.h5"):
         convert(tmp_path / "a.bin", tmp_path / "a.pt", tiny())
     assert not os.listdir(tmp_path)
 
