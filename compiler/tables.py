@@ -18,7 +18,7 @@ from .errors import counted, escaped
 from .model import Encoder, Model, Segmentor
 from .passes.count import macs, non_trainable, parts, trainable
 from .passes.trace import Ledger
-from .segmentors import SEGMENTORS
+from .segmentors import COMPAT, SEGMENTORS
 from .segmentors.base import TableRow
 from .verify.report import TOLERANCE_64, Report
 
@@ -132,7 +132,7 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
         f"{total:,} parameters, and {fixed:,} moving statistics; {total_macs:,} MACs per item.",
         markup=False,
     )
-    if isinstance(model.head, Segmentor):
+    if isinstance(model.head, Segmentor) and model.head.name in COMPAT:
         follows = model.compat or "plainnet (--compat medicai follows medicai)"
         console().print(
             f"Where the decoders of plainnet and medicai differ, this one follows {follows}.",

@@ -393,6 +393,8 @@ def test_show_says_which_two_differ(capsys):
     for compat, follows in ((None, "plainnet (--compat medicai"), ("medicai", "medicai.")):
         main(["show", "resnet18_unet", *(["--compat", compat] if compat else [])])
         assert f"plainnet and medicai differ, this one follows {follows}" in capsys.readouterr().out
+    main(["show", "resnet18_linknet"])  # which medicai does not have
+    assert "medicai" not in capsys.readouterr().out
 
 
 def test_the_settings_of_verify_are_read_alike_from_python_and_from_text():

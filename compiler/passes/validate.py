@@ -177,8 +177,8 @@ def _input(
     elif rank != dims:
         problems.append(
             Problem(
-                f"--input-shape {typed} has {counted(rank, 'size')} and the channels, but a"
-                f" {dims}D network takes {dims} sizes",
+                f"--input-shape {typed} has {counted(len(shape), 'number')}, but a {dims}D network"
+                f" takes {dims} sizes plus channels",
                 hint=f"as in {','.join(map(str, DEFAULT_SHAPE[dims]))}",
             )
         )
