@@ -105,17 +105,23 @@ HEADERS = {
         raw(lambda text: text.replace(b'"a.bias"', b'"b.bias"')),
         "two tensors share a name",
     ),
-    "a longer shape": (entry(lambda e: e.update(shape=[7, 3, 3])), "its shape and type need 252"),
-    "another type": (entry(lambda e: e.update(dtype="F16")), "has 216 bytes, its shape and type"),
-    "an unknown type": (entry(lambda e: e.update(dtype="F31")), "is of the unknown type 'F31'"),
+    "a longer shape": (
+        entry(lambda e: e.update(shape=[7, 3, 3])),
+        "but its shape and dtype need 252",
+    ),
+    "another type": (
+        entry(lambda e: e.update(dtype="F16")),
+        "has 216 bytes, but its shape and dtype",
+    ),
+    "an unknown type": (entry(lambda e: e.update(dtype="F31")), "has the unknown dtype 'F31'"),
     "a negative shape": (entry(lambda e: e.update(shape=[-6, -3, 3])), "is not described by"),
-    "a huge shape": (entry(lambda e: e.update(shape=[2**62] * 3)), "its shape and type need "),
+    "a huge shape": (entry(lambda e: e.update(shape=[2**62] * 3)), "but its shape and dtype need "),
     "a shape of text": (entry(lambda e: e.update(shape=["6", 3, 3])), "is not described by"),
     "a shape of yes": (entry(lambda e: e.update(shape=[True, 18, 3])), "is not described by"),
     "no offsets": (entry(lambda e: e.pop("data_offsets")), "is not described by"),
-    "backwards": (entry(lambda e: e["data_offsets"].reverse()), "its shape and type need 216"),
+    "backwards": (entry(lambda e: e["data_offsets"].reverse()), "but its shape and dtype need 216"),
     "overlapping": (whole(share), "the one before it"),
-    "exchanged": (whole(swap_ends), "bytes, its shape and type need"),
+    "exchanged": (whole(swap_ends), "bytes, but its shape and dtype need"),
     "a gap": (
         lambda p: joined(p, {"a": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}}, b"ab"),
         "the tensor 'a' leaves a gap before it",
@@ -223,13 +229,13 @@ STORAGES = {
         claimed(1 << 30),
         "has 216 bytes, but its tensors need 4,294,967,296",
     ),
-    "a storage said negative": (claimed(-1), "refers to something else than a storage"),
-    "a storage that is not listed": (storages(lambda keys: keys[1:]), "list of its storages"),
+    "a storage said negative": (claimed(-1), "refers to something other than a storage"),
+    "a storage that is not listed": (storages(lambda keys: keys[1:]), "list of storages"),
     "a storage that is listed twice": (
         storages(lambda keys: [keys[0], *keys[:-1]]),
-        "list of its storages",
+        "list of storages",
     ),
-    "a storage too many": (storages(lambda keys: [*keys, "1"]), "list of its storages"),
+    "a storage too many": (storages(lambda keys: [*keys, "1"]), "list of storages"),
     "a shape above the storage": (
         lambda path: torn(path, b"K\x06K\x03K\x03\x87", b"K\x09K\x03K\x03\x87"),
         "its tensors need ",
@@ -242,7 +248,7 @@ STORAGES = {
         lambda path: torn(path, b"QK\x00K\x06K\x03", b"QK\x01K\x06K\x03"),
         "its tensors need ",
     ),
-    "no list": (storages(lambda keys: 3), "list of its storages"),
+    "no list": (storages(lambda keys: 3), "list of storages"),
 }
 
 
@@ -407,5 +413,7 @@ def test_floats_in_the_other_order_of_bytes(tmp_path):
 def test_weights_of_a_group_without_a_name(tmp_path):
     for name in (None, ""):
         path = layer(tmp_path / "x.weights.h5", of("f4"), name)
-        with pytest.raises(CompileError, match="group '/layers/dense' has weights, but no layer's"):
+        with pytest.raises(
+            CompileError, match="group '/layers/dense' has weights, but no layer name"
+        ):
             read(path)
