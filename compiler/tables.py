@@ -16,9 +16,10 @@ from .checker import SKIPPED, Verdict
 from .dialects import dialects_of, reference_of
 from .errors import counted, escaped
 from .model import Encoder, Model, Segmentor
+from .options import COMPAT
 from .passes.count import macs, non_trainable, parts, trainable
 from .passes.trace import Ledger
-from .segmentors import COMPAT, SEGMENTORS
+from .segmentors import SEGMENTORS
 from .segmentors.base import TableRow
 from .verify.report import TOLERANCE_64, Report
 

@@ -25,7 +25,9 @@ GROUPS = 32  # of the group norms
 class FPN(Segmentor):
     """Feature pyramid with a segmentation branch (Panoptic FPN, Fig. 3)."""
 
-    pyramid_channels: int = option(256, "count", "Channels of FPN's pyramid levels.", limit=limits.CHANNELS)
+    pyramid_channels: int = option(
+        256, "count", "Channels of FPN's pyramid levels.", limit=limits.CHANNELS
+    )
     segmentation_channels: int = option(
         128, "count", "Channels of FPN's segmentation branches.", limit=limits.CHANNELS
     )
