@@ -31,7 +31,7 @@ def normal_form(source: str) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about escapes in somebody else's strings
             tree = ast.parse(source)
-        _spell(_without_docstring_layout(tree), parts)
+        _spell(tree, parts)
         return "\n".join([*parts, *_comments(source)])
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
         return None
@@ -43,31 +43,16 @@ def comparable(text: str) -> str:
     return text if form is None else form
 
 
-def _without_docstring_layout(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        match node:
-            case (
-                ast.Module(body=[ast.Expr(value=ast.Constant(value=str() as text) as doc), *_])
-                | ast.ClassDef(body=[ast.Expr(value=ast.Constant(value=str() as text) as doc), *_])
-                | ast.FunctionDef(
-                    body=[ast.Expr(value=ast.Constant(value=str() as text) as doc), *_]
-                )
-                | ast.AsyncFunctionDef(
-                    body=[ast.Expr(value=ast.Constant(value=str() as text) as doc), *_]
-                )
-            ):
-                lines = inspect.cleandoc(text).splitlines()
-                doc.value = "\n".join(line.rstrip() for line in lines).strip()
-    return tree
-
-
 def _spell(node: ast.AST, parts: list[str]) -> None:
     """Append the node's type and its fields, without those that are empty.
 
     `ast.dump` names fields that depend on the version of Python.
     """
     parts.append(type(node).__name__)
-    for name, value in ast.iter_fields(node):
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        _without_docstring_layout(node)
+    for name in node._fields:
+        value = getattr(node, name, None)
         if value is None or value == [] or name in _IGNORED:
             continue
         parts.append(name)
@@ -79,18 +64,32 @@ def _spell(node: ast.AST, parts: list[str]) -> None:
     parts.append(".")
 
 
+def _without_docstring_layout(
+    node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
+) -> None:
+    match node.body:
+        case [ast.Expr(value=ast.Constant(value=str() as text) as doc), *_]:
+            lines = inspect.cleandoc(text).splitlines()
+            doc.value = "\n".join(line.rstrip() for line in lines).strip()
+
+
 def _comments(source: str) -> list[str]:
     """Each comment with its place: the tokens before it, and the depth of a line of its own.
 
     A comment behind an opening bracket counts as one behind the closing bracket, which is where it
     goes when the lines are joined.
     """
+    last = source.count("\n", 0, source.rfind("#") + 1) + 1  # no comment begins below this line
     found: list[tuple[int, str, str]] = []
     opened: list[list[int]] = []  # for each open bracket, the comments directly behind it
     tokens, inside_fstring = 0, 0
     indents = [0]
     after_string = after_opening = line_has_code = False
-    for kind, text, (_, column), _, line in tokenize.generate_tokens(io.StringIO(source).readline):
+    for kind, text, (row, column), _, line in tokenize.generate_tokens(
+        io.StringIO(source).readline
+    ):
+        if row > last and not any(opened):
+            break
         if kind == tokenize.COMMENT:
             if after_opening and line_has_code:
                 opened[-1].append(len(found))

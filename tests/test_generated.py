@@ -6,6 +6,7 @@ from pathlib import Path
 import black
 import pytest
 
+from compiler import emitter
 from compiler.emitter import source
 from compiler.showcase import showcase
 
@@ -40,3 +41,15 @@ def test_texts_come_in_blacks_form(monkeypatch):
     for piece in PIECES.values():
         source(piece.model, piece.target)
     assert changed == [False] * len(PIECES)
+
+
+@pytest.mark.parametrize("path", [p for p in PIECES if "seresnext50" in p and "_2d" in p])
+def test_black_changes_nothing_that_the_compiler_writes(path, monkeypatch):
+    """What black changes, it formats twice: an emission would take twice as long."""
+    written = []
+    as_it_is = black.format_str
+    monkeypatch.setattr(
+        black, "format_str", lambda text, mode: written.append(text) or as_it_is(text, mode=mode)
+    )
+    emitter.source(PIECES[path].model, PIECES[path].target)
+    assert [as_it_is(text, mode=emitter._MODE) for text in written] == written

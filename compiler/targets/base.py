@@ -21,7 +21,6 @@ from ..segmentors.base import Doc
 from .constants import channels_constant, constant_lines
 from .prose import LINE, docstring, heading, wrap_sentences
 from .text import (
-    BlockText,
     EncoderText,
     Facts,
     ModelText,
@@ -277,6 +276,3 @@ def layers_of(plan: Plan) -> list[Layer]:
     found += [layer for block in network.all_blocks.values() for layer in block.layers]
     each = [each.of for module in network.modules for each in module.layers]
     return [*found, *(layer for layer in each if not isinstance(layer, str))]
-
-
-__all__ = ["BlockText", "Helper", "Target", "layers_of"]
