@@ -30,6 +30,8 @@ def emit(model: FilePath | Encoder, *, target: str, **options: Unpack[ModelOptio
     (`"none"`, `"sigmoid"`, `"softmax"`); `segmentor` (`"unet"`, `"unet_plus_plus"`,
     `"attention_unet"`, `"trans_unet"`, `"fpn"`, `"linknet"`), `encoder_depth` (3 to 5), and the
     options of each segmentor as `plainnet emit --help` lists them; `compat` (`"medicai"`);
+    `strides`, one entry for each level (`((1, 2, 2), 2, 2, 2, 2)`: P1 has a half of the image's
+    height and width) or for stem, pool and each stage; `kernels`, one for stem and each stage;
     `channels_last`, to say that a shape such as `(3, 64, 64)` does have its channels last. The same
     arguments always give the same text.
 
@@ -53,7 +55,8 @@ def describe(
     Takes the model and options of `emit`; the answer is the same for every target. Returns a dict
     with `model`, `title`, `dims`, `input_shape`, `parameters` (`trainable`, and `non_trainable`:
     moving statistics), `macs` (multiply-accumulates of one item, convolutions and dense layers),
-    `pyramid` and `output` (shapes channels last, without the batch axis), `decoder` (the same of a
+    `pyramid` and `output` (shapes channels last, without the batch axis), `divisors` (how many
+    times smaller than the image each level is, axis by axis), `decoder` (the shapes of a
     segmentor's stages), `dialect`, `compat` (the library whose behaviour it keeps, or None for
     ours), and `ledger`: a list of `path`, `kind`, `weights` (PyTorch's names and shapes, in its
     order), `output`, `macs`.
@@ -93,6 +96,7 @@ def description(model: Model, ledger: Ledger) -> dict[str, object]:
         },
         "macs": macs(ledger.rows),
         "pyramid": {level: channels_last(shape) for level, shape in ledger.pyramid},
+        "divisors": dict(zip(ledger.levels, map(list, model.divisors), strict=True)),
         "decoder": {stage: channels_last(shape) for stage, shape in ledger.decoder},
         "output": channels_last(ledger.output),
         "ledger": [
@@ -119,9 +123,12 @@ def custom_encoder(
     blocks: Sequence[int],
     block: str = "bottleneck",
     filters: Sequence[int] = (64, 128, 256, 512),
-    strides: Sequence[int] = (1, 2, 2, 2),
+    strides: Sequence[int | Sequence[int]] = (1, 2, 2, 2),
+    kernels: Sequence[int | Sequence[int]] | None = None,
     stem_filters: Sequence[int] = (64,),
-    stem_kernels: Sequence[int] = (7,),
+    stem_kernels: Sequence[int | Sequence[int]] = (7,),
+    stem_stride: int | Sequence[int] = 2,
+    stem_pool: int | Sequence[int] = 2,
     pre_activation: bool = False,
     groups: int = 1,
     width_per_group: int = 64,
@@ -133,12 +140,15 @@ def custom_encoder(
     """Describe an encoder that is not in the catalog, for every function that takes a name.
 
     `blocks` is the depth of each stage, `filters` its filters (a bottleneck outputs four times as
-    many channels), `strides` the stride of its first block; each has one entry per stage. `block`
-    is `"basic"` or `"bottleneck"`, with `_vd` for ResNet-D's pooled shortcut. `stem_filters` and
-    `stem_kernels` describe the convolutions before the stages, the first of stride 2; kernels are
-    odd. `pre_activation` makes it a ResNet v2. `groups` is the cardinality and `width_per_group`
-    the width of a group in stage 0 (ResNeXt, Table 1), for bottlenecks. With `se_ratio`, each block
-    has a squeeze-and-excitation gate. `widths` are those of a bottleneck's 3x3 convolutions and
+    many channels), `strides` the stride of its first block, `kernels` the kernel of its 3x3
+    convolutions (None: 3); each has one entry per stage. `block` is `"basic"` or `"bottleneck"`,
+    with `_vd` for ResNet-D's pooled shortcut. `stem_filters` and `stem_kernels` describe the
+    convolutions before the stages, the first of which has the stride `stem_stride`; a max-pool of
+    stride `stem_pool` (1 or 2) follows, with a window of 3, or of 1 on axes that it does not stride
+    over. Kernels are odd. A kernel or stride is one number, or one for each axis: `(1, 2, 2)`.
+    `pre_activation` makes it a ResNet v2. `groups` is the cardinality and `width_per_group` the
+    width of a group in stage 0 (ResNeXt, Table 1), for bottlenecks. With `se_ratio`, each block has
+    a squeeze-and-excitation gate. `widths` are those of a bottleneck's 3x3 convolutions and
     `channels` its outputs, stage by stage, where filters and groups do not determine them.
 
     Raises `CompileError` with every problem of the arguments.
@@ -149,8 +159,11 @@ def custom_encoder(
         block=block,
         filters=filters,
         strides=strides,
+        kernels=kernels,
         stem_filters=stem_filters,
         stem_kernels=stem_kernels,
+        stem_stride=stem_stride,
+        stem_pool=stem_pool,
         pre_activation=pre_activation,
         groups=groups,
         width_per_group=width_per_group,

@@ -9,7 +9,13 @@ import click
 
 from .options import OPTIONS
 
-METAVARS = {"count": "N", "counts": "N,N,...", "share": "SHARE", "shape": "SIZES"}
+METAVARS = {
+    "count": "N",
+    "counts": "N,N,...",
+    "axes": "N,N,N/...",
+    "share": "SHARE",
+    "shape": "SIZES",
+}
 Command = TypeVar("Command", bound=Callable[..., object])
 
 

@@ -63,7 +63,8 @@ def _value(node: ast.expr, names: Mapping[str, object], source: str) -> object:
         case ast.Call(func=ast.Attribute(ast.Name("math"), "gcd"), args=args, keywords=[]):
             return math.gcd(*(_value(arg, names, source) for arg in args))  # type: ignore[arg-type]
         case ast.Call(func=ast.Name(id="max"), args=args, keywords=[]):
-            return max(_value(arg, names, source) for arg in args)  # type: ignore[type-var]
+            numbers: list[Any] = [_value(arg, names, source) for arg in args]
+            return max(*numbers)  # of several, or of a tuple with one for each axis
     raise CompileError(
         Problem(f"cannot read {ast.unparse(node)!r}", at=f"the expression {source!r}")
     )

@@ -72,7 +72,10 @@ class Linear:
 
 @dataclass(frozen=True)
 class AvgPool:
-    """Average over windows of 2, the last one cut where a size is odd; padding is not counted."""
+    """Average over windows of 2, the last one cut where a size is odd; padding is not counted.
+
+    An axis of stride 1 is not averaged.
+    """
 
     name: str
     stride: Axes
@@ -93,12 +96,13 @@ class Call:
 class ConvTranspose:
     """Transposed convolution that doubles each size: kernel 4, stride 2, padding 1, with bias.
 
-    `normed` says that a norm follows.
+    An axis of stride 1 has kernel 1. `normed` says that a norm follows.
     """
 
     name: str
     cin: Dim
     cout: Dim
+    stride: Axes = 2
     normed: bool = True
     when: str = ""
 
@@ -162,7 +166,7 @@ class Block:
     `doc` says what it is, `source` the paper's figure, `additions` what was written into
     it. In `shapes`, `[C /s]` stands for a tensor of C channels whose spatial sizes are divided by
     s. `inputs` pairs each tensor that the body starts from with the argument that holds its
-    channels.
+    channels. `per_axis` are the arguments that hold a number for each axis.
     """
 
     name: str
@@ -174,6 +178,7 @@ class Block:
     body: Body
     inputs: tuple[tuple[str, str], ...] = (("x", "in_channels"),)
     additions: tuple[str, ...] = ()
+    per_axis: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ class Constant:
     """
 
     name: str
-    value: float | tuple[int, ...]
+    value: float | tuple[int, ...] | tuple[tuple[int, ...], ...]
     comment: str = ""
     text: str = ""
 

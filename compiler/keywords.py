@@ -24,6 +24,8 @@ class ModelOptions(SegmentorOptions, total=False):
     num_classes: int | str | None
     segmentor: str | None
     compat: str | None
+    strides: Sequence[int | Sequence[int]] | str | None
+    kernels: Sequence[int | Sequence[int]] | str | None
     se_ratio: int | str | None
     se_activation: str | None
     dialect: str | None

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from .axes import times
 from .ir import Block, Conv
-from .model import Classifier, Encoder, Features, Model, Network, Segmentor, Stage
+from .model import Classifier, Encoder, Features, Model, Segmentor, Stage
+from .network import Network
 from .passes.count import trainable
 from .passes.trace import Ledger
 from .segmentors import segmentor_named
-from .segmentors.base import Doc, TableRow
+from .segmentors.base import Doc, TableRow, divisor_of
 
 RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
 
@@ -34,7 +36,7 @@ class Plan:
     columns: tuple[str, ...]
     stages: tuple[tuple[object, ...], ...]
     stage_args: tuple[str, ...]
-    encoder_doc: str
+    encoder_doc: tuple[str, str]
     model_doc: str
     docs: Mapping[str, Doc]
 
@@ -54,7 +56,7 @@ class Plan:
 
 def lower(network: Network, ledger: Ledger) -> Plan:
     """Choose the words."""
-    model, encoder = network.model, network.model.trunk
+    model = network.model
     args = network.residual.args[1:]  # the first is in_channels, which the loop carries
     head = model.head
     return Plan(
@@ -65,7 +67,7 @@ def lower(network: Network, ledger: Ledger) -> Plan:
         columns=("depth", *args),
         stages=network.stages,
         stage_args=args,
-        encoder_doc=_encoder_doc(encoder, encoder.levels[-1]),
+        encoder_doc=_encoder_doc(model),
         model_doc=_model_doc(network, ledger),
         docs=segmentor_named(head.name).words.docs(model) if isinstance(head, Segmentor) else {},
     )
@@ -136,17 +138,14 @@ def _output_label(activation: str) -> str:
 
 def _stem_text(network: Network) -> str:
     kernels = [layer.kernel for layer in network.stem.layers if isinstance(layer, Conv)]
-    words = [_times(kernel, network.model.dims) for kernel in kernels]
+    words = [times(kernel, network.model.dims) for kernel in kernels]
+    stride = network.model.encoder.stem.stride
+    by = times(stride, network.model.dims) if isinstance(stride, tuple) else stride
     if len(words) == 1:
-        return f"{words[0]} convolution, stride 2"
+        return f"{words[0]} convolution, stride {by}"
     if len(set(words)) == 1:
-        return f"{len(words)} x {words[0]} convolution, the first with stride 2"
-    return f"{', '.join(words)} convolutions, the first with stride 2"
-
-
-def _times(kernel: object, dims: int) -> str:
-    axes = kernel if isinstance(kernel, tuple) else (kernel,) * dims
-    return "x".join(map(str, axes))
+        return f"{len(words)} x {words[0]} convolution, the first with stride {by}"
+    return f"{', '.join(words)} convolutions, the first with stride {by}"
 
 
 def _groups(encoder: Encoder, stage: Stage) -> str:
@@ -171,10 +170,14 @@ def _references(encoder: Encoder) -> tuple[str, ...]:
     return tuple(references)
 
 
-def _encoder_doc(encoder: Encoder, last: str) -> str:
-    doc = f'[C] -> {{"P1": ..., "{last}": ...}}'
-    halves = encoder.strides[0] == 1 and set(encoder.strides[1:]) <= {2}
-    return f"{doc}; Pi is 2**i times smaller than the image." if halves else f"{doc}."
+def _encoder_doc(model: Model) -> tuple[str, str]:
+    """Shapes, and the divisor of each level: per axis, where they differ from the usual."""
+    doc = f'[C] -> {{"P1": ..., "{model.trunk.levels[-1]}": ...}}'
+    if model.halves:
+        return f"{doc}; Pi is 2**i times smaller than the image.", ""
+    named = zip(model.trunk.levels, model.divisors)
+    divisors = ", ".join(f"{level} {times(by, model.dims)}" for level, by in named)
+    return f"{doc}.", f"Times smaller than the image: {divisors}."
 
 
 def _model_doc(network: Network, ledger: Ledger) -> str:
@@ -191,7 +194,7 @@ def _model_doc(network: Network, ledger: Ledger) -> str:
             if model.trunk.pre_activation:
                 what += " after a final BN and ReLU"
             if pooling == "none":
-                return f"{image} -> [{channels} /{_downsampling(model.trunk)}], {what}."
+                return f"{image} -> [{channels} /{divisor_of(model, -1)}], {what}."
             reduced = {"avg": "mean", "max": "maximum"}[pooling]
             return f"{image} -> (N, {channels}), the spatial {reduced} of {what}."
         case Segmentor(num_classes=classes, activation=activation):
@@ -200,13 +203,6 @@ def _model_doc(network: Network, ledger: Ledger) -> str:
             return f"{image} -> [{classes}]{after}. {more}".rstrip()
         case _:
             assert_never(model.head)
-
-
-def _downsampling(encoder: Encoder) -> int:
-    result = 4
-    for stride in encoder.strides:
-        result *= stride
-    return result
 
 
 def doc_of(block: Block) -> tuple[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
-from .ir import Axes, Block, Constant, Fragment, Module, Shape
+from .axes import product, spread
+from .ir import Axes, Shape
 from .option import option
 
 DEPTHS = ("3", "4", "5")  # of the pyramid that a segmentor uses
@@ -60,20 +61,26 @@ DIALECTS = {
 
 @dataclass(frozen=True)
 class Stem:
-    """Convolutions in front of the stages, the first with stride 2."""
+    """Convolutions in front of the stages, the first with the `stride`, and a max-pool after them.
+
+    The window of the pool is 3 along an axis that it strides over, and 1 along the others.
+    """
 
     filters: tuple[int, ...] = (64,)
-    kernels: tuple[int, ...] = (7,)
+    kernels: tuple[Axes, ...] = (7,)
+    stride: Axes = 2
+    pool: Axes = 2
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`depth` blocks; the first has the stride. `width` is that of the 3x3 convolutions."""
+    """`depth` blocks; the first has the stride. `width` and `kernel` are its 3x3 convolutions'."""
 
     depth: int
     width: int
     channels: int
     stride: Axes
+    kernel: Axes = 3
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,7 @@ class Encoder:
     `block` is `basic` or `bottleneck`, with `_vd` for ResNet-D's pooled shortcut. Level P1 is
     the stem's output, P(i + 2) that of stage i. `custom` encoders are not in the catalog. `dialect`
     is a name in `DIALECTS`. Where `widths` or `channels` is empty, filters and groups determine it.
+    is a name in `DIALECTS`. Strides and kernels are one number where all axes have the same.
     """
 
     name: str
@@ -92,7 +100,8 @@ class Encoder:
     block: str
     depths: tuple[int, ...]
     filters: tuple[int, ...] = (64, 128, 256, 512)
-    strides: tuple[int, ...] = (1, 2, 2, 2)
+    strides: tuple[Axes, ...] = (1, 2, 2, 2)
+    kernels: tuple[Axes, ...] = (3, 3, 3, 3)
     stem: Stem = Stem()
     pre_activation: bool = False
     groups: int = 1
@@ -128,7 +137,7 @@ class Encoder:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stage table."""
-        columns = (self.depths, self.stage_widths, self.stage_channels, self.strides)
+        columns = (self.depths, self.stage_widths, self.stage_channels, self.strides, self.kernels)
         return tuple(Stage(*row) for row in zip(*columns, strict=True))
 
     @property
@@ -141,6 +150,15 @@ class Encoder:
     def stage_channels(self) -> tuple[int, ...]:
         """Output channels of each stage."""
         return self.channels or tuple(f * self.expansion for f in self.filters)
+
+    def steps(self, rank: int) -> tuple[tuple[int, ...], ...]:
+        """How many times smaller each level is than the one before it, axis by axis.
+
+        The first is the stem's, of the image; the second the pool's and stage 0's together.
+        """
+        first, *others = (spread(stride, rank) for stride in self.strides)
+        pooled = product((spread(self.stem.pool, rank), first), rank)
+        return (spread(self.stem.stride, rank), pooled, *others)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -212,7 +230,24 @@ class Model:
             strides=encoder.strides[used],
             widths=encoder.widths[used],
             channels=encoder.channels[used],
+            kernels=encoder.kernels[used],
         )
+
+    @property
+    def steps(self) -> tuple[tuple[int, ...], ...]:
+        """How many times smaller each level is than the one before it: P1 than the image, ..."""
+        return self.trunk.steps(self.dims)
+
+    @property
+    def divisors(self) -> tuple[tuple[int, ...], ...]:
+        """How many times smaller each level is than the image, axis by axis: P1, P2, ..."""
+        steps = self.steps
+        return tuple(product(steps[: i + 1], self.dims) for i in range(len(steps)))
+
+    @property
+    def halves(self) -> bool:
+        """Whether each level has half the sizes of the one before it, on all axes."""
+        return all(step == (2,) * self.dims for step in self.steps)
 
     @property
     def level_channels(self) -> tuple[int, ...]:
@@ -247,44 +282,3 @@ class Model:
         name = self.encoder.class_name
         # A title such as UNet++ is not an identifier; the name of its class is.
         return name + type(self.head).__name__ if isinstance(self.head, Segmentor) else name
-
-
-@dataclass(frozen=True)
-class Network:
-    """A model with every choice written into its blocks: what the later passes read.
-
-    `blocks` stand in the order of definition, each after those it calls; the last is the residual
-    block of the stages. `constants` are named numbers of the file: those of the encoder, and
-    `more_constants` of what stands above it. `modules` run one after the other, each with what the
-    one before it has put out, before the `head`. With deep supervision, the last of them puts out
-    `stages`, and the `aux_head` is made for each of `AUX_FILTERS`, in training.
-    """
-
-    model: Model
-    constants: tuple[Constant, ...]
-    blocks: tuple[Block, ...]
-    stem: Fragment
-    pool: str
-    head: Fragment
-    more_constants: tuple[Constant, ...] = ()
-    modules: tuple[Module, ...] = ()
-    aux_head: Fragment | None = None
-
-    @property
-    def residual(self) -> Block:
-        return self.blocks[-1]
-
-    @property
-    def stages(self) -> tuple[tuple[int, ...], ...]:
-        """The table of stages: the depth, and what the residual block is made with."""
-        args = self.residual.args[1:]  # the first is in_channels, which the loop carries
-        return tuple(
-            (stage.depth, *(getattr(stage, arg) for arg in args))
-            for stage in self.model.trunk.stages
-        )
-
-    @property
-    def all_blocks(self) -> dict[str, Block]:
-        """Every block by its name."""
-        above = (block for module in self.modules for block in module.blocks)
-        return {block.name: block for block in (*self.blocks, *above)}

@@ -56,8 +56,24 @@ def _like(x: Shape, like: Shape) -> Shape:
     return (x[0], *like[1:])
 
 
-def _half(x: Shape) -> Shape:
-    return (x[0], *(-(-size // 2) for size in x[1:]))
+def _upsampled(x: Shape, like: Shape, scale: Shape | None = None, past: int = 0) -> Shape:
+    """The size of `like`: that of x times the scale, or less, or up to `past` voxels more."""
+    for size, wanted, by in zip(x[1:], like[1:], scale or (2,) * len(x[1:]), strict=True):
+        if not by * (size - 1) < wanted <= by * size + (past if by > 1 else 0):
+            raise ValueError(f"brings {x} to {like} by {scale or 2}")
+    return _like(x, like)
+
+
+def _upsampled_past(x: Shape, like: Shape, scale: Shape | None = None) -> Shape:
+    return _upsampled(x, like, scale, past=1)
+
+
+def _pooled(x: Shape, strides: Shape) -> Shape:
+    return (x[0], *(-(-size // stride) for size, stride in zip(x[1:], strides, strict=True)))
+
+
+def _pooled_down(x: Shape, strides: Shape) -> Shape:
+    return (x[0], *(size // stride for size, stride in zip(x[1:], strides, strict=True)))
 
 
 def _broadcast(a: Shape, b: Shape) -> Shape:
@@ -104,15 +120,19 @@ OPERATIONS: dict[str, Operation] = {
     "multiply": Operation(_broadcast),
     "concat": Operation(_joined, _sum),
     # Maps made smaller, and brought to the size of another.
-    "max_pool": Operation(_half),
-    "signed_max_pool": Operation(_half),
-    "ceil_max_pool": Operation(lambda x: (x[0], *(size // 2 for size in x[1:]))),
+    "max_pool": Operation(_pooled),
+    "signed_max_pool": Operation(_pooled),
+    "ceil_max_pool": Operation(_pooled_down),
     "mean": Operation(lambda x: (x[0], *(1 for _ in x[1:]))),
     "global_average": Operation(lambda x: x[:1]),
     "global_max": Operation(lambda x: x[:1]),
     "crop": _RESIZED,
-    "upsample": _RESIZED,  # nearest, by 2
-    "linear_upsample": _RESIZED,  # linear, by 2, half-pixel
+    # Nearest, by 2; or by a scale of each axis, where the pool may have rounded down or has not.
+    "upsample": Operation(_upsampled_past),
+    "upsample_by": Operation(_upsampled),
+    "upsample_past": Operation(_upsampled_past),
+    "linear_upsample": Operation(_upsampled),  # linear, by 2, half-pixel
+    "linear_upsample_by": Operation(_upsampled),
     "stretch": _RESIZED,  # linear, from any size, half-pixel
     "corner_stretch": _RESIZED,  # linear, from any size, corner on corner
     # Between maps and tokens.

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from .axes import entry
 from .limits import NUMBER, Limit
 
 
@@ -13,9 +14,10 @@ from .limits import NUMBER, Limit
 class Option:
     """One option.
 
-    `kind` is `count`, `counts`, `share`, `shape`, `choice` or `flag`; `of` names the segmentors
-    that take it (empty if every model does), and `field` is that of their heads which it fills.
-    `limit` is that of each of its numbers. A `choice` without `choices` is among the activations.
+    `kind` is `count`, `counts`, `axes`, `share`, `shape`, `choice` or `flag`; `of` names the
+    segmentors that take it (empty if every model does), and `field` is that of their heads which it
+    fills. `limit` is that of each of its numbers. A `choice` without `choices` is among the
+    activations.
     """
 
     name: str
@@ -30,6 +32,12 @@ class Option:
     def flag(self) -> str:
         """The option as it is typed: `--in-channels`."""
         return "--" + self.name.replace("_", "-")
+
+    def typed(self, value: object) -> str:
+        """A value of the option as it is typed: `64,32`, `1,2,2/2/2`."""
+        if not isinstance(value, tuple):
+            return str(value)
+        return "/".join(map(entry, value)) if self.kind == "axes" else entry(value)
 
 
 def option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .limits import AXIS, CHANNELS
+from .limits import AXIS, CHANNELS, KERNEL, STRIDE
 from .model import DIALECTS
 from .option import Option, options_of
 from .segmentors import SEGMENTORS
@@ -40,6 +40,18 @@ OPTIONS = (
         "Match medicai where our segmentors differ from it.",
         tuple(dict.fromkeys(library for libraries in COMPAT.values() for library in libraries)),
         tuple(COMPAT),
+    ),
+    Option(
+        "strides",
+        "axes",
+        "Strides of P1/P2/..., or of stem/pool/stage 0/...; as 2 or per axis: 1,2,2.",
+        limit=STRIDE,
+    ),
+    Option(
+        "kernels",
+        "axes",
+        "Kernels of stem/stage 0/...; odd, as 3 or per axis: 1,3,3.",
+        limit=KERNEL,
     ),
     Option("se_ratio", "count", "Squeeze ratio of the SE gate. Default: 16."),
     Option("se_activation", "choice", "Activation inside the SE gate. Default: relu."),

@@ -22,6 +22,8 @@ from .errors import CompileError, Problem
 from .limits import PROVENANCE_BYTES
 from .model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite
 from .options import BY_NAME, DEFAULT_CLASSES, DEFAULT_SHAPE, OPTIONS
+from .passes.axes import axes_options
+from .passes.custom import custom_arguments
 from .passes.validate import looks_channels_first
 from .syntax import comparable
 
@@ -137,8 +139,7 @@ def _command(model: Model, target: str) -> list[str]:
     words = [_COMMANDS[0].rstrip(), model.encoder.name, f"--target {target}"]
     for name, value in options.items():
         flag = BY_NAME[name].flag
-        values = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        words.append(flag if value is True else f"{flag} {values}")
+        words.append(flag if value is True else f"{flag} {BY_NAME[name].typed(value)}")
     lines = [""]
     for word in words:
         if len(lines[-1]) + len(word) > 90:
@@ -178,6 +179,8 @@ def spell_options(model: Model) -> dict[str, object]:
         options["include_rescaling"] = True
     if model.encoder.dialect != _usual_dialect(model.encoder):
         options["dialect"] = model.encoder.dialect
+    if not model.encoder.custom:  # which says its own
+        options |= axes_options(model.encoder)
     se, usual = model.encoder.se, _usual_se(model.encoder)
     if se and usual and se.ratio != usual.ratio:
         options["se_ratio"] = se.ratio
@@ -208,25 +211,6 @@ def _usual_dialect(encoder: Encoder) -> str:
 def _usual_se(encoder: Encoder) -> SqueezeExcite | None:
     """What the encoder has without options: a custom one says its own."""
     return encoder.se if encoder.custom else ENCODERS[encoder.name].se
-
-
-def custom_arguments(encoder: Encoder) -> dict[str, object]:
-    """The keywords that make an encoder of one's own with `custom_encoder`."""
-    return {
-        "blocks": encoder.depths,
-        "block": encoder.block,
-        "filters": encoder.filters,
-        "strides": encoder.strides,
-        "stem_filters": encoder.stem.filters,
-        "stem_kernels": encoder.stem.kernels,
-        "pre_activation": encoder.pre_activation,
-        "groups": encoder.groups,
-        "width_per_group": encoder.width_per_group,
-        "se_ratio": encoder.se.ratio if encoder.se else None,
-        "se_activation": encoder.se.activation if encoder.se else "relu",
-        **({"widths": encoder.widths} if encoder.widths else {}),
-        **({"channels": encoder.channels} if encoder.channels else {}),
-    }
 
 
 def _call(encoder: Encoder, target: str, options: dict[str, object]) -> list[str]:

@@ -225,8 +225,8 @@ SEGMENTOR_OPTIONS = [
      "  hint leave it out: a segmentor keeps the size of the image"),
 ]
 
-STRIDES = "do not halve each level, as a decoder that doubles them needs"
-STEM = "the stem's pool halves before the first stage"
+STEPS = "upsamples by 1 or 2 from level to level"
+STEPS_HINT = "  hint use strides that make 1 or 2 of each axis, as 2 or (1, 2, 2)"
 DECODED = [  # stages and strides of an encoder, and what a segmentor answers
     (1, (1,), {}, "error: my_net ends at P2, but unet at depth 3 needs P1..P3",
      "  hint add a stage: the smallest depth is 3"),
@@ -239,12 +239,15 @@ DECODED = [  # stages and strides of an encoder, and what a segmentor answers
      FILTERS_HINT,
      "error: my_net ends at P4, but attention_unet at depth 5 needs P1..P5",
      "  hint --encoder-depth 4"),
-    (4, (2, 2, 2, 2), {}, f"error: the strides (2, 2, 2, 2) of my_net {STRIDES}",
-     f"  hint use (1, 2, 2, 2): {STEM}"),
-    (4, (1, 2, 1, 2), {"segmentor": "unet_plus_plus"},
-     f"error: the strides (1, 2, 1, 2) of my_net {STRIDES}", f"  hint use (1, 2, 2, 2): {STEM}"),
-    (4, (1, 2, 3, 2), {"encoder_depth": 4}, f"error: the strides (1, 2, 3) of my_net {STRIDES}",
-     f"  hint use (1, 2, 2): {STEM}"),
+    (4, (2, 2, 2, 2), {}, "error: the pool and stage 0 of my_net make P2 4 times smaller than P1,"
+     f" but unet {STEPS}", STEPS_HINT),
+    (4, (1, 2, (1, 4), 3), {"segmentor": "unet_plus_plus"},
+     "error: stage 2 of my_net makes P4 1,4 times smaller than P3, but unet_plus_plus " + STEPS,
+     STEPS_HINT,
+     "error: stage 3 of my_net makes P5 3 times smaller than P4, but unet_plus_plus " + STEPS,
+     STEPS_HINT),
+    (4, (1, 2, 3, 3), {"encoder_depth": 4},
+     f"error: stage 2 of my_net makes P4 3 times smaller than P3, but unet {STEPS}", STEPS_HINT),
 ]
 
 PLAIN_RESNETS = [

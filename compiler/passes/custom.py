@@ -8,10 +8,12 @@ from dataclasses import replace
 
 from ..blocks import PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from ..errors import CompileError, Problem, shown
+from ..ir import Axes
 from ..limits import ALL_BLOCKS, BLOCKS, CHANNELS, KERNEL, NAME, NUMBER, STAGES, STEM, STRIDE, Limit
 from ..model import Encoder, SqueezeExcite, Stem
 from ..operations import ACTIVATIONS
-from .values import FLAG_HINT, choice, count, counts
+from .axes import even_problems, pool_problems, rank_problems
+from .values import FLAG_HINT, axes, choice, count, counts
 
 BLOCK_KINDS = ("basic", "bottleneck", "basic_vd", "bottleneck_vd")
 # What a file defines or imports beside the model, so that no model can have the name.
@@ -37,6 +39,9 @@ def make_encoder(
     se_activation: object,
     widths: object = None,
     channels: object = None,
+    kernels: object = None,
+    stem_stride: object = 2,
+    stem_pool: object = 2,
 ) -> tuple[Encoder | None, list[Problem]]:
     """The encoder of these arguments (`custom_encoder` documents them), and all their problems.
 
@@ -46,32 +51,31 @@ def make_encoder(
     name = _name(name, problems)
     before = len(problems)
     block = _one_of("block", block, BLOCK_KINDS, problems)
-    columns = {
+    whole = {
         "blocks": (blocks, BLOCKS),
         "filters": (filters, CHANNELS),
-        "strides": (strides, STRIDE),
         **({} if widths is None else {"widths": (widths, CHANNELS)}),
         **({} if channels is None else {"channels": (channels, CHANNELS)}),
     }
-    stages = _table(columns, STAGES, "stage", problems)
-    table = dict(zip(columns, stages))
-    problems += _in_field("blocks", ALL_BLOCKS.problems("the sum of blocks", sum(stages[0])))
+    by_axis = {
+        "strides": (strides, STRIDE),
+        **({} if kernels is None else {"kernels": (kernels, KERNEL)}),
+    }
+    table, sizes = _table(whole, by_axis, STAGES, "stage", problems)
+    problems += _in_field("blocks", ALL_BLOCKS.problems("the sum of blocks", sum(table["blocks"])))
     sound = len(problems) == before
-    stem = _table(
-        {"stem_filters": (stem_filters, CHANNELS), "stem_kernels": (stem_kernels, KERNEL)},
+    problems += even_problems("kernels", sizes.get("kernels", ()))
+    stem, windows = _table(
+        {"stem_filters": (stem_filters, CHANNELS)},
+        {"stem_kernels": (stem_kernels, KERNEL)},
         STEM,
         "convolution",
         problems,
     )
-    problems += [
-        Problem(
-            f"stem_kernels has {kernel}, which is even: it cannot be padded alike on both sides",
-            hint=f"use {kernel - 1} or {kernel + 1}",
-            field=f"stem_kernels[{i}]",
-        )
-        for i, kernel in enumerate(stem[1])
-        if kernel % 2 == 0
-    ]
+    problems += even_problems("stem_kernels", windows["stem_kernels"])
+    stem_step = _one_axes("stem_stride", stem_stride, problems)
+    pool_step = _one_axes("stem_pool", stem_pool, problems)
+    problems += _in_field("stem_pool", pool_problems("stem_pool", pool_step))
     if not isinstance(pre_activation, bool):
         problems.append(Problem(f"pre_activation is {shown(pre_activation)}", hint=FLAG_HINT))
     before = len(problems)
@@ -90,10 +94,11 @@ def make_encoder(
         title=name,
         family="custom",
         block=block,
-        depths=stages[0],
-        filters=stages[1],
-        strides=stages[2],
-        stem=Stem(stem[0], stem[1]),
+        depths=table["blocks"],
+        filters=table["filters"],
+        strides=sizes["strides"],
+        kernels=sizes.get("kernels", (3,) * len(table["blocks"])),
+        stem=Stem(stem["stem_filters"], windows["stem_kernels"], stem_step, pool_step),
         pre_activation=pre_activation is True,
         groups=groups,
         width_per_group=width_per_group,
@@ -102,7 +107,35 @@ def make_encoder(
         widths=table.get("widths", ()),
         channels=table.get("channels", ()),
     )
-    return encoder, problems + _width_problems(encoder)
+    return encoder, [*problems, *rank_problems(encoder), *_width_problems(encoder)]
+
+
+def custom_arguments(encoder: Encoder) -> dict[str, object]:
+    """The keywords that make an encoder of one's own with `custom_encoder`."""
+    stem, usual = encoder.stem, Stem()
+    more: dict[str, object] = {}
+    if set(encoder.kernels) != {3}:
+        more["kernels"] = encoder.kernels
+    if stem.stride != usual.stride:
+        more["stem_stride"] = stem.stride
+    if stem.pool != usual.pool:
+        more["stem_pool"] = stem.pool
+    return {
+        "blocks": encoder.depths,
+        "block": encoder.block,
+        "filters": encoder.filters,
+        "strides": encoder.strides,
+        **more,
+        "stem_filters": stem.filters,
+        "stem_kernels": stem.kernels,
+        "pre_activation": encoder.pre_activation,
+        "groups": encoder.groups,
+        "width_per_group": encoder.width_per_group,
+        "se_ratio": encoder.se.ratio if encoder.se else None,
+        "se_activation": encoder.se.activation if encoder.se else "relu",
+        **({"widths": encoder.widths} if encoder.widths else {}),
+        **({"channels": encoder.channels} if encoder.channels else {}),
+    }
 
 
 def _class_name(name: str) -> str:
@@ -155,19 +188,26 @@ def _one_of(what: str, value: object, choices: tuple[str, ...], problems: list[P
         return choices[0]
 
 
+def _one_axes(what: str, value: object, problems: list[Problem]) -> Axes:
+    read = axes(what, (value,), STRIDE, problems, STEM)
+    return read[0] if read else 1
+
+
+Columns = dict[str, tuple[object, Limit]]
+
+
 def _table(
-    columns: dict[str, tuple[object, Limit]], length: Limit, part: str, problems: list[Problem]
-) -> list[tuple[int, ...]]:
-    """Columns of whole numbers, of one length; every problem is noted."""
+    whole: Columns, by_axis: Columns, length: Limit, part: str, problems: list[Problem]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[Axes, ...]]]:
+    """Columns of whole numbers, and of kernels or strides, of one length; problems are noted."""
     before = len(problems)
-    read = {
-        name: counts(name, values, each, problems, length)
-        for name, (values, each) in columns.items()
-    }
-    if len(problems) == before and len({len(values) for values in read.values()}) > 1:
-        lengths = ", ".join(f"{len(values)} {name}" for name, values in read.items())
-        problems.append(Problem(f"there are {lengths}: give one of each per {part}"))
-    return list(read.values())
+    numbers = {name: counts(name, *given, problems, length) for name, given in whole.items()}
+    sizes = {name: axes(name, *given, problems, length) for name, given in by_axis.items()}
+    lengths = {name: len(read) for name, read in (*numbers.items(), *sizes.items())}
+    if len(problems) == before and len(set(lengths.values())) > 1:
+        found = ", ".join(f"{count} {name}" for name, count in lengths.items())
+        problems.append(Problem(f"there are {found}: give one of each per {part}"))
+    return numbers, sizes
 
 
 def _width_problems(encoder: Encoder) -> list[Problem]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..axes import entry
 from ..errors import Problem
-from ..model import DIALECTS, Classifier, Encoder, Features, Head, Segmentor
+from ..model import Classifier, Encoder, Features, Head, Segmentor
 from ..options import BY_NAME, DEFAULT_CLASSES, OPTIONS
 from ..segmentors import segmentor_named
 
@@ -32,7 +33,7 @@ def resolve_head(
     assert isinstance(classes, int)
     head: Head = Classifier(classes, activation)
     if isinstance(segmentor, str):
-        head = _segmentor(segmentor, classes, activation, given, sizes, encoder, problems)
+        head = _segmentor(segmentor, classes, activation, given, dims, sizes, encoder, problems)
     if "features_only" in given:
         problems += _left_out(given)
         return Features(pooling)
@@ -102,6 +103,7 @@ def _segmentor(
     classes: int,
     activation: str,
     given: Mapping[str, object],
+    dims: int,
     sizes: tuple[int, ...],
     encoder: Encoder | None,
     problems: list[Problem],
@@ -113,14 +115,13 @@ def _segmentor(
     fields["depth"] = int(str(fields.get("depth", deepest)))
     head = definition.head(classes, activation, **fields)  # type: ignore[arg-type]
     head = definition.adapted(head, str(given.get("compat", "")))
-    dialect = DIALECTS[encoder.dialect if encoder else "medicai"]
-    problems += definition.problems(head, sizes, dialect)
+    problems += definition.problems(head, sizes, encoder)
     if encoder:
-        problems += _encoder_problems(encoder, head)
+        problems += _encoder_problems(encoder, head, dims)
     return head
 
 
-def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
+def _encoder_problems(encoder: Encoder, head: Segmentor, dims: int) -> list[Problem]:
     levels = len(encoder.levels)
     if levels < head.depth:
         return [
@@ -134,14 +135,27 @@ def _encoder_problems(encoder: Encoder, head: Segmentor) -> list[Problem]:
                 ),
             )
         ]
-    strides = encoder.strides[: head.depth - 1]
-    if strides == (1, *(2 for _ in strides[1:])):
-        return []
-    return [
-        Problem(
-            f"the strides {strides} of {encoder.name} do not halve each level, as a decoder"
-            " that doubles them needs",
-            hint=f"use {(1, *(2 for _ in strides[1:]))}: the stem's pool halves before the first"
-            " stage",
-        )
-    ]
+    return _step_problems(encoder, head, dims)
+
+
+def _step_problems(encoder: Encoder, head: Segmentor, dims: int) -> list[Problem]:
+    """Levels that are smaller than the one before by more than an upsampling makes up for."""
+    stages = (f"stage {i} of {encoder.name} makes" for i in range(1, len(encoder.depths)))
+    parts = (
+        f"the stem of {encoder.name} makes",
+        f"the pool and stage 0 of {encoder.name} make",
+        *stages,
+    )
+    problems = []
+    for level, step, part in zip(encoder.levels[: head.depth], encoder.steps(dims), parts):
+        if max(step) > 2:
+            shown = str(step[0]) if len(set(step)) == 1 else entry(step)
+            whole = "the image" if level == "P1" else f"P{int(level[1:]) - 1}"
+            problems.append(
+                Problem(
+                    f"{part} {level} {shown} times smaller than {whole}, but {head.name} upsamples"
+                    " by 1 or 2 from level to level",
+                    hint="use strides that make 1 or 2 of each axis, as 2 or (1, 2, 2)",
+                )
+            )
+    return problems

@@ -86,8 +86,9 @@ def row_of(layer: Weighted, at: At, x: Shape, names: Mapping[str, object], rank:
         case ConvTranspose():
             expect(layer.cin)
             cout = size(layer.cout)
-            shape = (x[0], cout, *(4 for _ in x[1:]))
-            output = (cout, *(2 * n for n in x[1:]))
+            strides = axes(layer.stride, names, rank)
+            shape = (x[0], cout, *(s * s for s in strides))  # as IR has it: 4 where it doubles
+            output = (cout, *(s * n for s, n in zip(strides, x[1:])))
             macs = math.prod(shape) * math.prod(x[1:])
             weights = (("weight", shape), ("bias", (cout,)))
             return Row(path, "conv_transpose", weights, output, macs, at=at)

@@ -18,14 +18,15 @@ from ..model import (
     Encoder,
     Features,
     Model,
-    Network,
     Segmentor,
     SqueezeExcite,
 )
+from ..network import Network
 from ..operations import OPERATIONS, PYRAMID
 from ..parsing import check
 from ..program import Assign, activated, chain, unwrapped, wrapped
 from ..segmentors import segmentor_named
+from .per_axis import blocks_per_axis, with_scales
 from .variants import with_activation
 
 
@@ -59,7 +60,7 @@ def specialize(model: Model) -> Network:
     network = Network(
         model=model,
         constants=tuple(constants),
-        blocks=(*blocks, block),
+        blocks=blocks_per_axis((*blocks, block), encoder),
         stem=stem(encoder, model.include_rescaling),
         pool=pool(encoder, dialect),
         head=head(model, last_channels(block)),
@@ -67,6 +68,8 @@ def specialize(model: Model) -> Network:
     if not isinstance(model.head, Segmentor):
         return network
     wiring = segmentor_named(model.head.name).wiring(model)
+    if not model.halves:
+        wiring = with_scales(wiring, model)
     numbers = {constant.name for constant in wiring.constants}
     for module in wiring.modules:
         for each in module.blocks:
@@ -163,7 +166,12 @@ def start_as_shortcut(block: Block) -> Block:
 
 
 def pool(encoder: Encoder, dialect: Dialect) -> str:
-    """The stem's max-pool: zero-padded (enough after a ReLU), padded with -inf, or unpadded."""
+    """The stem's max-pool: zero-padded (enough after a ReLU), padded with -inf, or unpadded.
+
+    With stride 1 on all axes, there is none: "".
+    """
+    if encoder.stem.pool == 1:
+        return ""
     if encoder.pre_activation:
         return "signed_max_pool"
     return "ceil_max_pool" if dialect.ceil_pool else "max_pool"
@@ -190,14 +198,15 @@ def shortcut_by(block: Block, projection: Block) -> Block:
 
 
 def stem(encoder: Encoder, rescaling: bool) -> Fragment:
-    """Convolutions with BN and ReLU, the first of stride 2; in v2 the last is bare."""
+    """Convolutions with BN and ReLU, the first with the stride; in v2 the last is bare."""
     layers: list[Conv | Norm] = []
     body = [Assign("x", chain("rescale"))] if rescaling else []
     cin: int | str = "in_channels"
     last = len(encoder.stem.filters)
     for i, (filters, kernel) in enumerate(zip(encoder.stem.filters, encoder.stem.kernels), 1):
         channels: int | str = "STEM_CHANNELS" if i == last else filters
-        layers.append(Conv(f"conv{i}", cin, channels, kernel, stride=2 if i == 1 else 1))
+        stride = encoder.stem.stride if i == 1 else 1
+        layers.append(Conv(f"conv{i}", cin, channels, kernel, stride=stride))
         cin = channels
         if encoder.pre_activation and i == last:
             body.append(Assign("x", chain(f"conv{i}")))

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from ..axes import spread
 from ..errors import CompileError, Problem
-from ..ir import Shape
-from ..model import AUX_HEADS, Features, Network
+from ..ir import Axes, Shape
+from ..model import AUX_HEADS, Features
+from ..network import Network
 from ..operations import OPERATIONS
 from .interpret import Step, Tensor, Tracer, Turn
 from .rows import Row, below, path_of
@@ -122,17 +124,25 @@ def _encoder(network: Network, tracer: Tracer) -> tuple[list[Step], list[Tensor]
     rows, x = tracer.run(network.stem, names, {"x": Tensor(model.image)})
     steps = [Step("stem", x.shape, tuple(below(("encoder",), rows)))]
     pyramid = [Tensor(x.shape)]
-    shape = OPERATIONS[network.pool].shape(x.shape)
+    per_axis = network.residual.per_axis
+    shape = x.shape
+    if network.pool:
+        pool = spread(model.encoder.stem.pool, model.dims)
+        shape = OPERATIONS[network.pool].shape(shape, pool)
     for s, stage in enumerate(model.trunk.stages):
         rows = []
         for i in range(stage.depth):
-            arguments: dict[str, object] = {
+            arguments: dict[str, Axes] = {
                 "in_channels": shape[0],
                 "width": stage.width,
                 "channels": stage.channels,
                 "stride": stage.stride if i == 0 else 1,
+                "kernel": stage.kernel,
             }
-            args = tuple(arguments[arg] for arg in network.residual.args)
+            args = tuple(
+                spread(arguments[arg], model.dims) if arg in per_axis else arguments[arg]
+                for arg in network.residual.args
+            )
             more, x = tracer.call(network.residual.name, args, (shape,))
             rows += below(("encoder", "stages", s, i), more)
             shape = x.shape

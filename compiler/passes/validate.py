@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..axes import spread
 from ..catalog import ENCODERS
 from ..dialects import dialects_of
 from ..errors import CompileError, Problem, counted, raise_all, shown, suggest
 from ..limits import CHANNELS, VOXELS
-from ..model import Encoder, Model
+from ..model import DIALECTS, Encoder, Model
 from ..names import FilePath, find_model, spec_path
 from ..options import BY_NAME, DEFAULT_SHAPE, RANKS
+from .axes import with_axes
 from .custom import make_encoder
 from .heads import resolve_head
 from .values import parse
@@ -76,8 +78,9 @@ def _resolve(
     dims, shape = _input(given, problems, rank_is_free="dims" not in given)
     sizes = shape[:-1] if len(problems) == before else ()
     made = _with_dialect(_with_squeeze_excite(found, given, problems), given, problems)
+    made = with_axes(made, given, dims, problems)
     if made:
-        problems += _pool_problems(made.dialect, sizes)
+        problems += _pool_problems(made, sizes)
     head = resolve_head(given, dims, sizes, made, problems, unknown_segmentor=unknown)
     model = Model(
         made or Encoder("", "", "", "", "basic", ()),
@@ -140,8 +143,11 @@ def _made(encoder: Encoder, problems: list[Problem]) -> Encoder | None:
         block=encoder.block,
         filters=encoder.filters,
         strides=encoder.strides,
+        kernels=encoder.kernels,
         stem_filters=encoder.stem.filters,
         stem_kernels=encoder.stem.kernels,
+        stem_stride=encoder.stem.stride,
+        stem_pool=encoder.stem.pool,
         pre_activation=encoder.pre_activation,
         groups=encoder.groups,
         width_per_group=encoder.width_per_group,
@@ -217,17 +223,22 @@ def _two_readings(shape: tuple[int, ...], typed: str) -> Problem:
     )
 
 
-def _pool_problems(dialect: str, sizes: tuple[int, ...]) -> list[Problem]:
+def _pool_problems(encoder: Encoder, sizes: tuple[int, ...]) -> list[Problem]:
     """Cadene's stem pools without padding: from one value it would make none."""
-    if dialect != "cadene" or not sizes or min(sizes) > 2:
+    if not DIALECTS[encoder.dialect].ceil_pool or not sizes:
         return []
-    return [
-        Problem(
-            f"--input-shape has the size {min(sizes)}, which leaves P1 a single value: the pool"
-            " of the dialect cadene needs two",
-            hint="use 3 or more",
-        )
-    ]
+    stem = encoder.stem
+    axes = zip(sizes, spread(stem.stride, len(sizes)), spread(stem.pool, len(sizes)), strict=True)
+    for size, stride, pool in axes:
+        if pool == 2 and size <= stride:
+            return [
+                Problem(
+                    f"--input-shape has the size {size}, which leaves P1 a single value: the pool"
+                    " of the dialect cadene needs two",
+                    hint=f"use {stride + 1} or more",
+                )
+            ]
+    return []
 
 
 def _with_squeeze_excite(

@@ -13,15 +13,20 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 
+from ..axes import plain as plain_axes
 from ..errors import CompileError, Problem, raise_all, shown, suggest
-from ..limits import DECODER_FILTERS, DIGITS, NUMBER, TEXT, Limit
+from ..ir import Axes
+from ..limits import DECODER_FILTERS, DIGITS, NUMBER, STAGES, STEM, TEXT, Limit
 from ..names import plain, target_of
 from ..operations import ACTIVATIONS
 from ..option import Option
+from ..options import RANKS
 from ..targets import TARGETS
 
 FLAG_HINT = "it is True or False"
 RANK = Limit(16, "An image has two or three sizes, and its channels.")
+ENTRIES = Limit(STEM.largest + STAGES.largest, f"The stem and its pool, and {STAGES.of.lower()}")
+AXES_HINT = "as 2, or with a number for each axis: (1, 2, 2)"
 
 
 def find_target(target: object, problems: list[Problem]) -> str:
@@ -45,6 +50,8 @@ def parse(option: Option, value: object) -> object:
             return _counts(option, value, RANK, "sizes and channels")
         case "counts":
             return _counts(option, value, DECODER_FILTERS, "one number per stage")
+        case "axes":
+            return _axes_option(option, value)
         case "share":
             return share(option.flag, value)
         case "flag":
@@ -123,6 +130,48 @@ def counts(
         problems.append(Problem(f"{what} is {shown(values)}", hint="a tuple of whole numbers"))
         return ()
     return _each(what, items, each, problems, length, typed=False)
+
+
+def axes(
+    what: str,
+    values: object,
+    each: Limit,
+    problems: list[Problem],
+    length: Limit,
+    typed: bool = False,
+) -> tuple[Axes, ...]:
+    """A sequence of kernels or strides: one number for all axes, or one for each of them."""
+    items = sequence(values, length)
+    if not items:
+        problems.append(Problem(f"{what} is {shown(values)}", hint="a tuple of whole numbers"))
+        return ()
+    if len(items) > length.largest:
+        message = f"{what} has more than {length.largest} entries"
+        problems.append(Problem(message, hint=length.of))
+        return ()
+    found: list[Axes] = []
+    for item in items:
+        numbers = sequence(item, RANK) or (item,)
+        if len(numbers) > 1 and len(numbers) not in RANKS:
+            message = f"{what} has {shown(item)}, which is not for 2 or 3 axes"
+            problems.append(Problem(message, hint=AXES_HINT))
+            continue
+        read = _each(what, numbers, each, problems, length, typed)
+        if len(read) == len(numbers):
+            found.append(plain_axes(read))
+    return tuple(found)
+
+
+def _axes_option(option: Option, value: object) -> tuple[Axes, ...]:
+    """Entries as a person types them, 1,2,2/2/2, or as Python has them."""
+    if isinstance(value, str):
+        value = [entry.split(",") for entry in value.split("/")]
+    elif whole(value) is not None:
+        value = [value]
+    problems: list[Problem] = []
+    found = axes(option.flag, value, option.limit, problems, ENTRIES, typed=True)
+    raise_all(problems)
+    return found
 
 
 def sequence(values: object, length: Limit) -> tuple[object, ...]:

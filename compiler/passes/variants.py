@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..ir import Block, Conv, ConvTranspose, Each, Layer, Module, Norm
@@ -112,12 +112,20 @@ def _inserted(layers: tuple[Each, ...], new: Each, before: str) -> tuple[Each, .
     return (*layers[:at], new, *layers[at:])
 
 
-def with_numbers(module: Module, numbers: Mapping[str, tuple[int, ...]]) -> Module:
+Numbers = Sequence[float] | Sequence[tuple[float, ...]]
+
+
+def with_numbers(module: Module, numbers: Mapping[str, Numbers]) -> Module:
     """The module with named numbers written out."""
+
+    def spelled(value: float | tuple[float, ...]) -> Expression:
+        if isinstance(value, tuple):
+            return Items(tuple(map(Number, value)), fixed=True)
+        return Number(value)
 
     def change(node: Expression) -> Expression:
         if isinstance(node, Name) and node.id in numbers:
-            return Items(tuple(map(Number, numbers[node.id])), fixed=True)
+            return Items(tuple(map(spelled, numbers[node.id])), fixed=True)
         return node
 
     return replace(module, body=rewritten(module.body, change))

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from ..axes import times
 from ..errors import Problem
 from ..ir import Constant, Fragment, Module, Shape
-from ..model import Dialect, Model, Segmentor
+from ..model import Encoder, Model, Segmentor
 from ..option import option
 from ..passes.interpret import Step
 
@@ -40,13 +41,20 @@ class Doc:
     """A module's docstring: the first sentences, the rest, and paragraphs of their own.
 
     `drawing` stands at the end, line by line. In texts, `[C /2]` stands for a map of C channels at
-    half size, `[K ...]` for one on the grid of tokens, and `{3}` for 3x3 or 3x3x3.
+    half size, `[C /2x4x4]` for one with a divisor of each axis, `[K ...]` for one on the grid of
+    tokens, and `{3}` for 3x3 or 3x3x3.
     """
 
     first: str
     rest: str = ""
     paragraphs: tuple[str, ...] = ()
     drawing: tuple[str, ...] = ()
+
+
+def divisor_of(model: Model, level: int) -> str:
+    """How many times smaller a level is, as shapes in texts have it: `4`, or `2x4x4`."""
+    divisor = model.divisors[level]
+    return str(divisor[0]) if len(set(divisor)) == 1 else times(divisor, model.dims)
 
 
 @dataclass(frozen=True)
@@ -84,14 +92,14 @@ class Words:
 class Definition:
     """A segmentor: the head that its options fill, its program with every variant, its words.
 
-    `problems` are those of a head at an image's sizes, on an encoder of a dialect. `compat` names
-    the libraries whose behaviour it can keep, and `adapted` is the head under one, or under none.
+    `problems` are those of a head at an image's sizes, on an encoder if one is known. `compat`
+    names the libraries whose behaviour it can keep, and `adapted` is the head under one, or none.
     """
 
     head: type[Segmentor]
     wiring: Callable[[Model], Wiring]
     words: Words
-    problems: Callable[[Segmentor, tuple[int, ...], Dialect], list[Problem]]
+    problems: Callable[[Segmentor, tuple[int, ...], Encoder | None], list[Problem]]
     compat: tuple[str, ...] = ()
     adapted: Callable[[Segmentor, str], Segmentor] = lambda head, compat: head
 

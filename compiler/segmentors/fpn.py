@@ -9,13 +9,13 @@ from typing import ClassVar, TypedDict
 from .. import limits
 from ..errors import Problem
 from ..ir import Block, Constant, Conv, Dropout, Each, Fragment, Module, Norm
-from ..model import Dialect, Model, Segmentor
+from ..model import Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..option import option
 from ..parsing import parse
 from ..passes.interpret import Step
 from ..program import Apply, Assign, Name, activated, chain
-from .base import Definition, Doc, TableRow, Wiring, Words, dropout
+from .base import Definition, Doc, TableRow, Wiring, Words, divisor_of, dropout
 from .unet import head_of, level_channels, title
 
 GROUPS = 32  # of the group norms
@@ -131,7 +131,7 @@ def doc(model: Model) -> Doc:
     return Doc(
         "Feature pyramid, its levels merged at P2 (Panoptic FPN, Fig. 3).",
         paragraphs=(
-            f"P1..{last} -> [{head.segmentation_channels} /4].",
+            f"P1..{last} -> [{head.segmentation_channels} /{divisor_of(model, 1)}].",
             "Each level is the one below it, upsampled, and its own skip. Each level then follows"
             " a path of its own to P2: a convolution and a linear upsampling for each level in"
             f" between, with corners aligned. `below` holds these paths, that of {last} first.",
@@ -139,7 +139,7 @@ def doc(model: Model) -> Doc:
     )
 
 
-def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[Problem]:
+def problems(head: Segmentor, sizes: tuple[int, ...], encoder: Encoder | None) -> list[Problem]:
     assert isinstance(head, FPN)
     channels = head.segmentation_channels
     if channels % GROUPS == 0:

@@ -107,5 +107,5 @@ LINKNET = Definition(
         rows=rows,
         output=lambda model: "{1} convolution",
     ),
-    lambda head, sizes, dialect: [],
+    lambda head, sizes, encoder: [],
 )

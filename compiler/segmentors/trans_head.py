@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypedDict
 
 from .. import limits
+from ..axes import product, spread
 from ..errors import Problem
-from ..model import UNITS, Dialect, Model, Segmentor
+from ..model import DIALECTS, UNITS, Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..option import option
 from ..passes.interpret import Step
@@ -53,17 +53,14 @@ class TransUNetOptions(TypedDict, total=False):
 
 def patch_of(model: Model) -> tuple[int, ...]:
     """Pixels or voxels of the deepest level that make one token, per axis: 1 at usual sizes."""
-    image = model.input_shape[:-1]
-    deepest = deepest_sizes(model)
-    return tuple(
-        max(1, size // 2 ** round(math.log2(whole / size))) for whole, size in zip(image, deepest)
-    )
+    depth = head_of(model, TransUNet).depth
+    return tuple(max(1, size // 2**depth) for size in deepest_sizes(model))
 
 
 def deepest_sizes(model: Model) -> tuple[int, ...]:
-    """The sizes of the deepest level: halved once a level, rounded up."""
-    depth = head_of(model, TransUNet).depth
-    return tuple(-(-size // 2**depth) for size in model.input_shape[:-1])
+    """The sizes of the deepest level: divided by each level's stride, rounded up."""
+    sizes = zip(model.input_shape[:-1], model.divisors[-1])
+    return tuple(-(-size // divisor) for size, divisor in sizes)
 
 
 def is_patched(model: Model) -> bool:
@@ -71,10 +68,10 @@ def is_patched(model: Model) -> bool:
     return any(p > 1 for p in patch_of(model))
 
 
-def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[Problem]:
+def problems(head: Segmentor, sizes: tuple[int, ...], encoder: Encoder | None) -> list[Problem]:
     """Heads that do not divide, images that are too small for the depth, or odd for a pool."""
     assert isinstance(head, TransUNet)
-    problems = _odd_pool_problems(sizes) if dialect.ceil_pool else []
+    problems = _odd_pool_problems(sizes, encoder) if encoder else []
     if head.embed_dim % head.heads:
         near = [h for h in range(1, limits.HEADS.largest + 1) if head.embed_dim % h == 0]
         best = min(near, key=lambda h: abs(h - head.heads))
@@ -84,28 +81,36 @@ def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[
                 hint=f"use {best} heads",
             )
         )
-    least = 2**head.depth
-    if sizes and min(sizes) < least:
+    rank = len(sizes)
+    steps = encoder.steps(rank)[: head.depth] if encoder else ((2,) * rank,) * head.depth
+    small = [(n, least) for n, least in zip(sizes, product(steps, rank)) if n < least]
+    if small:
+        size, least = min(small)
+        divided = f"halved {head.depth} times"
+        if least != 2**head.depth:
+            divided = f"divided by {least} on that axis"
         problems.append(
             Problem(
-                f"--input-shape has the size {min(sizes)}, but P{head.depth} is the image halved"
-                f" {head.depth} times",
+                f"--input-shape has the size {size}, but P{head.depth} is the image {divided}",
                 hint=f"at least {least}, or a smaller --encoder-depth",
             )
         )
     return problems
 
 
-def _odd_pool_problems(sizes: tuple[int, ...]) -> list[Problem]:
+def _odd_pool_problems(sizes: tuple[int, ...], encoder: Encoder) -> list[Problem]:
     """Cadene's pool rounds down: a token grid that doubles does not reach the edge of an odd P1."""
+    if not DIALECTS[encoder.dialect].ceil_pool:
+        return []
+    rank, stem = len(sizes), encoder.stem
     return [
         Problem(
             f"--input-shape has the size {size}, which gives P1 an odd size: the pool of the"
             " dialect cadene rounds it down",
-            hint=f"use {-(-size // 4) * 4}",
+            hint=f"use {-(-size // (2 * step)) * 2 * step}",
         )
-        for size in sizes
-        if -(-size // 2) % 2
+        for size, step, pool in zip(sizes, spread(stem.stride, rank), spread(stem.pool, rank))
+        if pool == 2 and -(-size // step) % 2
     ]
 
 

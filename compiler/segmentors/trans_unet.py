@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from ..axes import product
 from ..blocks import MASKED_CROSS_ATTENTION, MLP, VIT_BLOCK
 from ..ir import Constant, Conv, Each, Linear, Module, Table
 from ..model import Model
@@ -140,11 +142,18 @@ def with_dense_resize(module: Module) -> Module:
     return replace(module, layers=layers, body=body)
 
 
+def mask_scales(model: Model) -> Sequence[int] | Sequence[tuple[int, ...]]:
+    """How many times larger than the tokens' grid each level is, deepest first."""
+    if model.halves:
+        return tuple(2**i for i in range(1, len(model.steps)))
+    steps = model.steps[:0:-1]
+    return tuple(product(steps[:i], model.dims) for i in range(1, len(steps) + 1))
+
+
 def wiring(model: Model) -> Wiring:
     """TransUNet with its options, at its image's size."""
     head = head_of(model, TransUNet)
     medicai, patched = model.compat == "medicai", is_patched(model)
-    scales = tuple(2 ** (i + 1) for i in range(head.depth - 1))
     vit, masks = VIT, MASK_DECODER
     if patched:
         vit = in_patches(vit)
@@ -154,7 +163,7 @@ def wiring(model: Model) -> Wiring:
     elif head.num_classes == 1:
         masks = of_one_class(masks)
     return Wiring(
-        (vit, with_numbers(masks, {"SCALES": scales}), DECODER),
+        (vit, with_numbers(masks, {"SCALES": mask_scales(model)}), DECODER),
         class_head(head.activation),
         (
             Constant("VIT_DEPTH", head.vit_layers),

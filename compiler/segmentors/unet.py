@@ -11,7 +11,7 @@ from .. import limits
 from ..blocks import DECODER_BLOCK, LEAN_DECODER_BLOCK, UP
 from ..errors import Problem
 from ..ir import Block, Constant, Conv, Each, Fragment, Module
-from ..model import Dialect, Model, Segmentor
+from ..model import Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..option import option
 from ..parsing import parse
@@ -224,7 +224,7 @@ def filter_problems(head: UNet, needed: int, first: str = "deepest") -> list[Pro
     ]
 
 
-def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[Problem]:
+def problems(head: Segmentor, sizes: tuple[int, ...], encoder: Encoder | None) -> list[Problem]:
     assert isinstance(head, UNet)
     found = filter_problems(head, head.depth)
     return [*found, *stage_problems(head, head.depth)] if head.deep_supervision else found

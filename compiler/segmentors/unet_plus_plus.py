@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from ..errors import Problem
 from ..ir import Each, Module
-from ..model import Dialect, Model, Segmentor
+from ..model import Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..parsing import parse
 from ..passes.interpret import Step
 from ..program import Apply, Assign, Body, Item, Name, Return, Statement, replaced
-from .base import Definition, Doc, TableRow, Wiring, Words
+from .base import Definition, Doc, TableRow, Wiring, Words, divisor_of
 from .supervision import problems as stage_problems
 from .supervision import supervised
 from .unet import (
@@ -121,7 +121,7 @@ def rows(model: Model, steps: Sequence[Step]) -> list[TableRow]:
 def doc(model: Model) -> Doc:
     head = head_of(model, UNetPlusPlus)
     levels, filters = model.trunk.levels, head.stage_filters[-1]
-    shapes = f"P1..{levels[-1]} -> [{filters} /2]."
+    shapes = f"P1..{levels[-1]} -> [{filters} /{divisor_of(model, 0)}]."
     if is_learned(head):
         shapes = f"P1..{levels[-1]}, image [C] -> [{filters}]."
     if head.deep_supervision:
@@ -162,7 +162,7 @@ def output(model: Model) -> str:
     return "{1} convolution" + after
 
 
-def problems(head: Segmentor, sizes: tuple[int, ...], dialect: Dialect) -> list[Problem]:
+def problems(head: Segmentor, sizes: tuple[int, ...], encoder: Encoder | None) -> list[Problem]:
     assert isinstance(head, UNetPlusPlus)
     first = "deepest" if head.by_level else "the top row"
     found = filter_problems(head, head.depth - 1, first)

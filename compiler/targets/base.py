@@ -100,9 +100,9 @@ class Target:
         network = plan.network
         pool = Assign("x", chain(network.pool))
         return EncoderText(
-            doc=self.spell_doc(plan.encoder_doc, plan),
+            doc=docstring(*(self.spell_doc(text, plan) for text in plan.encoder_doc)),
             stem=writer.fragment(network.stem),
-            pool=tuple(writer.statement(pool, writer.scope())),
+            pool=tuple(writer.statement(pool, writer.scope())) if network.pool else (),
             columns=", ".join(plan.columns),
             first_block=writer.construct(network.residual, plan.stage_args, first=True),
             next_block=writer.construct(network.residual, plan.stage_args, first=False),
@@ -155,6 +155,9 @@ class Target:
                 f"Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask {self.mask_shape}"
                 " -> (N, Q, EMBED)."
             ),
+            scaled=bool(network.modules) and not model.halves,
+            per_axis=network.residual.per_axis,
+            wide=any(not isinstance(conv.kernel, int) for conv in convs if conv.padded),
             grouped=any(conv.groups != 1 for conv in convs),
             biased=any(conv.bias for conv in convs),
         )
@@ -238,7 +241,10 @@ class Target:
             channels, _, divisor = match.group(1).partition(" ")
             if divisor == "...":
                 return self.shape(channels, AXES[-plan.rank :])
-            return self.shape(channels, [size + divisor for size in sizes])
+            factors = divisor[1:].split("x")
+            factors = factors * len(sizes) if len(factors) == 1 else factors
+            parts = [divisor[:1] + f if f not in ("", "1") else "" for f in factors]
+            return self.shape(channels, [size + part for size, part in zip(sizes, parts)])
 
         text = re.sub(r"\[(\w+(?: (?:[/*]\w+|\.\.\.))?)\]", shape, text)
         text = re.sub(r"\{(\d)\}", lambda match: "x".join(match.group(1) * len(sizes)), text)

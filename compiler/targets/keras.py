@@ -13,6 +13,10 @@ from .keras_writer import KerasWriter
 from .prose import LINE, wrap_sentences
 from .writer import Writer
 
+_MAX_POOL = (
+    'x = layers.MaxPooling{rank}D({window}, strides={stride}, data_format="channels_last")(x)'
+)
+
 
 class Keras(Target):
     name = "keras"
@@ -31,9 +35,12 @@ class Keras(Target):
         "output_softmax": "layers.Activation('softmax', dtype=keras.config.floatx())(x)",
         "output_sigmoid": "layers.Activation('sigmoid', dtype=keras.config.floatx())(x)",
         "upsample": "upsample(x, y)",
+        "upsample_by": "upsample(x, y, z)",
+        "upsample_past": "upsample(x, y, z)",
         "crop": "crop(x, y)",
         "concat": "layers.Concatenate()(xs)",
         "linear_upsample": "Upsample(y.shape[1:-1])(x)",
+        "linear_upsample_by": "Upsample(y.shape[1:-1], z)(x)",
         "stretch": "Stretch(y.shape[1:-1])(x)",
         "corner_stretch": "corner_stretch(x, y)",
         "tokens": "layers.Reshape((-1, EMBED))(x)",
@@ -66,17 +73,17 @@ class Keras(Target):
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "max_pool": (
             "# Zeros cannot be the maximum: x comes from a ReLU.",
-            'x = layers.ZeroPadding{rank}D(1, data_format="channels_last")(x)',
-            'x = layers.MaxPooling{rank}D(3, strides=2, data_format="channels_last")(x)',
+            'x = layers.ZeroPadding{rank}D({pad}, data_format="channels_last")(x)',
+            _MAX_POOL,
         ),
         "ceil_max_pool": (
-            "x = ops.pad(x, {pad_end})  # zeros cannot win: x >= 0",
-            'x = layers.MaxPooling{rank}D(3, strides=2, data_format="channels_last")(x)',
+            "x = ops.pad(x, {end})  # zeros cannot win: x >= 0",
+            _MAX_POOL,
         ),
         "signed_max_pool": (
             "# x may be negative here, where padding with zeros would change the maximum.",
-            'x = ops.pad(x, {pad}, constant_values=float("-inf"))',
-            'x = layers.MaxPooling{rank}D(3, strides=2, data_format="channels_last")(x)',
+            'x = ops.pad(x, {pads}, constant_values=float("-inf"))',
+            _MAX_POOL,
         ),
     }
 

@@ -36,17 +36,19 @@ def called(
     rank: int,
     function: str,
     args: Sequence[Dim],
+    per_axis: bool = False,
 ) -> ast.expr:
     """A layer made and called: `conv(x, width, 1, name=...)`.
 
     Its name goes on from the prefix. A block's layer is a call of its `function` with these `args`.
+    `per_axis` says that a stride which is an argument is a number for each axis.
     """
     text = f'"{prefix}{layer.name}"'
     name = ast.Name(f"f{text}" if "{" in text else text)
     if isinstance(layer, Call):
         operands = [*inputs, *map(expression, args)]
         return ast.Call(ast.Name(function), operands, [ast.keyword("name", name)])
-    spelling = _spelling(layer, rank)
+    spelling = _spelling(layer, rank, per_axis)
     used = [field for field in names_in(spelling) - {"name"} if hasattr(layer, field)]
     given = {field: expression(getattr(layer, field)) for field in used}
     if isinstance(layer, Norm):
@@ -56,7 +58,7 @@ def called(
     return substitute(spelling, {**given, "name": name})
 
 
-def _spelling(layer: Layer, rank: int) -> str:
+def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
     """The layer over its fields, by their names, and its inputs `x`, `y`, `z`."""
     match layer:
         case Conv(output=True):
@@ -72,14 +74,18 @@ def _spelling(layer: Layer, rank: int) -> str:
             options += ", bias=True" * layer.bias
             return f"conv(x, cout, kernel{options}, name=name)"
         case ConvTranspose():
-            start = "kernel_initializer=he_transposed()" if init_of(layer) == Init.HE else SMALL
-            options = f"4, strides=2, padding='same', {LAST}, {start}"
+            window, init = ("4", "he_transposed()")
+            if layer.stride != 2:
+                window, init = "[s * s for s in stride]", "he_transposed(stride)"
+            start = f"kernel_initializer={init}" if init_of(layer) == Init.HE else SMALL
+            options = f"{window}, strides=stride, padding='same', {LAST}, {start}"
             return f"layers.Conv{rank}DTranspose(cout, {options}, name=name)(x)"
         case Linear():
             options = f", {SMALL}, {FULL}" * layer.output
             return f"layers.Dense(cout{options}, name=name)(x)"
         case AvgPool():
-            options = f"2, strides=stride, padding='same', {LAST}"
+            window = "[min(2, s) for s in stride]" if per_axis else "2"
+            options = f"{window}, strides=stride, padding='same', {LAST}"
             return f"layers.AveragePooling{rank}D({options})(x)"
         case Dropout(channels=True):
             return f"layers.SpatialDropout{rank}D(rate, {LAST})(x)"

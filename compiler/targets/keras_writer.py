@@ -30,12 +30,14 @@ class KerasWriter(Writer):
     def _values(self, layer: Layer) -> tuple[Dim, ...]:
         match layer:
             case ir.Conv():
-                return (layer.cout, _scalar(layer.stride), layer.groups)
+                return (layer.cout, _scalar(layer.kernel), _scalar(layer.stride), layer.groups)
             case ir.Call():
                 callee = self.callee(layer)
                 kept = self.kept(callee)
                 return tuple(v for a, v in zip(callee.args, layer.args, strict=True) if a in kept)
-            case ir.Linear() | ir.ConvTranspose():
+            case ir.ConvTranspose():
+                return (layer.cout, _scalar(layer.stride))
+            case ir.Linear():
                 return (layer.cout,)
             case ir.AvgPool():
                 return (_scalar(layer.stride),)
@@ -55,13 +57,12 @@ class KerasWriter(Writer):
 
     def parameters(self, block: Block) -> str:
         tensors = [f"{tensor}: KerasTensor" for tensor, _ in block.inputs]
-        sizes = [f"{arg}: int" for arg in self.kept(block)]
+        sizes = [f"{arg}: {self.kind(block, arg)}" for arg in self.kept(block)]
         return ", ".join([*tensors, *sizes, "*", "name: str"])
 
     def construct(self, block: Block, stage_args: Sequence[str], *, first: bool) -> str:
         args = [arg for arg in stage_args if arg in self.kept(block)]
-        if not first:
-            args = ["1" if arg == "stride" else arg for arg in args]
+        args = args if first else self.unstrided(block, args)
         index = "0" if first else "{i}"
         name = f'name=f"{{name}}_stages_{{s}}_{index}"'
         return f"{self.target.block_name(block.name)}({', '.join(['x', *args, name])})"
@@ -106,10 +107,8 @@ class KerasWriter(Writer):
         if optional:
             return self._conditional(target, *optional, scope)
         if isinstance(value, program.Apply) and value.function in self.target.statements:
-            pad = ((0, 0), *(((1, 1),) * self.rank), (0, 0))
-            pad_end = ((0, 0), *(((0, 1),) * self.rank), (0, 0))
             several = self.target.statements[value.function]
-            return [text.format(rank=self.rank, pad=pad, pad_end=pad_end) for text in several]
+            return [text.format(rank=self.rank, **self.pool()) for text in several]
         expression, before = self.split(value, target or "x", scope)
         return [*before, line_of(target, expression, comment)]
 
@@ -279,7 +278,8 @@ class KerasWriter(Writer):
         if isinstance(layer, ir.Call):
             function = self.target.block_name(self.callee(layer).name)
             args = self._values(layer)
-        return keras_call(layer, inputs, scope.prefix, self.rank, function, args)
+        per_axis = bool(self.plan.network.residual.per_axis)
+        return keras_call(layer, inputs, scope.prefix, self.rank, function, args, per_axis)
 
 
 def _scalar(value: object) -> Dim:

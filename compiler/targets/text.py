@@ -65,6 +65,8 @@ class Facts:
 
     `extends` says that a skip may be larger than what is upsampled to it, where the pool has
     rounded an odd size down; `after_head` that the output is upsampled, which has its own type.
+    `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
+    `per_axis` are the columns of the stage table with a number for each axis.
     """
 
     rank: int
@@ -77,6 +79,9 @@ class Facts:
     attention_doc: str
     grouped: bool
     biased: bool
+    scaled: bool
+    wide: bool
+    per_axis: tuple[str, ...]
 
     @property
     def axis_numbers(self) -> tuple[int, ...]:

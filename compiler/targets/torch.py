@@ -31,18 +31,21 @@ class Torch(Target):
         "total": "torch.stack(xs).sum(0)",
         "multiply": "x * y",
         "rescale": "x / 255",
-        "max_pool": "F.max_pool{rank}d(x, 3, stride=2, padding=1)",
-        "signed_max_pool": "F.max_pool{rank}d(x, 3, stride=2, padding=1)",
-        "ceil_max_pool": "F.max_pool{rank}d(x, 3, stride=2, ceil_mode=True)",
+        "max_pool": "F.max_pool{rank}d(x, {window}, stride={stride}, padding={pad})",
+        "signed_max_pool": "F.max_pool{rank}d(x, {window}, stride={stride}, padding={pad})",
+        "ceil_max_pool": "F.max_pool{rank}d(x, {window}, stride={stride}, ceil_mode=True)",
         "mean": "x.mean({axes}, keepdim=True)",
         "global_average": "x.mean({axes})",
         "global_max": "x.amax({axes})",
         "output_softmax": "x.softmax(1)",
         "output_sigmoid": "torch.sigmoid(x)",
         "upsample": "upsample(x, y)",
+        "upsample_by": "upsample(x, y)",  # which reads the scale off the sizes
+        "upsample_past": "upsample(x, y, z)",
         "crop": "crop(x, y)",
         "concat": "torch.cat(xs, 1)",
         "linear_upsample": "resize(x, 2.0, '{linear}', y)",
+        "linear_upsample_by": "resize(x, z, '{linear}', y)",
         "stretch": "F.interpolate(x, size=y.shape[2:], mode='{linear}')",
         "corner_stretch": (
             "F.interpolate(x, size=y.shape[2:], mode='{linear}', align_corners=True)"
@@ -169,10 +172,17 @@ class Torch(Target):
         if isinstance(head, Segmentor) and told & {"num_tokens", "num_voxels"}:
             down = f"-(-s // {2**head.depth})"
             size = f"  # {plan.levels[-1]}: {COUNTS[head.depth]} halvings, rounded up"
-            voxels = f"math.prod({down} for s in image_size)"
+            sizes = "s in image_size"
+            if not plan.model.halves:
+                down, size = "-(-s // d)", f"  # {plan.levels[-1]}, rounded up"
+                sizes = f"s, d in zip(image_size, {plan.model.divisors[-1]})"
+            voxels = f"math.prod({down} for {sizes})"
             patches = [c for c in plan.network.more_constants if c.name == "PATCH"]
-            if any(max(c.value) > 1 for c in patches if isinstance(c.value, tuple)):
+            if any(c.value != (1,) * plan.rank for c in patches):
                 tokens = f"math.prod({down} // p for s, p in zip(image_size, PATCH))"
+                if not plan.model.halves:
+                    zipped = f"zip(image_size, {plan.model.divisors[-1]}, PATCH)"
+                    tokens = f"math.prod({down} // p for s, d, p in {zipped})"
                 lines.append(f"num_tokens = {tokens}")
                 if "num_voxels" in told:
                     lines.append(f"num_voxels = {voxels}")

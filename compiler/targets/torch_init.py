@@ -30,8 +30,11 @@ def init_lines(layers: Sequence[Layer], rank: int) -> list[str]:
         transposed = f"nn.ConvTranspose{rank}d"
         lines.append(f"if isinstance(module, {transposed}) and module.bias is not None:")
         if init_of(ups[0]) == Init.HE:
+            taps = f"2**{rank}  # two of four taps per axis"
+            if ups[0].stride != 2:
+                taps = "math.prod(module.stride)  # the taps that meet in one output"
             lines += [
-                f"    fan = module.in_channels * 2**{rank}  # two of four taps per axis",
+                f"    fan = module.in_channels * {taps}",
                 "    nn.init.uniform_(module.weight, -((6 / fan) ** 0.5), (6 / fan) ** 0.5)",
             ]
         lines.append("    nn.init.zeros_(module.bias)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import assert_never
 
 from ..ir import (
@@ -20,14 +21,16 @@ from ..ir import (
 from .spelling import spell_eps
 
 
-def declare(layer: Layer, rank: int) -> str:
-    """A layer, made."""
+def declare(layer: Layer, rank: int, per_axis: Collection[str] = ()) -> str:
+    """A layer, made. `per_axis` are the arguments around it that hold a number for each axis."""
     match layer:
         case Conv():
             options = [_args(layer.cin, layer.cout, layer.kernel)]
             if layer.stride != 1:
                 options.append(f"stride={layer.stride}")
-            if layer.padded and _padding(layer.kernel):
+            if layer.padded and layer.kernel in per_axis:
+                options.append("padding=padding")  # of the line before
+            elif layer.padded and _padding(layer.kernel):
                 options.append(f"padding={_padding(layer.kernel)}")
             if layer.groups != 1:
                 options.append(f"groups={layer.groups}")
@@ -45,12 +48,19 @@ def declare(layer: Layer, rank: int) -> str:
             }[kind]
         case ConvTranspose():
             channels = _args(layer.cin, layer.cout)
-            return f"nn.ConvTranspose{rank}d({channels}, 4, stride=2, padding=1)"
+            window = "4, stride=2, padding=1"
+            if layer.stride != 2:
+                window = f"kernel, stride={layer.stride}, padding=padding"
+            return f"nn.ConvTranspose{rank}d({channels}, {window})"
         case Linear():
             return f"nn.Linear({_args(layer.cin, layer.cout)})"
         case AvgPool():
-            pad = f"nn.ReplicationPad{rank}d((0, 1) * {rank})"
-            return f"nn.Sequential({pad}, nn.AvgPool{rank}d(2, {layer.stride}))"
+            pads, window = f"(0, 1) * {rank}", "2"
+            if layer.stride in per_axis:
+                pads = ", ".join(f"0, window[{i}] - 1" for i in reversed(range(rank)))
+                pads, window = f"({pads})", "window"
+            pad = f"nn.ReplicationPad{rank}d({pads})"
+            return f"nn.Sequential({pad}, nn.AvgPool{rank}d({window}, {layer.stride}))"
         case Dropout():
             return f"nn.Dropout{f'{rank}d' if layer.channels else ''}({layer.rate})"
         case Attention():
@@ -61,6 +71,28 @@ def declare(layer: Layer, rank: int) -> str:
             return f"{layer.block}({_args(*layer.args)})"
         case _:
             assert_never(layer)
+
+
+def lines_before(layer: Layer, rank: int, per_axis: Collection[str]) -> list[str]:
+    """The lines that compute what a layer is made with, where it differs by axis."""
+
+    def each(name: str, axis: str) -> str:
+        return f"{name} = ({', '.join(axis.format(i) for i in range(rank))})"
+
+    match layer:
+        case Conv(kernel=str(kernel), padded=True) if kernel in per_axis:
+            return [each("padding", f"{kernel}[{{0}}] // 2")]
+        case ConvTranspose(stride=str(stride)):
+            kernel = each("kernel", f"{stride}[{{0}}] ** 2")
+            return [
+                f"{kernel}  # 4 where an axis doubles",
+                each("padding", f"{stride}[{{0}}] // 2"),
+            ]
+        case AvgPool(stride=str(stride)) if stride in per_axis:
+            return [
+                f"{each('window', f'min(2, {stride}[{{0}}])')}  # none along an axis of stride 1"
+            ]
+    return []
 
 
 def _args(*values: object) -> str:

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from .. import ir, program
 from ..ir import Block, Each, Fragment, Layer, Module
+from ..lower import Plan
 from ..passes.channels import declarations
 from ..passes.declarations import Declaration, Declare, Turns
-from ..program import Body, Statement, code_of, names, values_of, walk
+from ..passes.per_axis import SCALES
+from ..program import Body, Statement, code_of, names, rewritten, values_of, walk
 from .spelling import spell, substitute
-from .torch_layers import declare
-from .writer import Scope, Writer, called, line_of, nested
+from .torch_layers import declare, lines_before
+from .writer import Scope, Speech, Writer, called, line_of, nested
 
 
 class TorchWriter(Writer):
+    def __init__(self, target: Speech, plan: Plan):
+        super().__init__(target, plan)
+        # A script does not read the constants of a file: they are written out where it runs.
+        self.scales = [
+            ast.List([ast.Constant(float(s)) for s in scale])
+            for constant in plan.network.more_constants
+            if constant.name == SCALES
+            for scale in plan.model.steps[::-1]
+        ]
+
     def parameters(self, block: Block) -> str:
-        return ", ".join(["self", *(f"{arg}: int" for arg in block.args)])
+        return ", ".join(["self", *(f"{arg}: {self.kind(block, arg)}" for arg in block.args)])
 
     def construct(self, block: Block, stage_args: Sequence[str], *, first: bool) -> str:
-        args = stage_args if first else _without_stride(stage_args)
+        args = stage_args if first else self.unstrided(block, stage_args)
         before = "channels_before" if first else "channels"
         return f"{block.name}({', '.join((before, *args))})"
 
     def declarations(self, code: Block | Fragment) -> list[str]:
-        lines = []
+        per_axis = code.per_axis if isinstance(code, Block) else ()
+        lines = [f"self.{arg} = [float(s) for s in {arg}]" for arg in self._kept(code)]
         for layer in code.layers:
-            declared = f"self.{layer.name} = {declare(layer, self.rank)}"
+            declared = f"self.{layer.name} = {declare(layer, self.rank, per_axis)}"
+            before = [x for x in lines_before(layer, self.rank, per_axis) if x not in lines]
             if layer.when:
                 absent = "None" if self._tested(layer, code) else "nn.Identity()"
                 kind = "" if absent == "None" else ": nn.Module"
@@ -36,13 +51,23 @@ class TorchWriter(Writer):
                 lines.append(f"if {layer.when}:")
                 if isinstance(layer, ir.AvgPool):
                     lines.append("    # as ceil_mode does, but this exports with dynamic sizes")
-                lines.append(f"    {declared}")
+                lines += [f"    {line}" for line in (*before, declared)]
             else:
-                lines.append(declared)
+                lines += [*before, declared]
             if isinstance(layer, ir.Norm) and layer.zero_init:
                 start = f"nn.init.zeros_(self.{layer.name}.weight)"
                 lines.append(f"{start}  # the block starts as its shortcut")
         return lines
+
+    def _kept(self, code: Block | Fragment) -> list[str]:
+        """The arguments that a block needs when it runs: scales of its upsamplings."""
+        if not isinstance(code, Block):
+            return []
+        read = names(self.without_unread(code.body))
+        return [arg for arg in code.per_axis if arg in read]
+
+    def kept_items(self, block: Block) -> dict[str, ast.expr]:
+        return {arg: own(arg) for arg in self._kept(block)}
 
     def _tested(self, layer: Layer, code: Block | Fragment) -> bool:
         """Whether the body asks if the layer is there."""
@@ -100,6 +125,14 @@ class TorchWriter(Writer):
         inner = scope.inside("i", items)
         return [head, *(f"    {line}" for line in self.body(loop.body, inner))]
 
+    def value(self, node: program.Expression, scope: Scope) -> ast.expr:
+        match node:
+            case program.Name(id=name) if name == SCALES:
+                return ast.Tuple([*self.scales])
+            case program.Item(value=program.Name(id=name), index=index) if name == SCALES:
+                return self.scales[index]
+        return super().value(node, scope)
+
     def choice(self, node: program.Choice, scope: Scope) -> ast.expr:
         test = ast.Compare(own(node.call.function), [ast.Is()], [ast.Constant(None)])
         return ast.IfExp(test, self.value(node.otherwise, scope), self.value(node.call, scope))
@@ -150,7 +183,17 @@ class TorchWriter(Writer):
     # -- modules -----------------------------------------------------------------------------------
 
     def run(self, module: Module) -> Body:
-        return self.without_numbers(module)
+        return self.without_unread(self.without_numbers(module))
+
+    def without_unread(self, body: Body) -> Body:
+        """The program without the scales of operations that read them off the sizes here."""
+
+        def change(node: program.Expression) -> program.Expression:
+            if isinstance(node, program.Apply) and node.function == "upsample_by":
+                return replace(node, args=node.args[:2])
+            return node
+
+        return rewritten(body, change)
 
     def typed(self, module: Module, body: Body) -> Statement | None:
         """The line that declares `x` to be a tensor, where it is not an input."""
@@ -248,7 +291,3 @@ def _used(items: Sequence[Declaration]) -> frozenset[str]:
         elif isinstance(item, Turns):
             found |= _used(item.body)
     return found
-
-
-def _without_stride(args: Sequence[str]) -> tuple[str, ...]:
-    return tuple("1" if arg == "stride" else arg for arg in args)

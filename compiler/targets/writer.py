@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, assert_never
 
 from .. import ir, program
+from ..axes import plain, spread
 from ..errors import CompileError, Problem
 from ..ir import Block, Each, Fragment, Layer, Module, tensors_of
 from ..lower import Plan, doc_of
@@ -72,7 +73,8 @@ class Writer:
 
     def block(self, block: Block) -> BlockText:
         text, shapes = (self.target.spell_doc(part, self.plan) for part in doc_of(block))
-        scope = Scope({layer.name: layer for layer in block.layers}, block.inputs)
+        layers = {layer.name: layer for layer in block.layers}
+        scope = Scope(layers, block.inputs, items=self.kept_items(block))
         return BlockText(
             name=self.target.block_name(block.name),
             doc=docstring(text, f"{shapes}."),
@@ -81,6 +83,10 @@ class Writer:
             declarations=tuple(self.declarations(block)),
             body=tuple(self.body(block.body, scope)),
         )
+
+    def kept_items(self, block: Block) -> dict[str, ast.expr]:
+        """What is written for an argument that the body of a block reads."""
+        return {}
 
     def fragment(self, fragment: Fragment, prefix: str = "{name}_") -> BlockText:
         scope = Scope({layer.name: layer for layer in fragment.layers}, prefix=prefix)
@@ -194,9 +200,35 @@ class Writer:
             raise CompileError(
                 Problem(f"{self.target.title} has no spelling of the operation {name!r}")
             )
-        spelling = self.target.ops[name].format(rank=self.rank, axes=axes, linear=linear)
+        spelling = self.target.ops[name].format(
+            rank=self.rank, axes=axes, linear=linear, **self.pool()
+        )
         given = dict(zip("xyz", operands))
         return substitute(spelling, {**given, "xs": self.several(operands)})
+
+    def pool(self) -> dict[str, object]:
+        """The numbers of the stem's pool: an axis of stride 1 has a window of 1."""
+        stride = self.plan.model.encoder.stem.pool
+        strides = spread(stride, self.rank)
+        none = (0, 0)
+        return {
+            "stride": stride,
+            "window": plain(tuple(3 if s > 1 else 1 for s in strides)),
+            "pad": plain(tuple(1 if s > 1 else 0 for s in strides)),
+            "pads": (none, *((1, 1) if s > 1 else none for s in strides), none),
+            "end": (none, *((0, 1) if s > 1 else none for s in strides), none),
+        }
+
+    def kind(self, block: Block, arg: str) -> str:
+        """The type of a block's argument."""
+        if arg not in block.per_axis:
+            return "int"
+        return f"tuple[{', '.join(['int'] * self.rank)}]"
+
+    def unstrided(self, block: Block, args: Sequence[str]) -> list[str]:
+        """The arguments of a stage's other blocks, which have no stride."""
+        one = str((1,) * self.rank) if "stride" in block.per_axis else "1"
+        return [one if arg == "stride" else arg for arg in args]
 
     def several(self, operands: Sequence[ast.expr]) -> ast.expr:
         """All operands as one sequence."""

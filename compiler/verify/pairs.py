@@ -9,7 +9,8 @@ from pathlib import Path
 from ..checker import model_of
 from ..errors import CompileError, Problem, raise_all
 from ..model import Model
-from ..provenance import custom_arguments, read, spell_options
+from ..passes.custom import custom_arguments
+from ..provenance import read, spell_options
 from ..reading import read_source
 from ..targets import suffixes
 from .parity import Source

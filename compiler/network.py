@@ -1,0 +1,54 @@
+"""A model with its blocks and programs: what passes read and targets write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .axes import spread
+from .ir import Block, Constant, Fragment, Module
+from .model import Model, Stage
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model with every choice written into its blocks: what the later passes read.
+
+    `blocks` stand in the order of definition, each after those it calls; the last is the residual
+    block of the stages. `constants` are named numbers of the file: those of the encoder, and
+    `more_constants` of what stands above it. `modules` run one after the other, each with what the
+    one before it has put out, before the `head`. With deep supervision, the last of them puts out
+    `stages`, and the `aux_head` is made for each of `AUX_FILTERS`, in training.
+    """
+
+    model: Model
+    constants: tuple[Constant, ...]
+    blocks: tuple[Block, ...]
+    stem: Fragment
+    pool: str
+    head: Fragment
+    more_constants: tuple[Constant, ...] = ()
+    modules: tuple[Module, ...] = ()
+    aux_head: Fragment | None = None
+
+    @property
+    def residual(self) -> Block:
+        return self.blocks[-1]
+
+    @property
+    def stages(self) -> tuple[tuple[int | tuple[int, ...], ...], ...]:
+        """The table of stages: the depth, and what the residual block is made with."""
+        args = self.residual.args[1:]  # the first is in_channels, which the loop carries
+        return tuple(
+            (stage.depth, *(self._cell(stage, arg) for arg in args))
+            for stage in self.model.trunk.stages
+        )
+
+    def _cell(self, stage: Stage, arg: str) -> int | tuple[int, ...]:
+        value: int | tuple[int, ...] = getattr(stage, arg)
+        return spread(value, self.model.dims) if arg in self.residual.per_axis else value
+
+    @property
+    def all_blocks(self) -> dict[str, Block]:
+        """Every block by its name."""
+        above = (block for module in self.modules for block in module.blocks)
+        return {block.name: block for block in (*self.blocks, *above)}

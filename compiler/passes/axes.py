@@ -1,0 +1,128 @@
+"""The options `--strides` and `--kernels`: an encoder with other strides and kernels, per axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..axes import entry
+from ..catalog import ENCODERS
+from ..errors import Problem
+from ..ir import Axes
+from ..model import Encoder
+
+Spelled = dict[str, tuple[Axes, ...]]
+
+
+def with_axes(
+    encoder: Encoder | None, given: Mapping[str, object], dims: int, problems: list[Problem]
+) -> Encoder | None:
+    """The encoder with the strides and kernels that the options ask for."""
+    if not encoder:
+        return None
+    for name, change in (("strides", _with_strides), ("kernels", _with_kernels)):
+        values = given.get(name)
+        if isinstance(values, tuple):
+            changed = change(encoder, values)
+            if isinstance(changed, Problem):
+                problems.append(changed)
+            else:
+                encoder = changed
+                shown = f"--{name} {'/'.join(map(entry, values))}"
+                problems += pool_problems(shown, encoder.stem.pool) if name == "strides" else []
+                problems += even_problems(shown, values) if name == "kernels" else []
+    found = rank_problems(encoder, dims)
+    problems += found
+    return None if found else encoder
+
+
+def _with_strides(encoder: Encoder, values: tuple[Axes, ...]) -> Encoder | Problem:
+    stages = len(encoder.depths)
+    if len(values) == stages + 1:  # one for each level: the pool takes P2's, stage 0 none
+        values = (*values[:2], 1, *values[2:])
+    if len(values) != stages + 2:
+        levels = ", ".join(encoder.levels)
+        return Problem(
+            f"--strides has {_entries(values)}, but {encoder.name} has {stages + 1} levels and"
+            f" {stages} stages",
+            hint=f"give {stages + 1}, for {levels}; or {stages + 2}, for the stem, its pool and"
+            " each stage",
+        )
+    stem, pool, *strides = values
+    stem_of = replace(encoder.stem, stride=stem, pool=pool)
+    return replace(encoder, stem=stem_of, strides=tuple(strides))
+
+
+def _with_kernels(encoder: Encoder, values: tuple[Axes, ...]) -> Encoder | Problem:
+    stages = len(encoder.depths)
+    if len(values) != stages + 1:
+        return Problem(
+            f"--kernels has {_entries(values)}, but {encoder.name} has a stem and {stages} stages",
+            hint=f"give {stages + 1}: the stem's, then one for each stage",
+        )
+    stem, *kernels = values
+    stem_of = replace(encoder.stem, kernels=(stem,) * len(encoder.stem.filters))
+    return replace(encoder, stem=stem_of, kernels=tuple(kernels))
+
+
+def _entries(values: tuple[Axes, ...]) -> str:
+    return f"{len(values)} entries" if len(values) > 1 else "1 entry"
+
+
+def axes_options(encoder: Encoder) -> Spelled:
+    """The options that give an encoder of the catalog its strides and kernels."""
+    usual = ENCODERS[encoder.name]
+    stem, options = encoder.stem, Spelled()
+    strides = (stem.stride, stem.pool, *encoder.strides)
+    if strides != (usual.stem.stride, usual.stem.pool, *usual.strides):
+        by_level = (*strides[:2], *strides[3:])
+        options["strides"] = by_level if encoder.strides[0] == 1 else strides
+    if (stem.kernels, encoder.kernels) != (usual.stem.kernels, usual.kernels):
+        options["kernels"] = (stem.kernels[0], *encoder.kernels)
+    return options
+
+
+# -- what is wrong with them -----------------------------------------------------------------------
+
+
+def even_problems(what: str, kernels: Sequence[Axes]) -> list[Problem]:
+    """Even kernels: padding both sides alike would change the size."""
+    problems = []
+    for i, kernel in enumerate(kernels):
+        numbers = kernel if isinstance(kernel, tuple) else (kernel,)
+        for k in dict.fromkeys(k for k in numbers if isinstance(k, int) and k % 2 == 0):
+            message = f"{what} has {k}, which is even: it cannot be padded alike on both sides"
+            hint = f"use {k - 1} or {k + 1}"
+            problems.append(Problem(message, hint=hint, field=f"{what}[{i}]"))
+    return problems
+
+
+def pool_problems(what: str, pool: Axes) -> list[Problem]:
+    """A pool that would skip voxels: its window covers three."""
+    largest = max(pool) if isinstance(pool, tuple) else pool
+    if not isinstance(largest, int) or largest <= 2:
+        return []
+    return [
+        Problem(
+            f"{what} has the stride {largest} for the stem's pool, which strides by 1 or 2",
+            hint="stride over the rest in the stem or in stage 0",
+        )
+    ]
+
+
+def rank_problems(encoder: Encoder, dims: int | None = None) -> list[Problem]:
+    """Kernels and strides for another number of axes than `dims`, or than one another."""
+    stem = encoder.stem
+    values = (stem.stride, stem.pool, *stem.kernels, *encoder.strides, *encoder.kernels)
+    for value in values:
+        if isinstance(value, tuple):
+            if dims is None:
+                dims = len(value)
+            if len(value) != dims:
+                return [
+                    Problem(
+                        f"{entry(value)} has {len(value)} axes, but the network is {dims}D",
+                        hint=f"add --dims {len(value)}, or give one number for all axes",
+                    )
+                ]
+    return []

@@ -1,0 +1,132 @@
+"""Strides and kernels that differ between axes or stages, written into blocks and decoders.
+
+Networks that halve all sizes at each level pass through unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from ..ir import Block, Constant, Conv, ConvTranspose, Layer, Module
+from ..model import DIALECTS, Encoder, Model
+from ..program import Apply, Body, Expression, For, Item, Name, rewritten
+from ..segmentors.base import Wiring
+
+SCALES = "SCALES"  # of the upsamplings of a decoder, deepest first; the last reaches the image
+
+
+# -- the encoder -----------------------------------------------------------------------------------
+
+
+def blocks_per_axis(blocks: Sequence[Block], encoder: Encoder) -> tuple[Block, ...]:
+    """The blocks of an encoder, the residual block last, with its strides and kernels."""
+    *others, residual = blocks
+    if any(isinstance(stage.stride, tuple) for stage in encoder.stages):
+        others = [_strided(block) for block in others]
+        residual = _strided(residual)
+    kernels = {stage.kernel for stage in encoder.stages}
+    if kernels == {3}:
+        return (*others, residual)
+    if len(kernels) == 1:
+        return (*others, _with_kernel(residual, kernels.pop()))
+    residual = _with_kernel(replace(residual, args=(*residual.args, "kernel")), "kernel")
+    if any(isinstance(kernel, tuple) for kernel in kernels):
+        residual = replace(residual, per_axis=(*residual.per_axis, "kernel"))
+    return (*others, residual)
+
+
+def _strided(block: Block) -> Block:
+    """The block with a stride of each axis, if it has one."""
+    if "stride" not in block.args:
+        return block
+
+    def changed(layer: Layer) -> Layer:
+        return replace(layer, when=layer.when.replace("stride != 1", "max(stride) > 1"))
+
+    layers = tuple(map(changed, block.layers))
+    return replace(block, layers=layers, per_axis=("stride",))
+
+
+def _with_kernel(block: Block, kernel: int | str | tuple[int, ...]) -> Block:
+    """The block with another kernel for its 3x3 convolutions."""
+    layers = tuple(
+        replace(layer, kernel=kernel) if isinstance(layer, Conv) and layer.kernel == 3 else layer
+        for layer in block.layers
+    )
+    return replace(block, layers=layers)
+
+
+# -- the decoder -----------------------------------------------------------------------------------
+
+
+def with_scales(wiring: Wiring, model: Model) -> Wiring:
+    """A decoder that undoes each level's stride: its upsamplings and gates are told the scale."""
+    past = DIALECTS[model.encoder.dialect].ceil_pool
+    comment = f"of the sizes, from {model.trunk.levels[-1]} up to the image"
+    scales = Constant(SCALES, model.steps[::-1], comment)
+    image = Item(Name(SCALES), -1)
+    head = replace(wiring.head, body=rewritten(wiring.head.body, _scaled((), image, past)))
+    modules = tuple(_scaled_module(module, past) for module in wiring.modules)
+    return replace(wiring, modules=modules, head=head, constants=(*wiring.constants, scales))
+
+
+def _scaled_module(module: Module, past: bool) -> Module:
+    blocks = tuple(_scaled_block(block, past) for block in module.blocks)
+    strided = {block.name for block in blocks if "stride" in block.per_axis}
+    layers = {each.name for each in module.layers if each.of in strided}
+    in_loop = _scaled(layers, Name("scale"), past)
+    after = _scaled(layers, Item(Name(SCALES), -1), past)
+    body: Body = ()
+    for statement in module.body:
+        if isinstance(statement, For):
+            inner = rewritten(statement.body, in_loop)
+            if inner != statement.body:
+                targets = (*statement.targets, "scale")
+                sources = (*statement.sources, Name(SCALES))
+                statement = replace(statement, targets=targets, sources=sources, body=inner)
+            body = (*body, statement)
+        else:
+            body = (*body, *rewritten((statement,), after))
+    return replace(module, blocks=blocks, body=body)
+
+
+def _scaled_block(block: Block, past: bool) -> Block:
+    """The block with a stride of each axis for the one that halves or doubles its input."""
+    layers = tuple(_with_stride(layer) for layer in block.layers)
+    if layers == block.layers:
+        return block
+    return replace(
+        block,
+        doc=block.doc.replace("x2 ", ""),
+        shapes=block.shapes.replace("/2", "/s").replace("*2", "*s"),
+        args=(*block.args, "stride"),
+        per_axis=("stride",),
+        layers=layers,
+        body=rewritten(block.body, _scaled((), Name("stride"), past)),
+    )
+
+
+def _with_stride(layer: Layer) -> Layer:
+    match layer:
+        case Conv(stride=2) | ConvTranspose():
+            return replace(layer, stride="stride")
+    return layer
+
+
+def _scaled(
+    layers: Collection[str], scale: Expression, past: bool
+) -> Callable[[Expression], Expression]:
+    """A change that tells upsamplings and these layers their scale."""
+    names = {
+        "upsample": "upsample_past" if past else "upsample_by",
+        "linear_upsample": "linear_upsample_by",
+        **{layer: layer for layer in layers},
+    }
+
+    def change(node: Expression) -> Expression:
+        if isinstance(node, Apply) and node.function in names:
+            return replace(node, function=names[node.function], args=(*node.args, scale))
+        return node
+
+    return change
