@@ -9,18 +9,14 @@ from tests.harness import build_pair, compare, emit_pair, image, ledger_of
 
 STRIDES = ((1, 2, 2), (1, 2, 2), (2, 1, 2), 2)  # P1 to P4
 KERNELS = ((1, 3, 3), (1, 3, 3), 3, (3, 1, 5))
-TINY = {
-    **{"blocks": (1, 2, 1), "filters": (4, 8, 8), "strides": (1, 2, 2), "block": "basic"},
-    **{"stem_filters": (4,), "stem_kernels": (3,)},
-}
+TINY = {"blocks": (1, 2, 1), "filters": (4, 8, 8), "strides": (1, 2, 2), "block": "basic"}
+TINY |= {"stem_filters": (4,), "stem_kernels": (3,)}
+VIT = {"embed_dim": 8, "heads": 2, "mlp_dim": 8, "queries": 4, "vit_layers": 1, "dropout": 0}
 SMALL = {  # options that keep a segmentor small
     "unet": {"decoder_filters": (8, 4, 4, 4)},
     "unet_plus_plus": {"decoder_filters": (8, 4, 4)},
     "attention_unet": {"decoder_filters": (8, 4, 4, 4)},
-    "trans_unet": {
-        **{"embed_dim": 8, "heads": 2, "mlp_dim": 8, "queries": 4, "vit_layers": 1, "dropout": 0},
-        "num_classes": 2,
-    },
+    "trans_unet": {**VIT, "num_classes": 2},
     "fpn": {"pyramid_channels": 8, "segmentation_channels": 32, "dropout": 0},
     "linknet": {},
 }
