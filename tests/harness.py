@@ -19,15 +19,15 @@ from compiler.passes.validate import resolve
 from compiler.verify import parity
 from compiler.verify.divergence import row_differs
 from compiler.verify.measure import run_keras, run_torch
+from compiler.verify.parity import image as noise
 from compiler.verify.parity import (
-    copy_to_keras,
     keras_shapes,
     ledger_shapes,
     load,
     randomize,
     torch_shapes,
 )
-from compiler.verify.parity import image as noise
+from compiler.verify.runtimes import KerasRuntime, TorchRuntime
 
 __all__ = [
     "build_pair",
@@ -45,6 +45,14 @@ __all__ = [
     "randomize",
     "torch_shapes",
 ]
+
+
+def copy_to_keras(torch_model, keras_model, ledger: Ledger) -> None:
+    """Copy every weight by its name; both have a place for each."""
+    ours, theirs = TorchRuntime(), KerasRuntime()
+    both = (ours, torch_model), (theirs, keras_model)
+    assert not (problems := parity.mismatches(both, ledger)), problems
+    theirs.assign(keras_model, ledger, ours.values(torch_model, ledger))
 
 
 def constructor(text: str):

@@ -3,6 +3,7 @@
 import ast
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,14 @@ from compiler.passes.specialize import specialize
 from compiler.passes.validate import resolve
 from compiler.program import lines_of
 from compiler.segmentors import SEGMENTORS
-from compiler.targets import TARGETS, register, target_named
+from compiler.targets import TARGETS, TargetRow, register, target_named
+from compiler.targets.runtime import files_of, runtime_of
+from compiler.targets.torch import Torch
+from compiler.verify.compare import verify
+from compiler.verify.conditioning import sized
+from compiler.verify.parity import Source
+from compiler.verify.report import Settings
+from compiler.verify.runtimes import TorchRuntime
 
 from .pseudo import ROW
 
@@ -171,3 +179,73 @@ def test_the_command_line_knows_it(tmp_path, monkeypatch, capsys):
     assert "+        x <- gelu(" in capsys.readouterr().out
     with pytest.raises(CompileError, match="pseudo"):
         compiler.emit("resnet18", target="jax")
+
+
+TINY = compiler.custom_encoder(
+    "tiny", blocks=(1, 1), block="basic", filters=(8, 8), strides=(1, 2), stem_filters=(8,)
+)
+
+
+class Twin(Torch):
+    """PyTorch under another name: a third target whose files run."""
+
+    name, title = "twin", "Twin"
+    templates = Path(__file__).parents[1] / "templates" / "torch"
+
+
+class TwinRuntime(TorchRuntime):
+    name = label = "twin"
+
+
+@pytest.fixture
+def _twin():
+    module = __name__
+    register(TargetRow("twin", "Twin", f"{module}:Twin", f"{module}:TwinRuntime", suffix=".py"))
+    yield
+    del TARGETS["twin"]
+
+
+def _twins(change=lambda text: text):
+    model = sized(resolve(TINY, {"num_classes": 5}), (32, 32))
+    ours = Source(compiled(model, "torch")[0], target="torch")
+    theirs = Source(change(compiled(model, "twin")[0]), target="twin")
+    return verify(model, Settings(size=(32, 32)), (ours, theirs))
+
+
+@pytest.mark.usefixtures("_twin")
+def test_verify_compares_any_two_targets():
+    report = _twins()
+    assert report.passed, report.why
+    assert {q.name for q in report.quantities} >= {"P3", "output", "weights after a step"}
+    report = _twins(
+        lambda text: text.replace(
+            "x = F.relu(self.bn1(self.conv1(x)))", "x = F.silu(self.bn1(self.conv1(x)))"
+        )
+    )
+    assert not report.passed and report.first.startswith("encoder.")
+    missing = _twins(
+        lambda text: text.replace("self.bn1 = ", "self.norm1 = ").replace(
+            "self.bn1(", "self.norm1("
+        )
+    )
+    assert not missing.passed and "is missing in twin" in missing.why
+
+
+def test_verify_says_which_files_run(tmp_path):
+    names = [tmp_path / "a.py", tmp_path / "b.txt"]
+    for path, target in zip(names, ("torch", "pseudo")):
+        path.write_text(compiler.emit("resnet18", target=target))
+    with pytest.raises(
+        CompileError, match=r"b.txt is a pseudo file: verify runs those of torch and keras"
+    ):
+        compiler.verify(*map(str, names))
+
+
+def test_weights_are_asked_of_targets_that_have_some(tmp_path):
+    with pytest.raises(CompileError, match="--to"):
+        compiler.convert("x.pt", str(tmp_path / "x.safetensors"), "resnet18", to="pseudo")
+    with pytest.raises(KeyError, match="'pseudo' has no files of weights"):
+        files_of("pseudo")
+    assert runtime_of("pseudo") is None
+    for name in ("torch", "keras"):
+        assert runtime_of(name).name == files_of(name).name == name

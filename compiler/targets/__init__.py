@@ -17,16 +17,17 @@ class TargetRow:
 
     `name` is also that of its folder of templates. `target` says where its `base.Target` stands, as
     `package.module:Class`; one that begins with a dot is in this package. `runtime` says in the
-    same way how its files run and which files hold their weights (`runtime.Runtime`); "" for a
-    target whose files are only read. `spellings` are what else people call it, and `suffix` is how
-    the names of its files end. Those of files with its weights end with one of `weights`, or of
-    `foreign`, which are read but not written.
+    same way how its files run (`runtime.Runtime`), and `files` which files hold their weights
+    (`runtime.WeightFiles`); both are "" for a target whose files are only read. `spellings` are
+    what else people call it, and `suffix` is how the names of its files end. Those of files with
+    its weights end with one of `weights`, or of `foreign`, which are read but not written.
     """
 
     name: str
     title: str
     target: str
     runtime: str = ""
+    files: str = ""
     spellings: tuple[str, ...] = ()
     suffix: str = ".py"
     weights: tuple[str, ...] = ()
@@ -59,7 +60,7 @@ def target_row(name: str) -> TargetRow:
 
 def target_named(name: str) -> Any:
     """The `base.Target` of that name, imported now. Raises `KeyError`."""
-    return _made(target_row(name).target)
+    return made(target_row(name).target)
 
 
 def suffixes() -> tuple[str, ...]:
@@ -68,7 +69,8 @@ def suffixes() -> tuple[str, ...]:
 
 
 @cache
-def _made(place: str) -> Any:
+def made(place: str) -> Any:
+    """What stands at `package.module:Class`, made once."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module, __name__), name)()
 
@@ -78,6 +80,8 @@ register(
         "torch",
         "PyTorch",
         ".torch:Torch",
+        "..verify.runtimes:TorchRuntime",
+        "..weights.files:TorchFiles",
         spellings=("pytorch",),
         weights=(".safetensors", ".pt", ".pth"),
         foreign=(".ckpt",),
@@ -88,6 +92,8 @@ register(
         "keras",
         "Keras",
         ".keras:Keras",
+        "..verify.runtimes:KerasRuntime",
+        "..weights.files:KerasFiles",
         spellings=("keras3",),
         weights=(".weights.h5", ".keras"),
     )

@@ -17,7 +17,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import CompileError
-from . import compare, conditioning, divergence, gradients, measure, pairs, parity, report
+from ..targets.runtime import runtime_of
+from . import (
+    compare,
+    conditioning,
+    divergence,
+    gradients,
+    joint,
+    measure,
+    pairs,
+    parity,
+    report,
+    runtimes,
+)
 from .report import Report, Settings, as_dict
 
 
@@ -43,7 +55,8 @@ def _judge(request: dict[str, Any], send: Callable[..., None], failures: list[st
     settings = Settings(**{**request["settings"], "size": tuple(request["size"])})
     model, files = pairs.read_pair(request["files"])
     model = conditioning.sized(model, settings.size, fixed=True)
-    parity.use_backend(settings.backend)
+    for runtime in filter(None, (runtime_of(file.target) for file in files)):
+        runtime.prepare(settings.backend)
     before = _functions()
     found = compare.verify(model, settings, files, lambda doing: send("doing", doing))
     if replaced := [name for name, value in _functions().items() if value is not before.get(name)]:
@@ -66,7 +79,18 @@ def _functions() -> dict[str, Any]:
     } | {"os._exit": os._exit}
 
 
-_OURS = (compare, conditioning, divergence, gradients, measure, parity, report, Report)
+_OURS = (
+    compare,
+    conditioning,
+    divergence,
+    gradients,
+    joint,
+    measure,
+    parity,
+    report,
+    runtimes,
+    *(Report, runtimes.TorchRuntime, runtimes.KerasRuntime),
+)
 
 
 def _sender(token: str) -> Callable[[str, object], None]:

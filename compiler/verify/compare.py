@@ -7,7 +7,8 @@ import gc
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from ..api import traced
 from ..errors import CompileError
@@ -15,35 +16,50 @@ from ..model import Model
 from ..passes.count import non_trainable, trainable
 from ..passes.rows import NOT_TRAINED
 from ..passes.trace import Ledger
+from ..targets.runtime import Runtime, runnable, runtime_of
 from .conditioning import batch_of, check_size
 from .divergence import name_first, name_first_weight, name_last, spell
-from .doubles import floating
-from .joint import changes, joint_ledger, run_once
-from .parity import (
-    Source,
-    build_keras,
-    build_torch,
-    copy_to_keras,
-    difference,
-    image,
-    mismatches,
-    randomize,
-    use_backend,
-)
+from .joint import changes
+from .parity import Source, difference, image, ledger_shapes, mismatches, random_values
 from .report import FLOOR, Quantity, Report, Settings
 
+Both: TypeAlias = "tuple[tuple[Runtime, Any], tuple[Runtime, Any]]"  # each with its network
 
-def compile_pair(model: Model) -> tuple[Source, Source]:
-    """Both targets of a model, as `emit` writes them."""
+
+def compile_pair(model: Model) -> tuple[Source, ...]:
+    """A model in the targets that are compared, as `emit` writes them."""
     from ..emitter import source
 
-    return Source(source(model, "torch")), Source(source(model, "keras"))
+    return tuple(Source(source(model, name), target=name) for name in compared())
+
+
+def compared() -> tuple[str, str]:
+    """The targets that are compared unless files say others: the first two that run."""
+    first, second, *_ = runnable()
+    return first, second
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The targets of the two files: ours is what theirs is compared with."""
+
+    ours: Runtime
+    theirs: Runtime
+
+
+def _sides(files: Sequence[Source] | None) -> Sides:
+    """The targets of the files, which both run."""
+    usual = compared()
+    named = [file.target or name for file, name in zip(files, usual)] if files else usual
+    ours, theirs = map(runtime_of, named)
+    assert ours and theirs
+    return Sides(ours, theirs)
 
 
 def verify(
     model: Model,
     settings: Settings,
-    files: tuple[Source, Source] | None = None,
+    files: tuple[Source, ...] | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Report:
     """Run the torch and the Keras file of a model, or compile them now, and compare the numbers.
@@ -53,11 +69,13 @@ def verify(
     is too small to judge.
     """
     check_size(model)
-    use_backend(settings.backend)
+    sides = _sides(files)
+    for runtime in (sides.ours, sides.theirs):
+        runtime.prepare(settings.backend)
     report = Report(model, settings, notify=notify)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # a file's prints are not part of the report
-            _verify(report, files)
+            _verify(report, sides, files)
     except (CompileError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a file may raise anything
@@ -65,60 +83,67 @@ def verify(
         message = f": {words[0]}" if words else ""
         report.error = f"{report.doing}: {type(error).__name__}{message}"
     finally:
-        import keras
-
-        keras.backend.clear_session()
+        for runtime in (sides.ours, sides.theirs):
+            runtime.release()
         gc.collect()
     return report
 
 
-def _verify(report: Report, files: tuple[Source, Source] | None) -> None:
+def _verify(report: Report, sides: Sides, files: tuple[Source, ...] | None) -> None:
     model = report.model
+    ours, theirs = sides.ours, sides.theirs
     report.begin("compiling")
     _, ledger = traced(model)
-    torch_source, keras_source = files or compile_pair(model)
-    report.begin("building in torch")
-    torch_model = build_torch(torch_source, model).double()
-    with floating("float64"):
-        report.begin("building in Keras")
-        keras_model = build_keras(keras_source, model)
+    our_source, their_source = files or compile_pair(model)
+    with ours.computing("float64"), theirs.computing("float64"):
+        report.begin(f"building in {ours.label}")
+        our_network = ours.build(our_source, model, "float64")
+        report.begin(f"building in {theirs.label}")
+        their_network = theirs.build(their_source, model, "float64")
         report.begin("matching weights")
         note = ""
         if files:
-            emitted, ledger = ledger, joint_ledger(ledger, torch_model, keras_model)
+            emitted, ledger = ledger, theirs.common(their_network, ledger, our_network)
             note = changes(emitted, ledger)
-        if not _match(report, torch_model, keras_model, ledger, note):
+        both = ((ours, our_network), (theirs, their_network))
+        if not _match(report, both, ledger, note):
             return
-        randomize(torch_model, report.settings.seed)
-        copy_to_keras(torch_model, keras_model, ledger)
+        _same_weights(report, both, ledger)
         if files:
-            report.begin("running torch")
-            ledger = run_once(ledger, torch_model, model.input_shape)
+            report.begin(f"running {ours.label}")
+            ledger = ours.observed(our_network, ledger, model.input_shape)
         report.batch = batch_of(ledger)
         x = image(model.input_shape, report.batch, report.settings.seed + 1)
-        _in_float64(report, ledger, torch_model, keras_model, x)
-        del keras_model
-    _in_float32(report, ledger, torch_model, keras_source, x)
+        _in_float64(report, ledger, both, x)
+        del both, our_network, their_network
+    gc.collect()
+    _in_float32(report, ledger, sides, (our_source, their_source), x)
 
 
-def _in_float64(report: Report, ledger: Ledger, torch_model: Any, keras_model: Any, x: Any) -> None:
+def _same_weights(report: Report, both: Both, ledger: Ledger) -> None:
+    (ours, our_network), (theirs, their_network) = both
+    values = random_values(ledger_shapes(ledger), report.settings.seed)
+    ours.assign(our_network, ledger, dict(values))
+    theirs.assign(their_network, ledger, ours.values(our_network, ledger))
+
+
+def _in_float64(report: Report, ledger: Ledger, both: Both, x: Any) -> None:
     """Outputs row by row, gradients, a training step."""
-    from .measure import run_keras, run_torch
-
-    report.begin("running torch")
-    ours = run_torch(torch_model, ledger.rows, x)
-    report.begin("running Keras")
-    theirs = run_keras(keras_model, ledger.rows, x)
+    (ours, our_network), (theirs, their_network) = both
+    report.begin(f"running {ours.label}")
+    our_run = ours.run(our_network, ledger.rows, x)
+    report.begin(f"running {theirs.label}")
+    their_run = theirs.run(their_network, ledger.rows, x)
     report.begin("comparing outputs")
-    _outputs(report, ledger, ours, theirs, "float64")
-    name_first(report, ledger, ours, theirs)
-    del ours.rows, theirs.rows
-    _gradients(report, ledger, torch_model, keras_model, x)
+    _outputs(report, ledger, our_run, their_run, "float64")
+    name_first(report, ledger, our_run, their_run)
+    del our_run.rows, their_run.rows
+    _gradients(report, ledger, both, x)
 
 
-def _match(report: Report, torch_model: Any, keras_model: Any, ledger: Ledger, edited: str) -> bool:
+def _match(report: Report, both: Both, ledger: Ledger, edited: str) -> bool:
     """Whether weights have the same names and shapes in both, and parameters the same count."""
-    problems = mismatches(torch_model, keras_model, ledger)
+    problems = mismatches(both, ledger)
     count = sum(len(row.weights) for row in ledger.rows)
     note = problems[0].message if problems else f"{count} matched one to one, none left over"
     if len(problems) > 1:
@@ -130,10 +155,7 @@ def _match(report: Report, torch_model: Any, keras_model: Any, ledger: Ledger, e
         report.blame(problems[0].row, problems[0].message)
     statistics = non_trainable(ledger.rows)
     wanted = trainable(ledger.rows)
-    counts = {
-        "torch": sum(p.numel() for p in torch_model.parameters()),
-        "keras": sum(math.prod(w.shape) for w in keras_model.weights) - statistics,
-    }
+    counts = {runtime.name: runtime.parameters(network, ledger) for runtime, network in both}
     failed = any(count != wanted for count in counts.values())
     note = f"{wanted:,}, and {statistics:,} moving statistics"
     if failed:
@@ -187,47 +209,30 @@ def _last(shape: Sequence[int]) -> tuple[int, ...]:
     return (*shape[1:], shape[0])
 
 
-def _gradients(report: Report, ledger: Ledger, torch_model: Any, keras_model: Any, x: Any) -> None:
+def _gradients(report: Report, ledger: Ledger, both: Both, x: Any) -> None:
     """By the image and by each weight, in evaluation mode; then a step of training."""
-    from . import gradients
-
+    (ours, our_network), (theirs, their_network) = both
     cotangents = [
         image(shape, report.batch, report.settings.seed + 2 + i)
         for i, shape in enumerate([ledger.output, *(step.output for step in ledger.aux)])
     ]
-    report.begin("differentiating in torch")
-    torch_model.eval()
-    ours = gradients.torch_gradients(torch_model, ledger, x, cotangents)
-    report.begin("differentiating in Keras")
-    theirs = gradients.keras_gradients(keras_model, ledger, x, cotangents)[0]
+    report.begin(f"differentiating in {ours.label}")
+    our_gradients = ours.gradients(our_network, ledger, x, cotangents)
+    report.begin(f"differentiating in {theirs.label}")
+    their_gradients = theirs.gradients(their_network, ledger, x, cotangents)
     report.begin("comparing gradients")
-    value = difference(theirs.image, ours.image)
+    value = difference(their_gradients.image, our_gradients.image)
     report.quantities.append(Quantity("gradient of the image", float64=value))
-    report.gradients = _differences(theirs.weights, ours.weights)
+    report.gradients = _differences(their_gradients.weights, our_gradients.weights)
     _worst(report, "gradients of the weights", report.gradients)
     name_last(report, ledger, report.gradients, "its gradient")
-    del ours, theirs  # each copy of the largest networks is a gigabyte
-    report.begin("a training step in torch")
-    momenta = {
-        row.path: torch_model.get_submodule(row.path).momentum
-        for row in ledger.rows
-        if row.kind == "batch_norm"
-    }
-    before = {
-        name: value.numpy().copy()
-        for name, value in torch_model.state_dict().items()
-        if name.endswith("running_var")
-    }
-    stepped, rate = gradients.train_torch(torch_model, ledger, x, cotangents)
-    report.begin("a training step in Keras")
-    keras_steps = gradients.train_keras(keras_model, ledger, x, cotangents, rate)
+    del our_gradients, their_gradients  # each copy of the largest networks is a gigabyte
+    report.begin(f"a training step in {ours.label}")
+    stepped, rate = ours.train(our_network, ledger, x, cotangents, None)
+    report.begin(f"a training step in {theirs.label}")
+    their_steps, _ = theirs.train(their_network, ledger, x, cotangents, rate)
     report.begin("comparing the training step")
-    for row in ledger.rows:
-        name = f"{row.path}.running_var"
-        if momenta.get(row.path):
-            count = report.batch * math.prod(row.output[1:])
-            stepped[name] = gradients.biased(stepped[name], before[name], momenta[row.path], count)
-    _step(report, ledger, stepped, keras_steps)
+    _step(report, ledger, stepped, their_steps)
 
 
 def _step(report: Report, ledger: Ledger, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
@@ -270,25 +275,23 @@ def _worst(report: Report, name: str, differences: dict[str, float]) -> None:
 
 
 def _in_float32(
-    report: Report, ledger: Ledger, torch_model: Any, keras_source: Source, x: Any
+    report: Report, ledger: Ledger, sides: Sides, sources: tuple[Source, Source], x: Any
 ) -> None:
     """The outputs once more, as people run them."""
-    from .measure import run_keras, run_torch
-
-    report.begin("building in Keras, in float32")
-    with floating("float32"):
-        keras_model = build_keras(keras_source, report.model)
-    torch_model.float()
-    randomize(torch_model, report.settings.seed)
-    copy_to_keras(torch_model, keras_model, ledger)
+    both = []
+    for runtime, source in zip((sides.ours, sides.theirs), sources):
+        report.begin(f"building in {runtime.label}, in float32")
+        with runtime.computing("float32"):
+            both.append((runtime, runtime.build(source, report.model, "float32")))
+    _same_weights(report, (both[0], both[1]), ledger)
     stages = {path for path, _ in stage_rows(ledger).values()}
     rows = [row for row in ledger.rows if row.path in stages]
-    report.begin("running torch in float32")
-    ours = run_torch(torch_model, rows, x)
-    report.begin("running Keras in float32")
-    theirs = run_keras(keras_model, rows, x)
+    runs = []
+    for runtime, network in both:
+        report.begin(f"running {runtime.label} in float32")
+        runs.append(runtime.run(network, rows, x))
     report.begin("comparing outputs in float32")
-    _outputs(report, ledger, ours, theirs, "float32")
+    _outputs(report, ledger, runs[0], runs[1], "float32")
     for quantity in report.quantities:
         if not report.ok(quantity):
             report.blame("", f"{quantity.name} differs in float32 ({spell(quantity)})")

@@ -147,10 +147,11 @@ def keras_values(model: Any, ledger: Ledger) -> Iterator[tuple[str, Any]]:
 
 
 def train_torch(
-    model: Any, ledger: Ledger, x: Any, cotangents: Sequence[Any]
+    model: Any, ledger: Ledger, x: Any, cotangents: Sequence[Any], rate: float | None = None
 ) -> tuple[dict[str, Any], float]:
-    """The change of each weight in one step of SGD, and the learning rate: the largest step is 1.
+    """The change of each weight in one step of SGD, and the learning rate.
 
+    Without a rate, the largest step is 1.
     Only layers with moving statistics are in training mode, so dropout has no effect.
     """
     import torch
@@ -162,7 +163,8 @@ def train_torch(
     before = {name: value.clone() for name, value in model.state_dict().items()}
     gradients = torch_gradients(model, ledger, x, cotangents)
     largest = max(abs(grad).max() for grad in gradients.weights.values() if grad is not None)
-    rate = float(1.0 / largest) if largest > 0 else 1.0
+    if rate is None:
+        rate = float(1.0 / largest) if largest > 0 else 1.0
     torch.optim.SGD(model.parameters(), lr=rate).step()
     model.eval()
     del gradients

@@ -13,6 +13,7 @@ from ..passes.custom import custom_arguments
 from ..provenance import read, spell_options
 from ..reading import read_source
 from ..targets import suffixes
+from ..targets.runtime import runnable
 from .parity import Source
 
 
@@ -51,6 +52,10 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
             )
             problems += [Problem(p.message, p.at or name, p.hint or hint) for p in error.problems]
             continue
+        if target not in runnable():
+            problems.append(
+                Problem(f"{name} is a {target} file: verify runs those of {_listed(runnable())}")
+            )
         if target in found:
             problems.append(
                 Problem(
@@ -58,9 +63,9 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
                     hint="verify compares a PyTorch file with a Keras file",
                 )
             )
-        found[target] = model, source
+        found[target] = model, replace(source, target=target)
     raise_all(problems)
-    (model, torch_source), (other, keras_source) = found["torch"], found["keras"]
+    (model, first), (other, second) = (found[name] for name in runnable() if name in found)
     if replace(other, input_shape=(*model.input_shape[:-1], other.in_channels)) != model:
         one, two = _spelled(model, other), _spelled(other, model)
         raise CompileError(
@@ -69,7 +74,11 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
                 hint="emit both with the same options",
             )
         )
-    return model, (torch_source, keras_source)
+    return model, (first, second)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _spelled(model: Model, other: Model) -> str:

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 import types
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ..passes.rows import Row
 from ..passes.trace import Ledger
 from ..segmentors.trans_head import TransUNet
 from ..targets.keras_weights import keras_name, keras_value, layer_name, torch_name, weight_axes
+from ..targets.runtime import Runtime
 
 BACKENDS = ("tensorflow", "torch", "jax")
 _INSTALL = {"jax": "pip install jax"}
@@ -25,10 +27,11 @@ COUNTER = "num_batches_tracked"  # torch's count of training steps: Keras has no
 
 @dataclass(frozen=True)
 class Source:
-    """The text of a file, and its path if it is on disk."""
+    """The text of a file, its path if it is on disk, and its target; "" is the usual one."""
 
     text: str
     path: Path | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,7 @@ def use_backend(backend: str) -> None:
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for library in dict.fromkeys(("torch", backend, "keras")):
-        try:
-            importlib.import_module(library)
-        except ImportError as error:
-            raise CompileError(
-                Problem(
-                    f"{library} cannot be imported: {error}",
-                    at=f"--backend {backend}",
-                    hint=_INSTALL.get(library, "pip install 'plainnet[torch,keras]'"),
-                )
-            ) from None
+    imported(("torch", backend, "keras"), backend)
     import keras
 
     if keras.backend.backend() != backend:
@@ -92,6 +85,21 @@ def use_backend(backend: str) -> None:
         import jax
 
         jax.config.update("jax_enable_x64", True)
+
+
+def imported(libraries: Sequence[str], backend: str) -> None:
+    """Import the libraries. Raises `CompileError` if one is not installed."""
+    for library in dict.fromkeys(libraries):
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            raise CompileError(
+                Problem(
+                    f"{library} cannot be imported: {error}",
+                    at=f"--backend {backend}",
+                    hint=_INSTALL.get(library, "pip install 'plainnet[torch,keras]'"),
+                )
+            ) from None
 
 
 def load(text: str, name: str = "emitted", path: Path | None = None) -> types.ModuleType:
@@ -209,12 +217,11 @@ def keras_shapes(model: Any, ledger: Ledger) -> dict[str, tuple[int, ...]]:
     }
 
 
-def mismatches(torch_model: Any, keras_model: Any, ledger: Ledger) -> list[Mismatch]:
+def mismatches(networks: Sequence[tuple[Runtime, Any]], ledger: Ledger) -> list[Mismatch]:
     """Every weight without a counterpart: missing, left over, or of another shape."""
     wanted = ledger_shapes(ledger)
     rows = {torch_name(row.path, name): row.path for row in ledger.rows for name, _ in row.weights}
-    names = {variable_of(row, name) for row in ledger.rows for name, _ in row.weights}
-    found = {"torch": torch_shapes(torch_model), "keras": keras_shapes(keras_model, ledger)}
+    found = {runtime.name: runtime.shapes(network, ledger) for runtime, network in networks}
     problems = []
     for weight, shape in wanted.items():
         for framework, shapes in found.items():
@@ -227,50 +234,51 @@ def mismatches(torch_model: Any, keras_model: Any, ledger: Ledger) -> list[Misma
                         rows[weight], f"{weight} is {is_} in {framework}, but {was} in the ledger"
                     )
                 )
+    for runtime, network in networks:
+        problems += [
+            Mismatch(name, f"{name} of {runtime.name} is left over")
+            for name in runtime.left_over(network, ledger)
+        ]
     problems += [
-        Mismatch(weight, f"{weight} of torch is left over")
-        for weight in found["torch"]
-        if weight not in wanted
+        Mismatch("", f"two weights of {runtime.name} have the same name")
+        for runtime, network in networks
+        if not problems and runtime.twice(network, ledger)
     ]
-    for variable in keras_model.weights:
-        if variable.path.replace("/", "_") not in names:
-            problems.append(Mismatch(variable.path, f"{variable.path} of keras is left over"))
-    if not problems and len(keras_model.weights) != len(wanted):
-        problems.append(Mismatch("", "two weights of keras have the same name"))
     return problems
 
 
-def randomize(model: Any, seed: int = 0) -> None:
+def random_values(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Iterator[tuple[str, Any]]:
     """Random weights and norm statistics, scaled so that activations stay near 1."""
     import numpy as np
-    import torch
 
     rng = np.random.default_rng(seed)
+    for name, shape in shapes.items():
+        if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
+            array = rng.uniform(0.5, 1.5, shape)
+        elif len(shape) == 1:
+            array = 0.1 * rng.standard_normal(shape)
+        else:
+            array = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        yield name, np.asarray(array)
+
+
+def randomize(model: Any, seed: int = 0) -> None:
+    """Random weights for a PyTorch model."""
+    import torch
+
+    state = model.state_dict()
     with torch.no_grad():
-        for name, value in model.state_dict().items():
-            shape = tuple(value.shape)
-            if name.endswith(COUNTER):
-                continue
-            if name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
-                array = rng.uniform(0.5, 1.5, shape)
-            elif value.ndim == 1:
-                array = 0.1 * rng.standard_normal(shape)
-            else:
-                array = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-            value.copy_(torch.from_numpy(np.asarray(array)))
+        for name, value in random_values(torch_shapes(model), seed):
+            state[name].copy_(torch.from_numpy(value))
 
 
-def copy_to_keras(torch_model: Any, keras_model: Any, ledger: Ledger) -> None:
-    """Copy every weight by its name. Raises `ValueError` if one side has no place for it."""
-    problems = mismatches(torch_model, keras_model, ledger)
-    if problems:
-        raise ValueError("; ".join(problem.message for problem in problems))
-    state = torch_model.state_dict()
-    variables = by_path(keras_model)
+def assign_to_keras(model: Any, ledger: Ledger, values: Mapping[str, Any]) -> None:
+    """Give a Keras model these weights, by PyTorch's names and in its layout."""
+    variables = by_path(model)
     for row in ledger.rows:
         for name, _ in row.weights:
             variable = variables[variable_of(row, name)]
-            value = state[torch_name(row.path, name)].numpy().copy()  # JAX may keep the memory
+            value = values[torch_name(row.path, name)].copy()  # JAX may keep the memory
             variable.assign(keras_value(row.kind, name, value, tuple(variable.shape)))
 
 

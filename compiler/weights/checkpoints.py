@@ -12,11 +12,8 @@ from typing import Any
 
 from ..errors import CompileError, Problem
 from ..ir import Shape
+from ..targets import TARGETS
 
-SUFFIXES = {
-    "torch": (".safetensors", ".pt", ".pth", ".ckpt"),
-    "keras": (".weights.h5", ".keras"),
-}
 LIGHTNING = ".ckpt"  # of Lightning's trainer: read, but not written
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 COUNTER = "num_batches_tracked"
@@ -52,19 +49,24 @@ class Checkpoint:
 
 
 def framework_of(path: Path, at: str, written: bool = False) -> str:
-    """Return `torch` or `keras`, judging by the file's name. Raises `CompileError`.
+    """Return the target whose weights a file holds, judging by its name. Raises `CompileError`.
 
     The error lists the suffixes that can be read, or those that can be `written`.
     """
-    for framework, suffixes in SUFFIXES.items():
-        if path.name.endswith(suffixes) and path.name not in suffixes:
-            return framework
-    both = (*SUFFIXES["torch"], *SUFFIXES["keras"])
-    known = ", ".join(suffix for suffix in both if not (written and suffix == LIGHTNING))
+    for row in TARGETS.values():
+        if path.name.endswith(endings := (*row.weights, *row.foreign)) and path.name not in endings:
+            return row.name
+    known = ", ".join(suffixes(written))
     hint = f"use one of the suffixes {known}"
     if path.suffix == ".h5":
         hint = "Keras weights end in .weights.h5"
     raise CompileError(Problem(f"{path.name!r} is not the name of a checkpoint", at, hint))
+
+
+def suffixes(written: bool = False) -> tuple[str, ...]:
+    """How the names of files with weights end, in every target; or of those that are `written`."""
+    rows = TARGETS.values()
+    return tuple(s for row in rows for s in (*row.weights, *(() if written else row.foreign)))
 
 
 def need(library: str, extra: str) -> None:

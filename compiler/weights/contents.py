@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import Problem, shown
 from .archives import entries_of
-from .checkpoints import SUFFIXES
+from .checkpoints import suffixes
 
 HEAD = 4096  # bytes that are read to recognize a file
 UNPACK = "unpack it and name the checkpoint in it"
@@ -64,7 +64,7 @@ def mistaken(path: Path) -> Problem | None:
     if not content or suffix in _alike(content):
         return None
     stem = path.name.removesuffix(suffix or path.suffix)
-    renamed = ("weights" if stem in SUFFIXES["torch"] + SUFFIXES["keras"] else stem) + content
+    renamed = ("weights" if stem in suffixes() else stem) + content
     return Problem(f"it contains a {content} file", at, f"rename it to {shown(renamed)}")
 
 
@@ -121,5 +121,4 @@ def _alike(suffix: str) -> tuple[str, ...]:
 
 def _suffix(name: str) -> str:
     """The suffix of a checkpoint's name; "" if the name is not that of a checkpoint."""
-    known = (suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-    return next((suffix for suffix in known if name.endswith(suffix) and name != suffix), "")
+    return next((suffix for suffix in suffixes() if name.endswith(suffix) and name != suffix), "")

@@ -18,6 +18,7 @@ from ..provenance import read as read_provenance
 from ..provenance import spell_options
 from ..reading import read_source
 from ..targets import TARGETS, suffixes
+from ..targets.runtime import files_of
 from .adapt import AXES, INFLATIONS
 from .checkpoints import LIGHTNING, framework_of
 from .contents import mistaken
@@ -77,10 +78,7 @@ def convert(
         raise CompileError(problem)
     with open_checkpoint(source) as opened:
         found = match(opened, resolved, layout, adapting)
-        from .writers import write_keras, write_torch
-
-        write = write_torch if target == "torch" else write_keras
-        write(path, resolved, found, str(source))
+        files_of(target).write(path, resolved, found, str(source))
         return Converted(path, target, len(found.values), (*notes, *opened.notes, *found.notes))
 
 
@@ -136,12 +134,14 @@ def _target(path: Path, to: str | None) -> str:
         raise CompileError(Problem(message, at, "use the suffix .pt, .pth or .safetensors"))
     target = framework_of(path, at, written=True)
     wanted = target if to is None else target_of(plain_text(to) or "")
-    if wanted is None:
-        raise CompileError(not_one_of("--to", to, TARGETS))
+    written = [name for name, row in TARGETS.items() if row.weights]
+    if wanted not in written:
+        raise CompileError(not_one_of("--to", to, written))
     if wanted != target:
-        endings = {"torch": ".safetensors, .pt or .pth", "keras": ".weights.h5 or .keras"}
+        *most, last = TARGETS[wanted].weights
+        endings = f"{', '.join(most)} or {last}" if most else last
         message = f"{path.name!r} is the name of a {target} file, but --to is {wanted}"
-        raise CompileError(Problem(message, at, f"use the suffix {endings[wanted]}"))
+        raise CompileError(Problem(message, at, f"use the suffix {endings}"))
     return target
 
 

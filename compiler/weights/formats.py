@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..errors import CompileError, Problem, counted
+from ..targets.runtime import files_of
 from .checkpoints import (
     COUNTER,
     FLOATS,
@@ -21,8 +22,6 @@ from .checkpoints import (
     shown,
     told,
 )
-from .keras_files import read_keras
-from .torch_files import read_pickle, read_safetensors, without_prefix
 
 
 @contextlib.contextmanager
@@ -44,16 +43,7 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
             if size == 0:
                 raise CompileError(Problem("the file is empty", str(path)))
             notes: list[str] = []
-            beside: list[str] = []
-            dialect = ""
-            if path.suffix == ".safetensors":
-                tensors, dialect = read_safetensors(path, stack)
-            elif framework == "torch":
-                tensors = read_pickle(path, notes)
-            else:
-                tensors, dialect = read_keras(path, stack)
-            if framework == "torch":
-                tensors, beside = without_prefix(tensors, notes)
+            tensors, dialect, beside = files_of(framework).read(path, stack, notes)
             if not tensors:
                 raise CompileError(Problem("it contains no tensors", str(path)))
             _check_types(path, tensors)

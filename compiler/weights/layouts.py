@@ -5,7 +5,6 @@ Below a layer's name, weights have PyTorch's names, except in Keras files, where
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -177,13 +176,3 @@ def _numbers(model: Model, turn: tuple[int, ...]) -> dict[str, int]:
         "column": second + 1,
         "turn": first - second,
     }
-
-
-def plain_name(layout: Layout, name: str) -> str:
-    """Strip the parts of a Keras layer's name that depend on the session or the rank."""
-    if layout.framework != "keras":
-        return name
-    layer, slash, rest = name.partition("/")
-    layer = re.sub(r"_[23]D$", "", layer)
-    layer = re.sub(r"^conv[23]d(_\d+)?$", "conv", layer)
-    return re.sub(r"^(learnable_queries)_\d+$", r"\1", layer) + slash + rest

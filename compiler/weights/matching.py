@@ -10,7 +10,6 @@ from typing import Any
 from ..errors import CompileError, Problem, counted, escaped, raise_all, suggest
 from ..ir import Shape
 from ..model import Model, Segmentor
-from ..targets.keras_weights import torch_value
 from .adapt import adapt_channels, inflate, inflated_shape
 from .checkpoints import Checkpoint, Tensor, shown, told
 from .layouts import (
@@ -222,9 +221,7 @@ def _fit(
     heads, attention = getattr(names.model.head, "heads", None), set()
     for place, tensor in found.items():
         shape = given = names.shape(place, tensor)
-        steps: list[Callable[[Any], Any]] = []
-        if names.checkpoint.framework == "keras":
-            steps.append(_from_keras(place, shape))
+        steps: list[Callable[[Any], Any]] = [_in_our_layout(names, place, shape)]
         if names.layout and names.layout.linear and place.kind == "conv" and len(shape) == 2:
             shape = (*shape, *(1 for _ in place.shape[2:]))
             steps.append(_reshaped(shape))
@@ -278,8 +275,8 @@ def _fit(
     return problems
 
 
-def _from_keras(place: Place, shape: Shape) -> Callable[[Any], Any]:
-    return lambda value: torch_value(place.kind, place.weight, value, shape)
+def _in_our_layout(names: Names, place: Place, shape: Shape) -> Callable[[Any], Any]:
+    return lambda value: names.files.value(place, value, shape)
 
 
 def _reshaped(shape: Shape) -> Callable[[Any], Any]:

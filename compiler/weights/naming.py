@@ -8,9 +8,10 @@ from ..api import traced
 from ..ir import Shape
 from ..model import Classifier, Model
 from ..passes.rows import Row, path_of
-from ..targets.keras_weights import layer_name, torch_name, weight_axes
+from ..targets.keras_weights import layer_name, torch_name
+from ..targets.runtime import files_of
 from .checkpoints import COUNTER, Checkpoint, Tensor
-from .layouts import Layout, name_there, plain_name
+from .layouts import Layout, name_there
 
 ATTRIBUTES = {  # of Keras' attention, by the names of its layers
     "query": "query_dense",
@@ -82,6 +83,7 @@ class Names:
 
     def __init__(self, layout: Layout | None, model: Model, checkpoint: Checkpoint):
         self.layout, self.model, self.checkpoint = layout, model, checkpoint
+        self.files = files_of(checkpoint.framework)
         self.places = self._by_name(model)
         classifier = replace(model, head=Classifier(1))
         self.known = {n: p for n, p in self._by_name(classifier).items() if n not in self.places}
@@ -95,7 +97,7 @@ class Names:
             if name.startswith(others):
                 self.others.append(name)
                 continue
-            plain = plain_name(layout, name) if layout else name
+            plain = self.files.plain_name(name) if layout else name
             self.tensors[name if plain in self.tensors else plain] = tensor
 
     def beside(self) -> list[str]:
@@ -128,35 +130,17 @@ class Names:
         return names
 
     def _name(self, model: Model, place: Place) -> str | None:
-        framework = self.checkpoint.framework
         if self.layout is None:
-            return place.name if framework == "torch" else place.keras_name
+            return self.files.place_name(place)
         there = name_there(self.layout, model, place.row)
         if there is None:
             return None
-        return f"{there}/{place.index}" if framework == "keras" else f"{there}.{place.weight}"
+        return self.files.name_below(there, place)
 
     def heads(self, place: Place, tensor: Tensor) -> int | None:
         """How many heads an attention's kernel has, which only Keras files tell; else None."""
-        if self.checkpoint.framework != "keras" or len(tensor.shape) != 3:
-            return None
-        axis = {"attention_in": 1, "attention_out": 0}.get(place.kind)
-        return None if axis is None else tensor.shape[axis]
+        return self.files.heads(place, tensor.shape)
 
     def shape(self, place: Place, tensor: Tensor) -> Shape:
         """A tensor's shape in PyTorch's axis order."""
-        if self.checkpoint.framework == "torch":
-            return tensor.shape
-        shape = tensor.shape
-        if place.kind == "table" and len(shape) == len(place.shape) - 1:  # without the batch axis
-            return (1, *shape)
-        if place.kind == "attention_in" and len(shape) > 1:  # Keras keeps heads as an axis
-            shape = (*shape[:-2], shape[-2] * shape[-1])
-        if (place.kind, place.weight) == ("attention_out", "weight") and len(shape) == 3:
-            shape = (shape[0] * shape[1], shape[2])
-        axes = weight_axes(place.kind, place.weight, len(shape))
-        if sorted(axes) != list(
-            range(len(shape))
-        ):  # wrong rank, such as a vector instead of a matrix
-            return shape
-        return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
+        return self.files.shape(place, tensor.shape)

@@ -1,0 +1,104 @@
+"""The files of weights of each target: PyTorch's state dicts, and what Keras saves."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ..ir import Shape
+from ..model import Model
+from ..targets.keras_weights import torch_value, weight_axes
+from .checkpoints import Tensor
+from .keras_files import read_keras
+from .matching import Match
+from .naming import Place
+from .torch_files import read_pickle, read_safetensors, without_prefix
+from .writers import write_keras, write_torch
+
+
+class TorchFiles:
+    """The ledger's names and layouts are PyTorch's own."""
+
+    name = "torch"
+
+    def read(
+        self, path: Path, stack: ExitStack, notes: list[str]
+    ) -> tuple[dict[str, Tensor], str, list[str]]:
+        dialect = ""
+        if path.suffix == ".safetensors":
+            tensors, dialect = read_safetensors(path, stack)
+        else:
+            tensors = read_pickle(path, notes)
+        tensors, beside = without_prefix(tensors, notes)
+        return tensors, dialect, beside
+
+    def write(self, path: Path, model: Model, match: Match, origin: str) -> None:
+        write_torch(path, model, match, origin)
+
+    def place_name(self, place: Place) -> str:
+        return place.name
+
+    def name_below(self, layer: str, place: Place) -> str:
+        return f"{layer}.{place.weight}"
+
+    def plain_name(self, name: str) -> str:
+        return name
+
+    def heads(self, place: Place, shape: Shape) -> int | None:
+        return None
+
+    def shape(self, place: Place, shape: Shape) -> Shape:
+        return shape
+
+    def value(self, place: Place, value: Any, shape: Shape) -> Any:
+        return value
+
+
+class KerasFiles:
+    """The weights of a layer are numbered, and kernels have their sizes first."""
+
+    name = "keras"
+
+    def read(
+        self, path: Path, stack: ExitStack, notes: list[str]
+    ) -> tuple[dict[str, Tensor], str, list[str]]:
+        return *read_keras(path, stack), []
+
+    def write(self, path: Path, model: Model, match: Match, origin: str) -> None:
+        write_keras(path, model, match, origin)
+
+    def place_name(self, place: Place) -> str:
+        return place.keras_name
+
+    def name_below(self, layer: str, place: Place) -> str:
+        return f"{layer}/{place.index}"
+
+    def plain_name(self, name: str) -> str:
+        """Without Keras' own numbers, and without the rank."""
+        layer, slash, rest = name.partition("/")
+        layer = re.sub(r"_[23]D$", "", layer)
+        layer = re.sub(r"^conv[23]d(_\d+)?$", "conv", layer)
+        return re.sub(r"^(learnable_queries)_\d+$", r"\1", layer) + slash + rest
+
+    def heads(self, place: Place, shape: Shape) -> int | None:
+        if len(shape) != 3:
+            return None
+        axis = {"attention_in": 1, "attention_out": 0}.get(place.kind)
+        return None if axis is None else shape[axis]
+
+    def shape(self, place: Place, shape: Shape) -> Shape:
+        if place.kind == "table" and len(shape) == len(place.shape) - 1:  # of a whole batch
+            return (1, *shape)
+        if place.kind == "attention_in" and len(shape) > 1:  # Keras tells the heads apart
+            shape = (*shape[:-2], shape[-2] * shape[-1])
+        if (place.kind, place.weight) == ("attention_out", "weight") and len(shape) == 3:
+            shape = (shape[0] * shape[1], shape[2])
+        axes = weight_axes(place.kind, place.weight, len(shape))
+        if sorted(axes) != list(range(len(shape))):  # a vector where a matrix belongs
+            return shape
+        return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
+
+    def value(self, place: Place, value: Any, shape: Shape) -> Any:
+        return torch_value(place.kind, place.weight, value, shape)
