@@ -46,7 +46,7 @@ class Target:
 
     name: ClassVar[str]
     title: ClassVar[str]
-    tensor: ClassVar[str]  # the type of what layers take and return
+    tensor: ClassVar[str] = "tensor"  # the type of what layers take and return
     load: ClassVar[str]  # how weights get into a model
     mask_shape: ClassVar[str] = ""  # what its attention takes
     python: ClassVar[bool] = True  # whether black can lay out its files
