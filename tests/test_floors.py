@@ -1,6 +1,7 @@
 """The house: imports run downwards, frameworks stay out, targets hold the same rooms."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,16 @@ def test_imports_run_downwards(module):
     for imported in _imports(MODULES[module]):
         if imported in HEIGHT and imported != module:
             assert HEIGHT[imported] <= HEIGHT[module], f"{module} imports {imported}"
+
+
+def test_no_imports_go_in_a_circle():
+    """Within a floor neither, and not by way of a function."""
+    graph = {
+        module: {name for name in _imports(path) if name in MODULES and name != module}
+        for module, path in MODULES.items()
+        if module not in PACKAGES
+    }
+    assert len([*TopologicalSorter(graph).static_order()]) >= len(graph)
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

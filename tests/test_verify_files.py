@@ -58,7 +58,7 @@ def test_another_epsilon_of_an_instance_norm_is_named():
 def test_an_added_instance_norm_of_one_voxel_is_refused():
     model = sized(_model(), (16, 16))
     files = tuple(map(_instance_norm, compile_pair(model), ("torch", "keras")))
-    with pytest.raises(CompileError, match="an instance norm sees 1 voxel"):
+    with pytest.raises(CompileError, match="an instance norm sees 1 pixel"):
         verify(model, Settings(), files)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from ..errors import CompileError, Problem
 from ..expressions import parse_expression
 from ..ir import Axes, Norm
-from ..program import Expression, Item, Items, Name, Number, Slice, Star
+from ..program import Apply, Choice, Expression, Item, Items, Name, Number, Slice, Star
 
 
 def spell(node: ast.expr) -> str:
@@ -72,7 +72,10 @@ def simple(node: Expression) -> ast.expr:
         case Slice(value=value, start=start, stop=stop):
             ends = [None if end is None else ast.Constant(end) for end in (start, stop)]
             return ast.Subscript(ast.Name(value.id), ast.Slice(*ends))
-    raise CompileError(Problem(f"{node} has no spelling of its own"))
+        case Apply() | Choice():
+            raise CompileError(Problem(f"{node} has no spelling of its own"))
+        case _:
+            assert_never(node)
 
 
 def spell_float(value: float) -> str:
