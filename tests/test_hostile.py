@@ -235,7 +235,7 @@ HOSTILE = {  # name: file name, how to write it, what is said
     "wrong magic archive": ("x.keras", holding(b"GGUF" * 100), "it is a GGUF file"),
     "cut": ("x.safetensors", cut("good.safetensors", 0.5), "not a readable .safetensors file"),
     "cut in the header": ("x.safetensors", cut("good.safetensors", 0.001), "not a readable"),
-    "cut pickle": ("x.pt", cut("good.pt", 0.5), "not a readable .pt file"),
+    "cut pickle": ("x.pt", cut("good.pt", 0.5), ".pt file: the archive is truncated"),
     "cut h5": ("x.weights.h5", cut("good.weights.h5", 0.5), "cannot read it"),
     "cut archive": ("x.keras", cut("good.keras", 0.5), "not a readable .keras file"),
     "3 GB header": ("x.safetensors", holding(header(3 << 30)), "not a readable .safetensors file"),

@@ -89,6 +89,8 @@ class Scan:
     def load(self) -> Any:
         """A placeholder for the content of the next pickle; `place` moves to its end."""
         if self.data[self.place : self.place + 1] != b"\x80":
+            if self.data[:2] == b"PK":  # the list of its parts is at the end
+                raise ValueError("the archive is truncated")
             raise ValueError("it is neither an archive nor a pickle written by PyTorch")
         self.stack, self.marks, self.memo = [], [], {}
         try:
