@@ -42,6 +42,7 @@ class Row:
         return tuple(part for part in self.at if isinstance(part, int))
 
 
+COUNTER = "num_batches_tracked"  # PyTorch's count of training steps, which is no weight
 NOT_TRAINED = frozenset({"running_mean", "running_var"})
 
 

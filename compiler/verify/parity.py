@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CompileError, Problem
 from ..model import Features, Model
-from ..passes.rows import Row
+from ..passes.rows import COUNTER, Row
 from ..passes.trace import Ledger
 from ..segmentors.trans_head import TransUNet
 from ..targets.keras_weights import keras_name, keras_value, layer_name, torch_name, weight_axes
@@ -22,7 +22,6 @@ from ..targets.runtime import Runtime
 
 BACKENDS = ("tensorflow", "torch", "jax")
 _INSTALL = {"jax": "pip install jax"}
-COUNTER = "num_batches_tracked"  # torch's count of training steps: Keras has none
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from ..targets import TARGETS
 
 LIGHTNING = ".ckpt"  # of Lightning's trainer: read, but not written
 FLOATS = ("float32", "float16", "bfloat16", "float64")
-COUNTER = "num_batches_tracked"
 DIALECT = "plainnet_dialect"  # in the metadata, since shapes do not tell dialects apart
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..errors import CompileError, Problem, counted
+from ..passes.rows import COUNTER
 from ..targets.runtime import files_of
 from .checkpoints import (
-    COUNTER,
     FLOATS,
     Checkpoint,
     Tensor,

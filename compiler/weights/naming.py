@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from ..api import traced
 from ..ir import Shape
 from ..model import Classifier, Model
-from ..passes.rows import Row, path_of
+from ..passes.rows import COUNTER, Row, path_of
 from ..targets.keras_weights import layer_name, torch_name
 from ..targets.runtime import files_of
-from .checkpoints import COUNTER, Checkpoint, Tensor
+from .checkpoints import Checkpoint, Tensor
 from .layouts import Layout, name_there
 
 ATTRIBUTES = {  # of Keras' attention, by the names of its layers
