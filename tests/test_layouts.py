@@ -168,8 +168,8 @@ def test_another_dialect_is_refused_by_name(layout, tmp_path):
             {"layout": "smp", "dialect": "cadene"},
             "fit the dialect timm: use --dialect timm",
         ),
-        ("encoder.model.", {"dialect": "timm"}, "from smp: use --layout smp"),
-        ("", {"layout": "smp", "dialect": "timm"}, "from timm: use --layout timm"),
+        ("encoder.model.", {"dialect": "timm"}, "are from smp: use --layout smp"),
+        ("", {"layout": "smp", "dialect": "timm"}, "are from timm: use --layout timm"),
     ],
 )
 def test_names_say_the_layout_without_a_head(prefix, options, hint, tmp_path):
@@ -177,7 +177,7 @@ def test_names_say_the_layout_without_a_head(prefix, options, hint, tmp_path):
     save_file(state, tmp_path / "a.safetensors")
     with pytest.raises(CompileError) as raised:
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "seresnet50", **options)
-    assert f"hint the names are {hint}" in str(raised.value)
+    assert f"hint the names {hint}" in str(raised.value)
 
 
 @pytest.mark.parametrize("target", ["torch", "keras"])
