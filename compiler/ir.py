@@ -109,11 +109,15 @@ class ConvTranspose:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Zeroes a share `rate` of its input in training, or of its channels, as a whole."""
+    """Zeroes a share `rate` of its input in training: of values, or of what is zeroed as a whole.
+
+    That may be its `channels`, or the `samples` of the batch. The rest is divided by 1 - rate.
+    """
 
     name: str
     rate: str
     channels: bool = False
+    samples: bool = False
     when: str = ""
 
 
@@ -166,7 +170,8 @@ class Block:
     `doc` says what it is, `source` the paper's figure, `additions` what was written into
     it. In `shapes`, `[C /s]` stands for a tensor of C channels whose spatial sizes are divided by
     s. `inputs` pairs each tensor that the body starts from with the argument that holds its
-    channels. `per_axis` are the arguments that hold a number for each axis.
+    channels. `per_axis` are the arguments that hold a number for each axis. `args` are sizes;
+    behind them, `rates` are shares, which no shape depends on.
     """
 
     name: str
@@ -179,6 +184,7 @@ class Block:
     inputs: tuple[tuple[str, str], ...] = (("x", "in_channels"),)
     additions: tuple[str, ...] = ()
     per_axis: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class ModelOptions(SegmentorOptions, total=False):
     se_ratio: int | str | None
     se_activation: str | None
     dialect: str | None
+    drop_path: float | str | None
     features_only: bool | None
     pooling: str | None
     include_rescaling: bool | None

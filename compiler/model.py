@@ -168,10 +168,16 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Classifier:
-    """Global average pool and a dense layer. `activation` is `none`, `sigmoid` or `softmax`."""
+    """Global average pool and a dense layer. `activation` is `none`, `sigmoid` or `softmax`.
+
+    `dropout` is a rate, of what enters the dense layer.
+    """
 
     num_classes: int
     activation: str = "none"
+    dropout: float = option(0.0, "share", "Dropout rate.")
+
+    name: ClassVar[str] = "classifier"
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,8 @@ class Model:
     """A network, wholly resolved. `input_shape` is channels last, without the batch axis.
 
     `compat` names the library whose behaviour it keeps where ours is another; "" for ours.
+    `drop_path` is the rate of stochastic depth in the last residual block: those before it have
+    less, in proportion to how many blocks stand before them.
     """
 
     encoder: Encoder
@@ -215,6 +223,7 @@ class Model:
     input_shape: tuple[int, ...]
     include_rescaling: bool = False
     compat: str = ""
+    drop_path: float = 0.0
 
     @property
     def trunk(self) -> Encoder:

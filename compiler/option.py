@@ -14,10 +14,9 @@ from .limits import NUMBER, Limit
 class Option:
     """One option.
 
-    `kind` is `count`, `counts`, `axes`, `share`, `shape`, `choice` or `flag`; `of` names the
-    segmentors that take it (empty if every model does), and `field` is that of their heads which it
-    fills. `limit` is that of each of its numbers. A `choice` without `choices` is among the
-    activations.
+    `kind` is `count`, `counts`, `axes`, `share`, `shape`, `choice` or `flag`; `of` names the heads
+    that take it (empty if every model does), and `field` is that of these heads which it fills.
+    `limit` is that of each of its numbers. A `choice` without `choices` is among the activations.
     """
 
     name: str
@@ -48,7 +47,7 @@ def option(
     limit: Limit = NUMBER,
     name: str = "",
 ) -> Any:
-    """A field of a segmentor's head that an option fills: of the field's name, unless it has one.
+    """A field of a head that an option fills: of the field's name, unless it has one.
 
     The sentence about the default is the table's to write.
     """
@@ -56,13 +55,13 @@ def option(
 
 
 def options_of(heads: Iterable[tuple[str, type]]) -> tuple[Option, ...]:
-    """The options of all segmentors, by the fields of their heads. Raises `ValueError`.
+    """The options of all heads, by their fields. Raises `ValueError`.
 
-    Segmentors may share an option, which may have another default in each.
+    Heads may share an option, which may have another default in each.
     """
     found: dict[str, Option] = {}
     defaults: dict[str, dict[str, str]] = {}
-    for segmentor, head in heads:
+    for name, head in heads:
         for each in fields(head):
             if "option" not in each.metadata:
                 continue
@@ -70,9 +69,9 @@ def options_of(heads: Iterable[tuple[str, type]]) -> tuple[Option, ...]:
             asked = replace(asked, name=asked.name or each.name, field=each.name)
             known = found.setdefault(asked.name, asked)
             if replace(known, of=()) != asked:
-                raise ValueError(f"{known.of[0]} and {segmentor} differ in {asked.flag}")
-            found[asked.name] = replace(known, of=(*known.of, segmentor))
-            defaults.setdefault(asked.name, {})[segmentor] = _spelled(each.default)
+                raise ValueError(f"{known.of[0]} and {name} differ in {asked.flag}")
+            found[asked.name] = replace(known, of=(*known.of, name))
+            defaults.setdefault(asked.name, {})[name] = _spelled(each.default)
     return tuple(
         (
             replace(one, help=f"{one.help} Default: {_joined(defaults[one.name])}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .limits import AXIS, CHANNELS, KERNEL, STRIDE
-from .model import DIALECTS
+from .model import DIALECTS, Classifier
 from .option import Option, options_of
 from .segmentors import SEGMENTORS
 
@@ -33,7 +33,7 @@ OPTIONS = (
         limit=CHANNELS,
     ),
     Option("segmentor", "choice", "Add this decoder instead of a classifier.", (*SEGMENTORS,)),
-    *options_of((name, row.head) for name, row in SEGMENTORS.items()),
+    *options_of([(Classifier.name, Classifier), *((n, row.head) for n, row in SEGMENTORS.items())]),
     Option(
         "compat",
         "choice",
@@ -60,6 +60,11 @@ OPTIONS = (
         "choice",
         "Library whose checkpoints the encoder matches. Default: medicai.",
         (*DIALECTS,),
+    ),
+    Option(
+        "drop_path",
+        "share",
+        "Stochastic depth: rate in the last residual block, linear over depth from 0. Default: 0.",
     ),
     Option("features_only", "flag", "Leave out the head and return the last pyramid level."),
     Option("pooling", "choice", "With --features-only: pool the last level.", ("avg", "max")),

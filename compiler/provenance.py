@@ -160,11 +160,13 @@ def spell_options(model: Model) -> dict[str, object]:
     elif model.in_channels != default[-1]:
         options["in_channels"] = model.in_channels
     match model.head:
-        case Classifier(num_classes=classes, activation=activation):
+        case Classifier(num_classes=classes, activation=activation, dropout=dropout):
             if classes != DEFAULT_CLASSES[model.dims]:
                 options["num_classes"] = classes
             if activation != "none":
                 options["classifier_activation"] = activation
+            if dropout:
+                options["dropout"] = dropout
         case Features(pooling=pooling):
             options["features_only"] = True
             if pooling != "none":
@@ -181,6 +183,8 @@ def spell_options(model: Model) -> dict[str, object]:
         options["dialect"] = model.encoder.dialect
     if not model.encoder.custom:  # which says its own
         options |= axes_options(model.encoder)
+    if model.drop_path:
+        options["drop_path"] = model.drop_path
     se, usual = model.encoder.se, _usual_se(model.encoder)
     if se and usual and se.ratio != usual.ratio:
         options["se_ratio"] = se.ratio

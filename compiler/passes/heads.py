@@ -31,7 +31,9 @@ def resolve_head(
         problems += _not_taken(given, segmentor)
     classes = given.get("num_classes", 1 if segmentor else DEFAULT_CLASSES[dims])
     assert isinstance(classes, int)
-    head: Head = Classifier(classes, activation)
+    rate = given.get("dropout", 0.0)
+    assert isinstance(rate, float)
+    head: Head = Classifier(classes, activation, rate)
     if isinstance(segmentor, str):
         head = _segmentor(segmentor, classes, activation, given, dims, sizes, encoder, problems)
     if "features_only" in given:
@@ -64,7 +66,7 @@ def _left_out(given: Mapping[str, object]) -> list[Problem]:
                 hint="give one of the two; a segmentor has a pyramid too",
             )
         )
-    for name in ("num_classes", "classifier_activation"):
+    for name in ("num_classes", "classifier_activation", "dropout"):
         if given.get(name, "none") != "none":
             problems.append(
                 Problem(
@@ -81,7 +83,7 @@ def _not_taken(given: Mapping[str, object], segmentor: object) -> list[Problem]:
     problems = []
     for name in given:
         takers = BY_NAME[name].of
-        if not takers or segmentor in takers:
+        if not takers or (segmentor or Classifier.name) in takers:
             continue
         flag = BY_NAME[name].flag
         if segmentor is None:

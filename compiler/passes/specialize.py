@@ -24,7 +24,17 @@ from ..model import (
 from ..network import Network
 from ..operations import OPERATIONS, PYRAMID
 from ..parsing import check
-from ..program import Assign, activated, chain, unwrapped, wrapped
+from ..program import (
+    Apply,
+    Assign,
+    Expression,
+    Name,
+    activated,
+    chain,
+    rewritten,
+    unwrapped,
+    wrapped,
+)
 from ..segmentors import segmentor_named
 from .per_axis import blocks_per_axis, with_scales
 from .variants import with_activation
@@ -55,6 +65,9 @@ def specialize(model: Model) -> Network:
             projection = without_norm(projection)
             block = shortcut_by(block, projection)
         blocks.append(projection)
+    if model.drop_path:
+        constants.append(Constant("DROP_PATH", model.drop_path, "rate of the last block"))
+        block = drop_path(block)
     for each in (*blocks, block):
         check_block(each)
     network = Network(
@@ -65,6 +78,9 @@ def specialize(model: Model) -> Network:
         pool=pool(encoder, dialect),
         head=head(model, last_channels(block)),
     )
+    if isinstance(model.head, Classifier) and model.head.dropout:
+        rate = Constant("DROPOUT", model.head.dropout)
+        network = replace(network, constants=(*network.constants, rate))
     if not isinstance(model.head, Segmentor):
         return network
     wiring = segmentor_named(model.head.name).wiring(model)
@@ -141,6 +157,24 @@ def insert_squeeze_excite(
         additions=(*block.additions, "SE"),
         layers=(*block.layers[:at], gate, *block.layers[at:]),
         body=body,
+    )
+
+
+def drop_path(block: Block) -> Block:
+    """Stochastic depth: what is added to the shortcut is dropped for whole samples."""
+    name = "drop_path"
+
+    def change(node: Expression) -> Expression:
+        match node:
+            case Apply(function="add", args=(branch, Name(id="residual") as residual)):
+                return replace(node, args=(Apply(name, (branch,)), residual))
+        return node
+
+    return replace(
+        block,
+        layers=(*block.layers, Dropout(name, name, samples=True)),
+        body=rewritten(block.body, change),
+        rates=(name,),
     )
 
 
@@ -223,15 +257,17 @@ def last_channels(block: Block) -> str:
 
 def head(model: Model, channels: str) -> Fragment:
     """What makes the output of the last level, both of them `x`; a segmentor has its own."""
-    layers: list[Norm | Linear] = []
+    layers: list[Norm | Linear | Dropout] = []
     body: list[Assign] = []
     if model.trunk.pre_activation:
         layers.append(Norm("post_bn", channels))
         body.append(Assign("x", chain("relu", "post_bn")))
     match model.head:
-        case Classifier(activation=activation):
+        case Classifier(activation=activation, dropout=dropout):
+            layers += [Dropout("dropout", "DROPOUT")] if dropout else []
             layers.append(Linear("head", channels, "num_classes", output=True))
             body.append(Assign("x", chain("global_average")))
+            body += [Assign("x", chain("dropout"))] if dropout else []
             body.append(Assign("x", activated(activation, "head")))
         case Features(pooling="avg"):
             body.append(Assign("x", chain("global_average")))

@@ -89,9 +89,10 @@ def _resolve(
         shape,
         include_rescaling="include_rescaling" in given,
         compat=str(given.get("compat", "")),
+        drop_path=float(str(given.get("drop_path", 0.0))),
     )
     if made and not problems:
-        problems += _squeeze_problems(model)
+        problems += _squeeze_problems(model) + _depth_problems(model)
     raise_all(problems)
     return model
 
@@ -275,6 +276,19 @@ def _squeeze_problems(model: Model) -> list[Problem]:
             f"--se-ratio {se.ratio} is larger than any channel count of {model.encoder.name}:"
             " every gate would squeeze to one channel",
             hint=f"at most {widest}",
+        )
+    ]
+
+
+def _depth_problems(model: Model) -> list[Problem]:
+    """Stochastic depth that grows from the first block to the last, where the two are one."""
+    if not model.drop_path or sum(model.trunk.depths) > 1:
+        return []
+    return [
+        Problem(
+            f"--drop-path {model.drop_path} drops nothing: {model.encoder.name} has a single"
+            " residual block, and the rate of the first one is 0",
+            hint="leave it out",
         )
     ]
 

@@ -25,6 +25,7 @@ from ..limits import (
     TEXT,
     Limit,
 )
+from ..model import Classifier
 from ..operations import ACTIVATIONS
 from ..option import Option
 from ..options import BY_NAME, OPTIONS, RANKS
@@ -43,13 +44,20 @@ PLACES: dict[str, KeyPath] = {
 FIRST = ("dims", "input_shape", "channels_last", "in_channels", "include_rescaling", "dialect")
 
 
-def place(option: Option) -> KeyPath:
-    """The path of an option in a spec."""
+def place(option: Option, head: str = "") -> KeyPath:
+    """The path of an option in a spec, of a network with a head of that name.
+
+    What a classifier takes as well as segmentors do stands in `[head]` there.
+    """
+    if head == Classifier.name and head in option.of:
+        return ("head", option.name)
     usual = ("segmentor", option.name) if option.of else (option.name,)
     return PLACES.get(option.name, usual)
 
 
-OPTION_AT = {place(option): option.name for option in OPTIONS}
+OPTION_AT = {
+    place(option, head): option.name for head in ("", Classifier.name) for option in OPTIONS
+}
 
 
 def in_spec(text: str) -> str:
@@ -106,10 +114,10 @@ def _table(name: str, doc: str, keys: dict[str, tuple[Any, str]]) -> type[Struct
 def _options(table: str | None) -> dict[str, tuple[Any, str]]:
     """The keys of a table that are options; of None, those at the top."""
     found = {}
-    for option in OPTIONS:
-        *outer, key = place(option)
+    for path, name in OPTION_AT.items():
+        *outer, key = path
         if outer == ([table] if table else []):
-            found[str(key)] = (_type(option), in_spec(option.help))
+            found[str(key)] = (_type(BY_NAME[name]), in_spec(BY_NAME[name].help))
     return found
 
 

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from ..errors import CompileError, Problem, escaped, raise_all
 from ..limits import SPEC_BYTES, SPEC_DOTS, SPEC_PROBLEMS
-from ..model import Encoder
+from ..model import Classifier, Encoder
 from ..options import BY_NAME
 from ..reading import read_source
 from .checks import Wrong, checked
@@ -72,7 +72,9 @@ class Loaded:
             flag.removeprefix("--").replace("-", "_") for flag in _FLAG.findall(problem.message)
         ]
         names = [problem.field or "", *flags]
-        paths = [place(BY_NAME[n]) for n in names if n in BY_NAME and not given.get(n)]
+        heads = ("", Classifier.name)
+        known = [BY_NAME[n] for n in names if n in BY_NAME and not given.get(n)]
+        paths = [place(option, head) for option in known for head in heads]
         paths = [path for path in paths if path in self.lines]
         if problem.field and problem.field not in BY_NAME:
             paths = [_path_of(problem.field)]
@@ -154,7 +156,12 @@ def _options(spec: dict[str, Any], wrong: list[Wrong]) -> dict[str, object]:
         for part in path:
             value = value.get(part) if isinstance(value, dict) else None
         usable = value is not None and not (isinstance(value, list) and UNSET in value)
-        if usable and path[0] != "se":
+        if usable and name in found:
+            first = spelled(place(BY_NAME[name]))
+            wrong.append(
+                Wrong(path, f"{spelled(path)} is {first} once more", "give one of the two")
+            )
+        elif usable and path[0] != "se":
             found[name] = value
     if ("segmentor", "name") in bad:  # nobody can say which options it takes
         found = {name: value for name, value in found.items() if not BY_NAME[name].of}

@@ -49,8 +49,9 @@ def spec_text(model: Model, file: str = "net.toml") -> str:
 
 def _values(model: Model) -> dict[KeyPath, Any]:
     """Every value of the spec by its path."""
+    head = Classifier.name if isinstance(model.head, Classifier) else ""
     values: dict[KeyPath, Any] = {
-        place(BY_NAME[name]): value for name, value in _options(model).items()
+        place(BY_NAME[name], head): value for name, value in _options(model).items()
     }
     return _encoder(model.encoder) | values
 

@@ -31,6 +31,10 @@ from .text import (
 from .writer import Writer
 
 AXES = ("d", "h", "w")
+RATES = (
+    "count = sum(stage[0] for stage in STAGES)  # of blocks",
+    "rates = iter([DROP_PATH * i / (count - 1) for i in range(count)])  # linear over depth",
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class Target:
             columns=", ".join(plan.columns),
             first_block=writer.construct(network.residual, plan.stage_args, first=True),
             next_block=writer.construct(network.residual, plan.stage_args, first=False),
+            rates=RATES if network.residual.rates else (),
         )
 
     def model(self, plan: Plan, writer: Writer) -> ModelText:

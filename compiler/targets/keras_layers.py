@@ -89,6 +89,8 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             return f"layers.AveragePooling{rank}D({options})(x)"
         case Dropout(channels=True):
             return f"layers.SpatialDropout{rank}D(rate, {LAST})(x)"
+        case Dropout(samples=True):
+            return f"layers.Dropout(rate, noise_shape=(None, {', '.join('1' * (rank + 1))}))(x)"
         case Dropout():
             return "layers.Dropout(rate)(x)"
         case Table():

@@ -15,7 +15,7 @@ from ..program import Expression, Statement, code_of, names, walk
 from .keras_layers import called as keras_call
 from .prose import LINE
 from .spelling import simple, spell, substitute
-from .writer import Scope, Writer, called, line_of
+from .writer import Scope, Writer, called, drawn, line_of
 
 
 class KerasWriter(Writer):
@@ -58,14 +58,16 @@ class KerasWriter(Writer):
     def parameters(self, block: Block) -> str:
         tensors = [f"{tensor}: KerasTensor" for tensor, _ in block.inputs]
         sizes = [f"{arg}: {self.kind(block, arg)}" for arg in self.kept(block)]
-        return ", ".join([*tensors, *sizes, "*", "name: str"])
+        rates = [f"{rate}: float" for rate in block.rates]
+        return ", ".join([*tensors, *sizes, *rates, "*", "name: str"])
 
     def construct(self, block: Block, stage_args: Sequence[str], *, first: bool) -> str:
         args = [arg for arg in stage_args if arg in self.kept(block)]
         args = args if first else self.unstrided(block, args)
         index = "0" if first else "{i}"
         name = f'name=f"{{name}}_stages_{{s}}_{index}"'
-        return f"{self.target.block_name(block.name)}({', '.join(['x', *args, name])})"
+        given = ", ".join(["x", *args, *drawn(block), name])
+        return f"{self.target.block_name(block.name)}({given})"
 
     def module_parameters(self, module: Module) -> str:
         kinds = {"pyramid": "dict[str, KerasTensor]"}

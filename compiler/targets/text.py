@@ -23,7 +23,10 @@ class BlockText:
 
 @dataclass(frozen=True)
 class EncoderText:
-    """The encoder: its stem, its pool, and how its stages' blocks are made."""
+    """The encoder: its stem, its pool, and how its stages' blocks are made.
+
+    `rates` are lines that compute the blocks' rates of stochastic depth.
+    """
 
     doc: str
     stem: BlockText
@@ -31,6 +34,7 @@ class EncoderText:
     columns: str
     first_block: str
     next_block: str
+    rates: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ class Torch(Target):
             "crop",
             "upsample",
             "LayerNorm",
+            "DropPath",
             "Attention",
             "resize",
             "attention_mask",

@@ -61,6 +61,8 @@ def declare(layer: Layer, rank: int, per_axis: Collection[str] = ()) -> str:
                 pads, window = f"({pads})", "window"
             pad = f"nn.ReplicationPad{rank}d({pads})"
             return f"nn.Sequential({pad}, nn.AvgPool{rank}d({window}, {layer.stride}))"
+        case Dropout(samples=True):
+            return f"DropPath({layer.rate})"
         case Dropout():
             return f"nn.Dropout{f'{rank}d' if layer.channels else ''}({layer.rate})"
         case Attention():

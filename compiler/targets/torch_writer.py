@@ -16,7 +16,7 @@ from ..passes.per_axis import SCALES
 from ..program import Body, Statement, code_of, names, rewritten, values_of, walk
 from .spelling import spell, substitute
 from .torch_layers import declare, lines_before
-from .writer import Scope, Speech, Writer, called, line_of, nested
+from .writer import Scope, Speech, Writer, called, drawn, line_of, nested
 
 
 class TorchWriter(Writer):
@@ -31,12 +31,13 @@ class TorchWriter(Writer):
         ]
 
     def parameters(self, block: Block) -> str:
-        return ", ".join(["self", *(f"{arg}: {self.kind(block, arg)}" for arg in block.args)])
+        sizes = [f"{arg}: {self.kind(block, arg)}" for arg in block.args]
+        return ", ".join(["self", *sizes, *(f"{rate}: float" for rate in block.rates)])
 
     def construct(self, block: Block, stage_args: Sequence[str], *, first: bool) -> str:
         args = stage_args if first else self.unstrided(block, stage_args)
         before = "channels_before" if first else "channels"
-        return f"{block.name}({', '.join((before, *args))})"
+        return f"{block.name}({', '.join((before, *args, *drawn(block)))})"
 
     def declarations(self, code: Block | Fragment) -> list[str]:
         per_axis = code.per_axis if isinstance(code, Block) else ()

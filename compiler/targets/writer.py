@@ -262,6 +262,11 @@ class Writer:
         return rewritten(module.body, change)
 
 
+def drawn(block: Block) -> list[str]:
+    """The rates of a block: the next ones of all blocks' rates."""
+    return ["next(rates)" for _ in block.rates]
+
+
 def level(name: str) -> ast.expr:
     """`pyramid["P5"]`."""
     return ast.Subscript(ast.Name("pyramid"), quoted(name))
