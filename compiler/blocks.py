@@ -19,8 +19,7 @@ SQUEEZE_EXCITE = Block(
         Conv("conv2", "channels // SE_RATIO", "channels", 1, bias=True),
     ),
     body=parse("""
-        gate = mean(x)
-        gate = relu(conv1(gate))
+        gate = relu(conv1(mean(x)))
         gate = sigmoid(conv2(gate))
         return x * gate
         """),

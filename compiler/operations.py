@@ -133,13 +133,13 @@ OPERATIONS: dict[str, Operation] = {
     "upsample_past": Operation(_upsampled_past),
     "linear_upsample": Operation(_upsampled),  # linear, by 2, half-pixel
     "linear_upsample_by": Operation(_upsampled),
-    "stretch": _RESIZED,  # linear, from any size, half-pixel
+    "stretch": Operation(lambda x, size, old: (x[0], *size)),  # linear, half-pixel
     "corner_stretch": _RESIZED,  # linear, from any size, corner on corner
     # Between maps and tokens.
     "tokens": Operation(lambda x: (x[0], math.prod(x[1:]))),
     "sizes": Operation(lambda x: x[1:], tensor=False),
     "token_grid": Operation(
-        lambda x, patch: tuple(n // p for n, p in zip(x[1:], patch)), tensor=False
+        lambda sizes, patch: tuple(n // p for n, p in zip(sizes, patch)), tensor=False
     ),
     "length": Operation(lambda x: x[1], _named("num_tokens"), tensor=False),
     "volume": Operation(lambda sizes: math.prod(sizes), _named("num_voxels"), tensor=False),

@@ -37,7 +37,7 @@ FLOORS = (
     ("lower",),
     ("targets.prose", "targets.text", "targets.spelling", "targets.keras_weights"),
     ("targets.writer", "targets.torch_layers", "targets.keras_layers", "targets.torch_init"),
-    ("targets.constants",),
+    ("targets.constants", "targets.torch_lists"),
     ("targets.base", "targets.torch_writer", "targets.keras_writer"),
     ("targets.torch", "targets.keras"),
     ("targets.runtime",),

@@ -68,10 +68,6 @@ def test_torch_holds_the_ledger(encoder, segmentor, dims, depth):
     assert tuple(output.shape[1:]) == ledger.output == (2, *SIZES[dims][:-1])
 
 
-# A TransUNet has 300 lines, and where tokens are patches two layers that resize more.
-LONGEST = {"trans_unet": 340}
-
-
 @pytest.mark.parametrize("encoder", by_kind(OWN, block_kind))
 @all_segmentors
 def test_every_file_is_tidy(encoder, segmentor, tmp_path):
@@ -84,7 +80,7 @@ def test_every_file_is_tidy(encoder, segmentor, tmp_path):
                 options = {"segmentor": segmentor, "encoder_depth": depth, "dims": dims}
                 text = compiler.emit(encoder, target=target, **options)
                 lines = text.splitlines()
-                assert len(lines) < LONGEST.get(segmentor, 300)
+                assert len(lines) <= 300  # with the provenance
                 assert max(map(len, lines)) <= 100
                 imported = [
                     line.split()[1].split(".")[0]

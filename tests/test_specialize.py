@@ -53,7 +53,7 @@ def test_the_gate_keeps_one_channel():
 
 def test_the_gate_takes_its_activation():
     gate = passes.squeeze_excite(SqueezeExcite(16, "silu"), (64,))
-    assert lines_of(gate.body)[1] == "gate = silu(conv1(gate))"
+    assert lines_of(gate.body)[0] == "gate = silu(conv1(mean(x)))"
 
 
 def test_a_pre_activation_projection_has_no_norm():

@@ -114,7 +114,7 @@ def test_another_size_is_an_error():
     options = {"segmentor": "trans_unet", "num_classes": 2, "input_shape": (64, 64, 1), **VIT}
     torch_text, keras_text = emit_pair(_encoder(), **options)
     model = constructor(torch_text)()
-    with pytest.raises(ValueError, match=r"expected images of size \[64, 64\], got \[64, 96\]"):
+    with pytest.raises(ValueError, match=r"expected image size \[64, 64\], got \[64, 96\]"):
         model(torch.zeros(1, 1, 64, 96))
     assert constructor(torch_text)(image_size=(64, 96))(torch.zeros(2, 1, 64, 96)).shape[3] == 96
     with pytest.raises(ValueError, match="fixed image size"):
@@ -135,7 +135,7 @@ FAULTS = {
     ),
     "the norm's epsilon": ("epsilon=1e-6", "epsilon=1e-3"),
     "a decoder without activation": ("negative_slope=0.3", "negative_slope=1.0"),
-    "a corner-aligned resize": ("translation=(0.0, 0.0)", "translation=(0.5, 0.5)"),
+    "a corner-aligned resize": ("(0.0, 0.0), (1, 2)", "(0.5, 0.5), (1, 2)"),
 }
 
 

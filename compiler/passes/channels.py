@@ -95,7 +95,30 @@ class _Channels:
                 assert isinstance(name, program.Name)
                 inner.append(program.Assign(name.id, self.known[variable]))
                 self.known[variable] = name
-        return [*lines, Turns(targets, sources, tuple(inner))]
+        turns = Turns(targets, sources, tuple(inner))
+        return self._shifted([*lines, turns]) or [*lines, turns]
+
+    def _shifted(self, lines: list[Declaration]) -> list[Declaration]:
+        """A loop over `F[1:]` that hands on what it took, from `F[0]`: over `F` as well."""
+        match lines:
+            case [
+                program.Assign(
+                    target=name, value=program.Item(value=program.Name(id=first), index=0)
+                ),
+                Turns(
+                    targets=targets,
+                    sources=sources,
+                    body=(*body, program.Assign(target=end, value=v)),
+                ),
+            ] if (
+                name == end and isinstance(v, program.Name) and v.id in targets
+            ):
+                if sources[targets.index(v.id)] == program.Slice(program.Name(first), 1, None):
+                    self.known = {
+                        k: v if x == program.Name(name) else x for k, x in self.known.items()
+                    }
+                    return [Turns((name, *targets), (program.Name(first), *sources), tuple(body))]
+        return []
 
     def _heads(self, loop: program.For) -> tuple[tuple[str, ...], tuple[Expression, ...]]:
         """The loop's variables and what they run over: tensors as their channels."""

@@ -11,7 +11,7 @@ from ..ir import Constant, Conv, Each, Linear, Module, Table
 from ..model import Model
 from ..parsing import parse
 from ..passes.variants import reassigned, with_numbers, without_source
-from ..program import renamed
+from ..program import Apply, Expression, Name, renamed, rewritten
 from .base import Definition, Wiring
 from .trans_head import WORDS, TransUNet, is_patched, patch_of, problems
 from .unet import class_head, head_of, level_channels
@@ -57,8 +57,7 @@ MASK_DECODER = Module(
         levels = skips(pyramid)
         for level, scale in zip(levels, SCALES):
             logits = as_map(similarity(queries, tokens), QUERIES, grid)
-            mask = attention_mask(logits, scale, level)
-            queries = levels(queries, level, mask)
+            queries = levels(queries, level, attention_mask(logits, scale, level))
         masks = sigmoid(similarity(queries, tokens))
         classes = class_softmax(classes(queries, num_classes))
         return as_map(mix(classes, masks), num_classes, grid)
@@ -66,6 +65,7 @@ MASK_DECODER = Module(
         "TransUNet's mask decoder",
     ),
 )
+MASKS = ("attention_mask", "patch_attention_mask")
 CONVOLUTION = Conv("", "", "", 3, bias=True)
 DECODER = Module(
     name="Decoder",
@@ -100,18 +100,25 @@ def in_patches(vit: Module) -> Module:
 def on_patches(module: Module) -> Module:
     """The mask decoder with masks on the grid of such tokens, until they are made maps."""
     body = renamed(module.body, {"attention_mask": "patch_attention_mask"})
-    body = reassigned(body, "grid", "grid = token_grid(deepest(pyramid), PATCH)")
+    body = reassigned(
+        body,
+        "grid",
+        """
+        size = sizes(deepest(pyramid))
+        grid = token_grid(size, PATCH)
+        """,
+    )
     body = reassigned(
         body,
         "masks",
         """
-        masks = sigmoid(similarity(queries, tokens))
-        masks = stretch(as_map(masks, QUERIES, grid), deepest(pyramid))
-        masks = as_tokens(masks)
-        grid = sizes(deepest(pyramid))
+        masks = as_map(sigmoid(similarity(queries, tokens)), QUERIES, grid)
+        masks = as_tokens(stretch(masks, size, grid))
         """,
     )
-    return replace(module, body=body)
+    *before, last = body
+    sized = rewritten((last,), lambda node: Name("size") if node == Name("grid") else node)
+    return replace(module, body=(*before, *sized))
 
 
 def of_one_class(module: Module) -> Module:
@@ -121,8 +128,15 @@ def of_one_class(module: Module) -> Module:
 
 def as_medicai(module: Module) -> Module:
     """The mask decoder with medicai's masks, resized along the tokens and the wrong way round."""
-    body = reassigned(module.body, "logits", "")
-    body = reassigned(body, "mask", "mask = flat_attention_mask(scores(queries, tokens), level)")
+    body = reassigned(module.body, "logits", "logits = scores(queries, tokens)")
+
+    def flat(node: Expression) -> Expression:
+        if isinstance(node, Apply) and node.function in MASKS:
+            logits, _, level = node.args
+            return Apply("flat_attention_mask", (logits, level))
+        return node
+
+    body = rewritten(body, flat)
     return replace(module, body=without_source(body, "SCALES"))
 
 

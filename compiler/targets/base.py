@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ..ir import Conv, Layer, Module, Shape
+from ..ir import Conv, Layer, Module, Norm, Shape
 from ..lower import RANK_NAMES, Plan
 from ..model import DIALECTS, UNITS, Segmentor
 from ..program import Assign, calls, chain, names
@@ -147,6 +147,8 @@ class Target:
             "half": self.spell_doc("[C /2]", plan),
             "query": self.shape("Q", axes),
         }
+        stretches = any(c.function == "stretch" for m in network.modules for c in calls(m.body))
+        resizing = "x2 upsampling" if model.halves and not stretches else "resizing"
         convs = [layer for layer in layers_of(plan) if isinstance(layer, Conv)]
         return Facts(
             rank=plan.rank,
@@ -160,11 +162,16 @@ class Target:
                 f"Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask {self.mask_shape}"
                 " -> (N, Q, EMBED)."
             ),
+            upsample_doc=docstring(
+                f"Linear {resizing} (half-pixel centers), cropped.", "(N, ..., C) -> (N, *size, C)."
+            ),
+            stretches=stretches,
             scaled=bool(network.modules) and not model.halves,
             per_axis=network.residual.per_axis,
             wide=any(not isinstance(conv.kernel, int) for conv in convs if conv.padded),
             grouped=any(conv.groups != 1 for conv in convs),
             biased=any(conv.bias for conv in convs),
+            zero_init=any(isinstance(x, Norm) and x.zero_init for x in layers_of(plan)),
         )
 
     # -- what a target says ------------------------------------------------------------------------

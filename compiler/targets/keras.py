@@ -21,7 +21,7 @@ _MAX_POOL = (
 class Keras(Target):
     name = "keras"
     title = "Keras 3"
-    tensor = "KerasTensor"
+    tensor = "Tensor"
     mask_shape = "(N, Q, T)"
     load = 'model.load_weights("w.weights.h5")'
     ops: ClassVar[Mapping[str, str]] = {
@@ -41,16 +41,16 @@ class Keras(Target):
         "concat": "layers.Concatenate()(xs)",
         "linear_upsample": "Upsample(y.shape[1:-1])(x)",
         "linear_upsample_by": "Upsample(y.shape[1:-1], z)(x)",
-        "stretch": "Stretch(y.shape[1:-1])(x)",
+        "stretch": "Upsample(y, [new / old for new, old in zip(y, z)])(x)",
         "corner_stretch": "corner_stretch(x, y)",
         "tokens": "layers.Reshape((-1, EMBED))(x)",
         "sizes": "x.shape[1:-1]",
-        "token_grid": "[s // p for s, p in zip(x.shape[1:-1], y)]",
+        "token_grid": "[s // p for s, p in zip(x, y)]",
         "length": "x.shape[1]",
         "volume": "math.prod(x)",
         "channels": "x.shape[-1]",
         "as_map": "layers.Reshape((*z, y))(x)",
-        "as_tokens": "layers.Reshape((-1, x.shape[-1]))(x)",
+        "as_tokens": "layers.Reshape((-1, QUERIES))(x)",
         "similarity": "layers.Dot(axes=2)([y, x])",
         "scores": "layers.Dot(axes=2)([x, y])",
         "mix": "layers.Dot(axes=(2, 1))([y, x])",
@@ -100,7 +100,6 @@ class Keras(Target):
             ("Table", "table"),
             ("attention", "attention"),
             ("Upsample", "linear_upsample"),
-            ("Stretch", "stretch"),
             ("corner_stretch", "corner_stretch"),
             ("attention_mask", "attention_mask"),
             ("patch_attention_mask", "patch_attention_mask"),
@@ -109,11 +108,12 @@ class Keras(Target):
     )
 
     def imports(self, body: str) -> list[str]:
-        names = "KerasTensor, layers" + ", ops" * bool(re.search(r"\bops\.", body))
+        names = "layers" + ", ops" * bool(re.search(r"\bops\.", body))
         lines = ["import math"] if re.search(r"\bmath\.", body) else []
         lines += ["from typing import Any"] if re.search(r"\bAny\b", body) else []
         lines += [""] if lines else []
-        return [*lines, "import keras", f"from keras import {names}"]
+        tensor = "from keras import KerasTensor as Tensor"
+        return [*lines, "import keras", tensor, f"from keras import {names}"]
 
     def model_doc(self, plan: Plan) -> str:
         model = plan.network.model

@@ -26,7 +26,18 @@ from .spelling import expression, spell_eps, substitute
 
 LAST = "data_format='channels_last'"  # whatever keras.config says
 SMALL = "kernel_initializer=pytorch_uniform()"
-FULL = "dtype=keras.config.floatx()"  # float32 under mixed precision too
+# What has a line before the layer that it is for.
+HEAD = 'options = {"kernel_initializer": pytorch_uniform(), "dtype": keras.config.floatx()}'
+
+
+def line_before(layer: Layer) -> str:
+    """Arguments that make a layer's line too long, named on a line of their own."""
+    match layer:
+        case Conv(output=True) | Linear(output=True):
+            return HEAD
+        case Conv(padded=False):
+            return f'window = {layer.kernel}, {layer.stride}, "valid", "channels_last"'
+    return ""
 
 
 def called(
@@ -62,12 +73,10 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
     """The layer over its fields, by their names, and its inputs `x`, `y`, `z`."""
     match layer:
         case Conv(output=True):
-            return f"layers.Conv{rank}D(cout, 1, {LAST}, {SMALL}, {FULL}, name=name)(x)"
+            return f"layers.Conv{rank}D(cout, 1, {LAST}, **options, name=name)(x)"
         case Conv(padded=False):
             start = "kernel_initializer='he_uniform'" if layer.bias else SMALL
-            return (
-                f"layers.Conv{rank}D(cout, kernel, strides=stride, {LAST}, {start}, name=name)(x)"
-            )
+            return f"layers.Conv{rank}D(cout, *window, {start}, name=name)(x)"
         case Conv():
             options = ", stride=stride" * (layer.stride != 1)
             options += ", groups=groups" * (layer.groups != 1)
@@ -81,12 +90,10 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             options = f"{window}, strides=stride, padding='same', {LAST}, {start}"
             return f"layers.Conv{rank}DTranspose(cout, {options}, name=name)(x)"
         case Linear():
-            options = f", {SMALL}, {FULL}" * layer.output
-            return f"layers.Dense(cout{options}, name=name)(x)"
+            return f"layers.Dense(cout{', **options' * layer.output}, name=name)(x)"
         case AvgPool():
             window = "[min(2, s) for s in stride]" if per_axis else "2"
-            options = f"{window}, strides=stride, padding='same', {LAST}"
-            return f"layers.AveragePooling{rank}D({options})(x)"
+            return f"layers.AveragePooling{rank}D({window}, stride, 'same', 'channels_last')(x)"
         case Dropout(channels=True):
             return f"layers.SpatialDropout{rank}D(rate, {LAST})(x)"
         case Dropout(samples=True):
@@ -99,8 +106,9 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             return "attention(x, y, z, dropout=dropout, name=name)"
         case Norm(kind=kind):
             usual = (kind, layer.eps, layer.momentum) == ("batch", 1e-5, 0.1)
-            if usual and not layer.zero_init:
-                return "norm(x, name=name)"
+            if usual:
+                zeros = ", gamma='zeros'" * layer.zero_init
+                return f"norm(x{zeros}, name=name)"
             start = "gamma_initializer='zeros', " * layer.zero_init
             named = "epsilon=eps, name=name"
             return {

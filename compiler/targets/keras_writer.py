@@ -13,9 +13,12 @@ from ..ir import Block, Dim, Each, Fragment, Layer, Module, bound, tensors_of
 from ..operations import PYRAMID
 from ..program import Expression, Statement, code_of, names, walk
 from .keras_layers import called as keras_call
+from .keras_layers import line_before
 from .prose import LINE
 from .spelling import simple, spell, substitute
 from .writer import Scope, Writer, called, drawn, line_of
+
+OWN_LINE = ("mean", "stretch")  # operations whose layers are as long as those with a name
 
 
 class KerasWriter(Writer):
@@ -56,7 +59,7 @@ class KerasWriter(Writer):
         return spell(substitute(layer.when, channels))
 
     def parameters(self, block: Block) -> str:
-        tensors = [f"{tensor}: KerasTensor" for tensor, _ in block.inputs]
+        tensors = [f"{tensor}: Tensor" for tensor, _ in block.inputs]
         sizes = [f"{arg}: {self.kind(block, arg)}" for arg in self.kept(block)]
         rates = [f"{rate}: float" for rate in block.rates]
         return ", ".join([*tensors, *sizes, *rates, "*", "name: str"])
@@ -70,8 +73,8 @@ class KerasWriter(Writer):
         return f"{self.target.block_name(block.name)}({given})"
 
     def module_parameters(self, module: Module) -> str:
-        kinds = {"pyramid": "dict[str, KerasTensor]"}
-        tensors = [f"{x}: {kinds.get(x, 'KerasTensor')}" for x in self.used_inputs(module)]
+        kinds = {"pyramid": "dict[str, Tensor]"}
+        tensors = [f"{x}: {kinds.get(x, 'Tensor')}" for x in self.used_inputs(module)]
         sizes = [f"{arg}: int" for arg in self.told(module)]
         return ", ".join([*tensors, *sizes, "*", f'name: str = "{module.path}"'])
 
@@ -135,7 +138,8 @@ class KerasWriter(Writer):
         """The expression with at most one named layer in it, none where that makes it too long."""
         before: list[str] = []
         value, _ = self.unnested(node, target, before, scope)
-        if len(f"    {target} = {ast.unparse(value)}") > LINE - 4:
+        indented = 4 + 4 * len(scope.index)
+        if len(f"{target or 'return'} = {ast.unparse(value)}") > LINE - indented:
             before = []
             value, _ = self.unnested(node, target, before, replace(scope, apart=True))
         return value, before
@@ -199,7 +203,7 @@ class KerasWriter(Writer):
                 found = [self._operand(arg, target, before, scope, len(args)) for arg in args]
                 if scope.apart:
                     found = [self._own_line(*value, target, before) for value in found]
-                named = any(has_layer for _, has_layer in found)
+                named = function in OWN_LINE or any(has_layer for _, has_layer in found)
                 return self.op(function, [value for value, _ in found]), named
             case _:
                 assert_never(node)
@@ -217,6 +221,7 @@ class KerasWriter(Writer):
         if isinstance(layer, ir.Dropout):
             return self._call(layer, [values[0][0]], scope), values[0][1]
         values = [self._own_line(*value, target, before) for value in values]
+        before += filter(None, [line_before(layer)])
         return self._call(layer, [value for value, _ in values], scope), True
 
     def each(
@@ -232,7 +237,9 @@ class KerasWriter(Writer):
         tensors: list[ast.expr] = []
         for arg in args[:count]:
             value, _ = self.unnested(arg, target, before, scope)
-            tensors.append(self._own_line(value, isinstance(value, ast.Call), "x", before)[0])
+            function = arg.function if isinstance(arg, program.Apply) else ""
+            name = "mask" if "attention_mask" in function else "x"
+            tensors.append(self._own_line(value, isinstance(value, ast.Call), name, before)[0])
         sizes = [_dim(self.unnested(arg, target, before, scope)[0]) for arg in args[count:]]
         layer = bound(each, self.blocks, [""] * count, sizes)
         index = "".join(f"_{{{i}}}" for i in scope.index) or f"_{scope.turns}"
@@ -244,6 +251,7 @@ class KerasWriter(Writer):
             made = spell(self._call(layer, [ast.Name(target)], scope))
             before += [f"for i in range({each.times}):", f"    {target} = {made}"]
             return ast.Name(target), False
+        before += filter(None, [line_before(layer)])
         made_here = self._call(layer, tensors, scope)
         if each.result:
             return self._own_line(made_here, True, each.result, before)

@@ -19,6 +19,7 @@ class BlockText:
     declarations: tuple[str, ...]
     body: tuple[str, ...]
     returns: str = ""
+    base: str = "nn.Module"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Facts:
     """What the helpers of a file are written with.
 
     `extends` says that a skip may be larger than what is upsampled to it, where the pool has
-    rounded an odd size down; `after_head` that the output is upsampled, which has its own type.
+    rounded an odd size down; `after_head` that the output is upsampled, which has its own type;
+    `stretches` that maps are resized by other factors than 2.
     `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
     `per_axis` are the columns of the stage table with a number for each axis.
     """
@@ -81,11 +83,14 @@ class Facts:
     axes: tuple[str, ...]
     shapes: dict[str, str]
     attention_doc: str
+    upsample_doc: str
+    stretches: bool
     grouped: bool
     biased: bool
     scaled: bool
     wide: bool
     per_axis: tuple[str, ...]
+    zero_init: bool
 
     @property
     def axis_numbers(self) -> tuple[int, ...]:

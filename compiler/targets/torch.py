@@ -13,7 +13,7 @@ from ..model import Segmentor
 from ..program import Assign, Name, Return
 from .base import Helper, Target, layers_of
 from .prose import LINE, docstring, wrap_sentences
-from .torch_init import head_lines, init_lines
+from .torch_init import init_lines
 from .torch_writer import TorchWriter
 from .writer import Writer
 
@@ -46,13 +46,13 @@ class Torch(Target):
         "concat": "torch.cat(xs, 1)",
         "linear_upsample": "resize(x, 2.0, '{linear}', y)",
         "linear_upsample_by": "resize(x, z, '{linear}', y)",
-        "stretch": "F.interpolate(x, size=y.shape[2:], mode='{linear}')",
+        "stretch": "F.interpolate(x, size=y, mode='{linear}')",
         "corner_stretch": (
             "F.interpolate(x, size=y.shape[2:], mode='{linear}', align_corners=True)"
         ),
         "tokens": "x.flatten(2).mT",
         "sizes": "x.shape[2:]",
-        "token_grid": "[s // p for s, p in zip(x.shape[2:], y)]",
+        "token_grid": "[s // p for s, p in zip(x, y)]",
         "length": "x.shape[1]",
         "volume": "math.prod(x)",
         "channels": "x.shape[1]",
@@ -114,11 +114,10 @@ class Torch(Target):
         )
 
     def head_declarations(self, plan: Plan, made: tuple[str, ...]) -> tuple[str, ...]:
-        before = init_lines(layers_of(plan), plan.rank)
         aux = plan.network.aux_head
         # These stand last: a seed gives all other weights as it does without them.
         after = self.writer(plan).aux_declarations(aux) if aux else ()
-        return (*before, *made, *head_lines(plan.network.head.layers), *after)
+        return (*made, *init_lines(layers_of(plan), plan.network.head.layers, plan.rank), *after)
 
     def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         modules, head = plan.network.modules, plan.network.head
@@ -134,12 +133,19 @@ class Torch(Target):
             x = "pyramid"
             for module in modules:
                 given = [x, *writer.used_inputs(module)[1:]]
-                variable = module.step or "x: Tensor"
-                lines.append(f"{variable} = self.{module.path}({', '.join(given)})")
+                made = f"self.{module.path}({', '.join(given)})"
+                if module is modules[0]:
+                    x = made
+                    continue
+                lines.append(f"{module.step or 'x: Tensor'} = {made}")
                 x = module.step or "x"
         aux = plan.network.aux_head
         if aux is None:
-            return (*lines, *writer.fragment(returning(head), prefix="").body)
+            last = writer.fragment(returning(head), prefix="").body
+            if len(modules) > 1 and len(last) == 1:
+                made = lines.pop().removeprefix("x: Tensor = ")
+                last = (last[0].replace("self.head(x)", f"self.head({made})"),)
+            return (*lines, *last)
         assert isinstance(writer, TorchWriter)
         return (
             *lines,

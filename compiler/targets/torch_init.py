@@ -8,27 +8,35 @@ from ..initialization import Init, init_of
 from ..ir import Conv, ConvTranspose, Layer, Linear
 
 
-def init_lines(layers: Sequence[Layer], rank: int) -> list[str]:
-    """Lines that set weights where no norm follows. They stand before the head, which keeps
-    PyTorch's default, like convolutions without a bias.
+def init_lines(layers: Sequence[Layer], head: Sequence[Layer], rank: int) -> list[str]:
+    """Lines that set weights where no norm follows, and biases, which PyTorch draws.
+
+    They stand after the head, which keeps PyTorch's default, as convolutions without a bias do.
     """
+    outputs = [layer for layer in head if isinstance(layer, Conv | Linear) and layer.output]
     lines: list[str] = []
+    waiting = list(outputs)  # for a line that sets their bias
+    dense = any(isinstance(layer, Linear) and init_of(layer) == Init.XAVIER for layer in layers)
     if any(isinstance(layer, Conv) and init_of(layer) == Init.HE for layer in layers):
+        kinds = f"nn.Conv{rank}d{' | nn.Linear' * dense}"
         lines = [
-            f"if isinstance(module, nn.Conv{rank}d) and module.bias is not None:",
-            "    nn.init.kaiming_uniform_(module.weight)",
+            f"if isinstance(module, {kinds}) and module.bias is not None:",
             "    nn.init.zeros_(module.bias)",
         ]
-    if any(isinstance(layer, Linear) and init_of(layer) == Init.XAVIER for layer in layers):
-        lines += [
-            "if isinstance(module, nn.Linear):",
-            "    nn.init.xavier_uniform_(module.weight)",
-            "    nn.init.zeros_(module.bias)",
-        ]
+        choices = [("isinstance(module, nn.Linear)", "xavier")] * dense
+        for layer in outputs:
+            if isinstance(layer, Conv):
+                choices.append((f"module is not self.{layer.name}", "kaiming"))
+                waiting.remove(layer)
+        for word, (test, init) in zip(("if", "elif"), choices):
+            lines += [f"    {word} {test}:", f"        nn.init.{init}_uniform_(module.weight)"]
+        if not choices:
+            lines.append("    nn.init.kaiming_uniform_(module.weight)")
     ups = [layer for layer in layers if isinstance(layer, ConvTranspose)]
     if ups:
         transposed = f"nn.ConvTranspose{rank}d"
         lines.append(f"if isinstance(module, {transposed}) and module.bias is not None:")
+        lines.append("    nn.init.zeros_(module.bias)")
         if init_of(ups[0]) == Init.HE:
             taps = f"2**{rank}  # two of four taps per axis"
             if ups[0].stride != 2:
@@ -37,17 +45,14 @@ def init_lines(layers: Sequence[Layer], rank: int) -> list[str]:
                 f"    fan = module.in_channels * {taps}",
                 "    nn.init.uniform_(module.weight, -((6 / fan) ** 0.5), (6 / fan) ** 0.5)",
             ]
-        lines.append("    nn.init.zeros_(module.bias)")
     loop = "for module in self.modules():  # where no norm follows, PyTorch's default is small"
-    return [loop, *(f"    {line}" for line in lines)] if lines else []
+    return [
+        *map(_zero_bias, waiting),
+        *([loop, *(f"    {line}" for line in lines)] if lines else []),
+    ]
 
 
-def head_lines(layers: Sequence[Layer]) -> list[str]:
-    """Lines that stand after the head: PyTorch's biases are random."""
-    lines = []
-    for layer in layers:
-        if isinstance(layer, Conv | Linear) and layer.output:
-            # For mypy, a convolution may have no bias.
-            bias = "bias" if isinstance(layer, Linear) else 'get_parameter("bias")'
-            lines.append(f"nn.init.zeros_(self.{layer.name}.{bias})")
-    return lines
+def _zero_bias(layer: Conv | Linear) -> str:
+    # For mypy, a convolution may have no bias.
+    bias = "bias" if isinstance(layer, Linear) else 'get_parameter("bias")'
+    return f"nn.init.zeros_(self.{layer.name}.{bias})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
@@ -14,8 +15,11 @@ from ..passes.channels import declarations
 from ..passes.declarations import Declaration, Declare, Turns
 from ..passes.per_axis import SCALES
 from ..program import Body, Statement, code_of, names, rewritten, values_of, walk
+from .prose import LINE
 from .spelling import spell, substitute
+from .text import BlockText
 from .torch_layers import declare, lines_before
+from .torch_lists import chains, heads, one_of, only, used
 from .writer import Scope, Speech, Writer, called, drawn, line_of, nested
 
 
@@ -39,20 +43,32 @@ class TorchWriter(Writer):
         before = "channels_before" if first else "channels"
         return f"{block.name}({', '.join((before, *args, *drawn(block)))})"
 
+    def block(self, block: Block) -> BlockText:
+        """A class; where it only chains its layers, a `Sequential` of them."""
+        text = super().block(block)
+        return replace(text, base="nn.Sequential", body=()) if chains(block) else text
+
     def declarations(self, code: Block | Fragment) -> list[str]:
         per_axis = code.per_axis if isinstance(code, Block) else ()
         lines = [f"self.{arg} = [float(s) for s in {arg}]" for arg in self._kept(code)]
+        chained = isinstance(code, Block) and chains(code)
         for layer in code.layers:
             declared = f"self.{layer.name} = {declare(layer, self.rank, per_axis)}"
             before = [x for x in lines_before(layer, self.rank, per_axis) if x not in lines]
             if layer.when:
-                absent = "None" if self._tested(layer, code) else "nn.Identity()"
-                kind = "" if absent == "None" else ": nn.Module"
-                lines.append(f"self.{layer.name}{kind} = {absent}")
-                lines.append(f"if {layer.when}:")
-                if isinstance(layer, ir.AvgPool):
-                    lines.append("    # as ceil_mode does, but this exports with dynamic sizes")
-                lines += [f"    {line}" for line in (*before, declared)]
+                pooled = "  # pads as ceil_mode does, but exports with dynamic sizes"
+                lines_here = [f"    {line}" for line in (*before, declared)]
+                if chained:
+                    note = pooled * isinstance(layer, ir.AvgPool)
+                    lines += [f"if {layer.when}:{note}", *lines_here]
+                elif self._tested(layer, code) or before:
+                    absent = "None" if self._tested(layer, code) else "nn.Identity()"
+                    kind = "" if absent == "None" else ": nn.Module"
+                    lines += [f"self.{layer.name}{kind} = {absent}", f"if {layer.when}:"]
+                    lines += lines_here
+                else:
+                    lines.append(f"changes = {layer.when}")
+                    lines.append(f"{declared} if changes else nn.Identity()")
             else:
                 lines += [*before, declared]
             if isinstance(layer, ir.Norm) and layer.zero_init:
@@ -102,7 +118,7 @@ class TorchWriter(Writer):
         """
         here = called(loop.body)
         layers = [each for each in scope.layers.values() if each.name in here]
-        ones = [_one(each, loop.body) for each in layers]
+        ones = [one_of(each, loop.body) for each in layers]
         sources = [each.name if scope.index else f"self.{each.name}" for each in layers]
         read = names(loop.body)
         pairs = [(t, s) for t, s in zip(loop.targets, loop.sources) if t in read]
@@ -208,8 +224,8 @@ class TorchWriter(Writer):
     def told(self, module: Module) -> list[str]:
         """The arguments that a module needs to be made: those that its layers do."""
         found = declarations(module, self.blocks)
-        used = _used(found)
-        return [name for name in module.arguments if name in used]
+        needed = used(found)
+        return [name for name in module.arguments if name in needed]
 
     def module_inputs(self, module: Module) -> str:
         kinds = {"pyramid": "dict[str, Tensor]"}
@@ -230,15 +246,30 @@ class TorchWriter(Writer):
                 kind, note = (": Any", "  # of a ModuleList for each row") if deep else ("", "")
                 lines.append(f"self.{name}{kind} = nn.ModuleList(){note}")
 
-        lists()
         for item in found:
+            if waiting and only(item, found) == waiting[0].name:
+                line = self.comprehension(item)
+                if len(line) <= LINE - 8:
+                    lines.append(line)
+                    del waiting[0]
+                    continue
+            lists()
             if isinstance(item, Declare) and not item.each.one:
                 lines.append(f"self.{item.each.name} = {self.each(item)}")
                 waiting = [each for each in waiting if each.name != item.each.name]
-                lists()
             else:
                 lines += self.made([item], ())
         return lines
+
+    def comprehension(self, turns: Declaration) -> str:
+        """A list of layers that are made alike."""
+        assert isinstance(turns, Turns)
+        (item,) = turns.body
+        assert isinstance(item, Declare)
+        made = f"{self.each(item)} for {heads(turns)}"
+        if len(turns.targets) == 1:  # nothing to tell it from
+            made = re.sub(rf"\b{turns.targets[0]}\b", "channels", made)
+        return f"self.{item.each.name} = nn.ModuleList([{made}])"
 
     def each(self, made: Declare) -> str:
         text = declare(made.layer, self.rank)
@@ -258,13 +289,14 @@ class TorchWriter(Writer):
                     lines.append(f"{target} = {code_of(value)}")
                 case program.Append(target=target, value=value):
                     lines.append(f"{target}.append({code_of(value)})")
-                case Turns(targets=targets, sources=sources, body=body):
-                    texts = [code_of(source) for source in sources]
-                    over = texts[0] if len(texts) == 1 else f"zip({', '.join(texts)})"
+                case Turns(body=body):
                     inner = [x.each.name for x in body if isinstance(x, Declare)] if loops else []
                     lines += [f"{name} = nn.ModuleList()" for name in inner]
-                    lines.append(f"for {', '.join(targets)} in {over}:")
-                    lines += [f"    {line}" for line in self.made(body, (*loops, item))]
+                    turns = [f"for {heads(item)}:"]
+                    turns += [f"    {line}" for line in self.made(body, (*loops, item))]
+                    if len(turns[0]) > LINE - 8:
+                        turns = [re.sub(r"\bskip_channels\b", "skip", line) for line in turns]
+                    lines += turns
                     lines += [f"self.{name}.append({name})" for name in inner]
                 case _:
                     assert_never(item)
@@ -274,21 +306,3 @@ class TorchWriter(Writer):
 def own(name: str) -> ast.expr:
     """`self.name`."""
     return ast.Attribute(ast.Name("self"), name)
-
-
-def _one(each: Layer | Each, body: Body) -> str:
-    """What a loop calls an item of these layers: one of them, or a row of them."""
-    assert isinstance(each, Each)
-    deeper = [statement for statement in body if isinstance(statement, program.For)]
-    return each.name if any(each.name in called((loop,)) for loop in deeper) else each.one
-
-
-def _used(items: Sequence[Declaration]) -> frozenset[str]:
-    """The names that layers are made with."""
-    found: frozenset[str] = frozenset()
-    for item in items:
-        if isinstance(item, Declare):
-            found |= item.uses
-        elif isinstance(item, Turns):
-            found |= _used(item.body)
-    return found
