@@ -14,7 +14,8 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor as Tensor
+from keras import layers, ops
 
 __all__ = ["SEResNet50v2"]
 
@@ -34,14 +35,14 @@ def pytorch_uniform() -> keras.initializers.Initializer:
 
 
 def conv(
-    x: KerasTensor,
+    x: Tensor,
     channels: int,
     kernel: int,
     *,
     stride: int | tuple[int, ...] = 1,
     bias: bool = False,
     name: str,
-) -> KerasTensor:
+) -> Tensor:
     """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
     padding = "same"
     if stride != 1 and kernel > 1:
@@ -52,21 +53,20 @@ def conv(
     return layers.Conv2D(channels, *window, use_bias=bias, kernel_initializer=init, name=name)(x)
 
 
-def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+def norm(x: Tensor, *, name: str) -> Tensor:
     """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
+def squeeze_excite(x: Tensor, channels: int, *, name: str) -> Tensor:
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
-    gate = layers.Activation("sigmoid")(gate)
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
     return layers.Multiply()([x, gate])
 
 
-def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
+def bottleneck(x: Tensor, width: int, channels: int, stride: int, *, name: str) -> Tensor:
     """Pre-activation bottleneck (ResNet v2, Fig. 4e) with SE.
 
     (N, H, W, Cin) -> (N, H/s, W/s, C).
@@ -84,7 +84,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
     return layers.Add()([x, residual])
 
 
-def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
+def encoder(x: Tensor, *, name: str = "encoder") -> dict[str, Tensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.Identity(name=f"{name}_P1")(x)
@@ -116,9 +116,8 @@ def SEResNet50v2(
     x = pyramid["P5"]
     x = layers.ReLU()(norm(x, name="post_bn"))
     x = layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    x = layers.Dense(
-        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
-    )(x)
+    options = {"kernel_initializer": pytorch_uniform(), "dtype": keras.config.floatx()}
+    x = layers.Dense(num_classes, **options, name="head")(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -126,4 +125,4 @@ def SEResNet50v2(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50v2 --target keras --dims 2
-# sha256: text 38942739bc644199fbacad31220264e6, code df2b5276dca43bce638e13826b234b50
+# sha256: text b4593c213d3984b08d92c078263bb416, code 3238f398f5eb964e515ee0f353e6a0ad

@@ -13,7 +13,8 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor as Tensor
+from keras import layers
 
 __all__ = ["SEResNet50vd"]
 
@@ -33,14 +34,14 @@ def pytorch_uniform() -> keras.initializers.Initializer:
 
 
 def conv(
-    x: KerasTensor,
+    x: Tensor,
     channels: int,
     kernel: int,
     *,
     stride: int | tuple[int, ...] = 1,
     bias: bool = False,
     name: str,
-) -> KerasTensor:
+) -> Tensor:
     """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
     padding = "same"
     if stride != 1 and kernel > 1:
@@ -51,31 +52,28 @@ def conv(
     return layers.Conv2D(channels, *window, use_bias=bias, kernel_initializer=init, name=name)(x)
 
 
-def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+def norm(x: Tensor, *, name: str) -> Tensor:
     """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
+def squeeze_excite(x: Tensor, channels: int, *, name: str) -> Tensor:
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
-    gate = layers.Activation("sigmoid")(gate)
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
     return layers.Multiply()([x, gate])
 
 
-def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
+def projection(x: Tensor, channels: int, stride: int, *, name: str) -> Tensor:
     """Average-pooling shortcut (ResNet-D, Fig. 2c). (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     if stride != 1:
-        x = layers.AveragePooling2D(2, strides=stride, padding="same", data_format="channels_last")(
-            x
-        )
+        x = layers.AveragePooling2D(2, stride, "same", "channels_last")(x)
     x = conv(x, channels, 1, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
+def bottleneck(x: Tensor, width: int, channels: int, stride: int, *, name: str) -> Tensor:
     """Bottleneck (ResNet, Fig. 5 right) with SE. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -90,7 +88,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
+def encoder(x: Tensor, *, name: str = "encoder") -> dict[str, Tensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, 32, 3, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
@@ -126,9 +124,8 @@ def SEResNet50vd(
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    x = layers.Dense(
-        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
-    )(x)
+    options = {"kernel_initializer": pytorch_uniform(), "dtype": keras.config.floatx()}
+    x = layers.Dense(num_classes, **options, name="head")(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -136,4 +133,4 @@ def SEResNet50vd(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target keras --dims 2
-# sha256: text fc495b5ecf192caaa131f226eb965ebc, code 7ef7b6f809c506cda83c5fa1a635ca70
+# sha256: text edced6560a47abf93c90f798ee4f73c4, code 87947e1504454801f4aaeeabc430a5a9

@@ -13,7 +13,8 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor as Tensor
+from keras import layers
 
 __all__ = ["SEResNeXt50"]
 
@@ -34,7 +35,7 @@ def pytorch_uniform() -> keras.initializers.Initializer:
 
 
 def conv(
-    x: KerasTensor,
+    x: Tensor,
     channels: int,
     kernel: int,
     *,
@@ -42,7 +43,7 @@ def conv(
     groups: int = 1,
     bias: bool = False,
     name: str,
-) -> KerasTensor:
+) -> Tensor:
     """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
     padding = "same"
     if stride != 1 and kernel > 1:
@@ -55,27 +56,26 @@ def conv(
     )(x)
 
 
-def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+def norm(x: Tensor, *, name: str) -> Tensor:
     """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
+def squeeze_excite(x: Tensor, channels: int, *, name: str) -> Tensor:
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
-    gate = layers.Activation("sigmoid")(gate)
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
     return layers.Multiply()([x, gate])
 
 
-def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
+def projection(x: Tensor, channels: int, stride: int, *, name: str) -> Tensor:
     """Projection shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
+def bottleneck(x: Tensor, width: int, channels: int, stride: int, *, name: str) -> Tensor:
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -90,7 +90,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
+def encoder(x: Tensor, *, name: str = "encoder") -> dict[str, Tensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
@@ -122,9 +122,8 @@ def SEResNeXt50(
     pyramid = encoder(image)
     x = pyramid["P5"]
     x = layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    x = layers.Dense(
-        num_classes, kernel_initializer=pytorch_uniform(), dtype=keras.config.floatx(), name="head"
-    )(x)
+    options = {"kernel_initializer": pytorch_uniform(), "dtype": keras.config.floatx()}
+    x = layers.Dense(num_classes, **options, name="head")(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -132,4 +131,4 @@ def SEResNeXt50(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2
-# sha256: text 6b8f6d30b5606fd15641850617909f9a, code 0f692cb64513b188c55ba4fc19ee3a7a
+# sha256: text 3bb985733b5ee697eef17d8fbd8f86bf, code 48055d2ddbc7135ec55cec8c666e105e

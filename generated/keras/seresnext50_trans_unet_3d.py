@@ -22,7 +22,8 @@ import math
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor as Tensor
+from keras import layers, ops
 
 __all__ = ["SEResNeXt50TransUNet"]
 
@@ -45,7 +46,7 @@ def pytorch_uniform() -> keras.initializers.Initializer:
 
 
 def conv(
-    x: KerasTensor,
+    x: Tensor,
     channels: int,
     kernel: int,
     *,
@@ -53,7 +54,7 @@ def conv(
     groups: int = 1,
     bias: bool = False,
     name: str,
-) -> KerasTensor:
+) -> Tensor:
     """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
     padding = "same"
     if stride != 1 and kernel > 1:
@@ -66,27 +67,26 @@ def conv(
     )(x)
 
 
-def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+def norm(x: Tensor, *, name: str) -> Tensor:
     """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
+def squeeze_excite(x: Tensor, channels: int, *, name: str) -> Tensor:
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling3D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
-    gate = layers.Activation("sigmoid")(gate)
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
     return layers.Multiply()([x, gate])
 
 
-def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
+def projection(x: Tensor, channels: int, stride: int, *, name: str) -> Tensor:
     """Projection shortcut where the shape changes. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
+def bottleneck(x: Tensor, width: int, channels: int, stride: int, *, name: str) -> Tensor:
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -101,7 +101,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
+def encoder(x: Tensor, *, name: str = "encoder") -> dict[str, Tensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
@@ -137,9 +137,7 @@ class Table(layers.Layer):
         return {**super().get_config(), "rows": self.rows}
 
 
-def attention(
-    x: KerasTensor, keys: KerasTensor, mask: KerasTensor | None, *, dropout: float, name: str
-) -> KerasTensor:
+def attention(x: Tensor, keys: Tensor, mask: Tensor | None, *, dropout: float, name: str) -> Tensor:
     """Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask (N, Q, T) -> (N, Q, EMBED)."""
     limit = (3 / EMBED) ** 0.5  # Xavier: Keras would count the heads as an axis of a window
     init = keras.initializers.RandomUniform(-limit, limit)
@@ -149,14 +147,13 @@ def attention(
     return attend(x, keys, attention_mask=mask)
 
 
-def mlp(x: KerasTensor, *, name: str) -> KerasTensor:
+def mlp(x: Tensor, *, name: str) -> Tensor:
     """Two dense layers with dropout, MLP wide in between. (N, T, EMBED) -> same shape."""
-    x = layers.Dense(MLP, name=f"{name}_fc1")(x)
-    x = layers.Dropout(DROPOUT)(layers.Activation("gelu")(x))
+    x = layers.Dropout(DROPOUT)(layers.Activation("gelu")(layers.Dense(MLP, name=f"{name}_fc1")(x)))
     return layers.Dropout(DROPOUT)(layers.Dense(EMBED, name=f"{name}_fc2")(x))
 
 
-def vit_block(x: KerasTensor, *, name: str) -> KerasTensor:
+def vit_block(x: Tensor, *, name: str) -> Tensor:
     """Pre-norm self-attention and MLP (ViT, Fig. 1). (N, T, EMBED) -> same shape."""
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
     y = layers.Dropout(DROPOUT)(attention(y, y, None, dropout=0.0, name=f"{name}_attention"))
@@ -166,17 +163,16 @@ def vit_block(x: KerasTensor, *, name: str) -> KerasTensor:
     return layers.Add()([x, y])
 
 
-def vit(pyramid: dict[str, KerasTensor], *, name: str = "vit") -> KerasTensor:
+def vit(pyramid: dict[str, Tensor], *, name: str = "vit") -> Tensor:
     """ViT on P5, with learned positions. (N, D, H, W, C) -> (N, T, EMBED)."""
-    x = conv(pyramid["P5"], EMBED, 1, bias=True, name=f"{name}_patch")
-    x = layers.Reshape((-1, EMBED))(x)
+    x = layers.Reshape((-1, EMBED))(conv(pyramid["P5"], EMBED, 1, bias=True, name=f"{name}_patch"))
     x = layers.Add()([x, Table(x.shape[1], name=f"{name}_positions")(x)])
     for i in range(VIT_DEPTH):
         x = vit_block(x, name=f"{name}_blocks_{i}")
     return x
 
 
-def attention_mask(logits: KerasTensor, scale: int, level: KerasTensor) -> KerasTensor:
+def attention_mask(logits: Tensor, scale: int, level: Tensor) -> Tensor:
     """Where each query may attend on a level. (N, d, h, w, Q) -> booleans (N, Q, D*H*W)."""
     # Spread each token's logit over its voxels.
     _, d, h, w, _ = level.shape
@@ -187,9 +183,7 @@ def attention_mask(logits: KerasTensor, scale: int, level: KerasTensor) -> Keras
     return inside | ~ops.any(inside, axis=2, keepdims=True)
 
 
-def masked_cross_attention(
-    queries: KerasTensor, level: KerasTensor, mask: KerasTensor, *, name: str
-) -> KerasTensor:
+def masked_cross_attention(queries: Tensor, level: Tensor, mask: Tensor, *, name: str) -> Tensor:
     """Queries attend to a level, then an MLP (Mask2Former, Eq. 2). (N, Q, EMBED) -> same shape."""
     context = conv(level, EMBED, 1, bias=True, name=f"{name}_project")
     context = layers.GroupNormalization(
@@ -205,12 +199,8 @@ def masked_cross_attention(
 
 
 def mask_decoder(
-    tokens: KerasTensor,
-    pyramid: dict[str, KerasTensor],
-    num_classes: int,
-    *,
-    name: str = "mask_decoder",
-) -> KerasTensor:
+    tokens: Tensor, pyramid: dict[str, Tensor], num_classes: int, *, name: str = "mask_decoder"
+) -> Tensor:
     """Coarse class maps from queries refined on P4..P1. tokens (N, T, EMBED) -> (N, d, h, w, K)."""
     grid = pyramid["P5"].shape[1:-1]
     queries = Table(QUERIES, name=f"{name}_queries")(tokens)
@@ -234,23 +224,17 @@ class Upsample(layers.Layer):
         self.size = tuple(size)
 
     def call(self, x: Any) -> Any:
-        return ops.image.scale_and_translate(
-            x,
-            (ops.shape(x)[0], *self.size, x.shape[-1]),
-            scale=(2.0, 2.0, 2.0),
-            translation=(0.0, 0.0, 0.0),
-            spatial_dims=(1, 2, 3),
-            method="linear",
-            antialias=False,
-        )
+        shape = (ops.shape(x)[0], *self.size, x.shape[-1])
+        window = (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), (1, 2, 3)  # scale, translation, axes
+        return ops.image.scale_and_translate(x, shape, *window, "linear", antialias=False)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
 
 
 def decoder(
-    x: KerasTensor, pyramid: dict[str, KerasTensor], image: KerasTensor, *, name: str = "decoder"
-) -> KerasTensor:
+    x: Tensor, pyramid: dict[str, Tensor], image: Tensor, *, name: str = "decoder"
+) -> Tensor:
     """Class maps upsampled with the skips P4..P1. (N, d, h, w, K) -> (N, D, H, W, 16)."""
     x = conv(x, DECODER_FILTERS[0], 3, bias=True, name=f"{name}_conv")
     skips = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
@@ -282,14 +266,8 @@ def SEResNeXt50TransUNet(
     tokens = vit(pyramid)
     maps = mask_decoder(tokens, pyramid, num_classes)
     x = decoder(maps, pyramid, image)
-    x = layers.Conv3D(
-        num_classes,
-        1,
-        data_format="channels_last",
-        kernel_initializer=pytorch_uniform(),
-        dtype=keras.config.floatx(),
-        name="head",
-    )(x)
+    options = {"kernel_initializer": pytorch_uniform(), "dtype": keras.config.floatx()}
+    x = layers.Conv3D(num_classes, 1, data_format="channels_last", **options, name="head")(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -297,4 +275,4 @@ def SEResNeXt50TransUNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor trans_unet
-# sha256: text 68831b526e21156ea4185055138f6fbe, code b0cf6cd0689576596758990500c0ef4a
+# sha256: text ad8406ae7e7205fade9e79831c4430f3, code 2cf1330644fbfd3b3e7751a0231600f1

@@ -19,7 +19,8 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor as Tensor
+from keras import layers, ops
 
 __all__ = ["SEResNeXt50UNet"]
 
@@ -42,7 +43,7 @@ def pytorch_uniform() -> keras.initializers.Initializer:
 
 
 def conv(
-    x: KerasTensor,
+    x: Tensor,
     channels: int,
     kernel: int,
     *,
@@ -50,7 +51,7 @@ def conv(
     groups: int = 1,
     bias: bool = False,
     name: str,
-) -> KerasTensor:
+) -> Tensor:
     """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
     padding = "same"
     if stride != 1 and kernel > 1:
@@ -63,27 +64,26 @@ def conv(
     )(x)
 
 
-def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+def norm(x: Tensor, *, name: str) -> Tensor:
     """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
+def squeeze_excite(x: Tensor, channels: int, *, name: str) -> Tensor:
     """Channel gate (SE, Fig. 1). (N, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
-    gate = layers.Activation("sigmoid")(gate)
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
     return layers.Multiply()([x, gate])
 
 
-def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
+def projection(x: Tensor, channels: int, stride: int, *, name: str) -> Tensor:
     """Projection shortcut where the shape changes. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
+def bottleneck(x: Tensor, width: int, channels: int, stride: int, *, name: str) -> Tensor:
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, H, W, Cin) -> (N, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -98,7 +98,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
+def encoder(x: Tensor, *, name: str = "encoder") -> dict[str, Tensor]:
     """(N, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
@@ -115,7 +115,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     return pyramid
 
 
-def crop(x: KerasTensor, like: KerasTensor) -> KerasTensor:
+def crop(x: Tensor, like: Tensor) -> Tensor:
     """Crop x to the size of `like`."""
     lines = like[0, :, 0, 0], like[0, 0, :, 0]
     for axis, line in enumerate(lines, start=1):
@@ -128,12 +128,12 @@ def crop(x: KerasTensor, like: KerasTensor) -> KerasTensor:
     return x
 
 
-def upsample(x: KerasTensor, like: KerasTensor) -> KerasTensor:
+def upsample(x: Tensor, like: Tensor) -> Tensor:
     """Nearest-neighbor x2 upsampling, cropped to the size of `like`."""
     return crop(layers.UpSampling2D(2, data_format="channels_last")(x), like)
 
 
-def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
+def decoder_block(x: Tensor, filters: int, *, name: str) -> Tensor:
     """Two 3x3 convolutions. (N, H, W, C) -> (N, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
     x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
@@ -143,9 +143,7 @@ def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     return layers.ReLU()(x)
 
 
-def decoder(
-    pyramid: dict[str, KerasTensor], image: KerasTensor, *, name: str = "decoder"
-) -> KerasTensor:
+def decoder(pyramid: dict[str, Tensor], image: Tensor, *, name: str = "decoder") -> Tensor:
     """Upsample, concatenate the skip, convolve (UNet, Fig. 1).
 
     P1..P5, image (N, H, W, C) -> (N, H, W, 16).
@@ -173,14 +171,8 @@ def SEResNeXt50UNet(
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = decoder(pyramid, image)
-    x = layers.Conv2D(
-        num_classes,
-        1,
-        data_format="channels_last",
-        kernel_initializer=pytorch_uniform(),
-        dtype=keras.config.floatx(),
-        name="head",
-    )(x)
+    options = {"kernel_initializer": pytorch_uniform(), "dtype": keras.config.floatx()}
+    x = layers.Conv2D(num_classes, 1, data_format="channels_last", **options, name="head")(x)
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
     return model
@@ -188,4 +180,4 @@ def SEResNeXt50UNet(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 2 --segmentor unet
-# sha256: text 881bddf806be7c204cc71e40348301d1, code b952868205c8e42175243c2ddb64e10f
+# sha256: text 3a25305d3698d48486373749044f816c, code b97863611ab92605897d559ffc22d931

@@ -18,7 +18,8 @@ Load weights: model.load_weights("w.weights.h5")
 """
 
 import keras
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor as Tensor
+from keras import layers, ops
 
 __all__ = ["SEResNeXt50UNetPlusPlus"]
 
@@ -41,7 +42,7 @@ def pytorch_uniform() -> keras.initializers.Initializer:
 
 
 def conv(
-    x: KerasTensor,
+    x: Tensor,
     channels: int,
     kernel: int,
     *,
@@ -49,7 +50,7 @@ def conv(
     groups: int = 1,
     bias: bool = False,
     name: str,
-) -> KerasTensor:
+) -> Tensor:
     """Convolution, padded by kernel // 2 on both sides: "same" may pad one side when it strides."""
     padding = "same"
     if stride != 1 and kernel > 1:
@@ -62,27 +63,26 @@ def conv(
     )(x)
 
 
-def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+def norm(x: Tensor, *, name: str) -> Tensor:
     """Batch norm with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def squeeze_excite(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
+def squeeze_excite(x: Tensor, channels: int, *, name: str) -> Tensor:
     """Channel gate (SE, Fig. 1). (N, D, H, W, C) -> same shape."""
     gate = layers.GlobalAveragePooling3D(data_format="channels_last", keepdims=True)(x)
     gate = layers.ReLU()(conv(gate, channels // SE_RATIO, 1, bias=True, name=f"{name}_conv1"))
-    gate = conv(gate, channels, 1, bias=True, name=f"{name}_conv2")
-    gate = layers.Activation("sigmoid")(gate)
+    gate = layers.Activation("sigmoid")(conv(gate, channels, 1, bias=True, name=f"{name}_conv2"))
     return layers.Multiply()([x, gate])
 
 
-def projection(x: KerasTensor, channels: int, stride: int, *, name: str) -> KerasTensor:
+def projection(x: Tensor, channels: int, stride: int, *, name: str) -> Tensor:
     """Projection shortcut where the shape changes. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     x = conv(x, channels, 1, stride=stride, name=f"{name}_conv")
     return norm(x, name=f"{name}_bn")
 
 
-def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: str) -> KerasTensor:
+def bottleneck(x: Tensor, width: int, channels: int, stride: int, *, name: str) -> Tensor:
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, D, H, W, Cin) -> (N, D/s, H/s, W/s, C)."""
     residual = x
     if stride != 1 or x.shape[-1] != channels:
@@ -97,7 +97,7 @@ def bottleneck(x: KerasTensor, width: int, channels: int, stride: int, *, name: 
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
+def encoder(x: Tensor, *, name: str = "encoder") -> dict[str, Tensor]:
     """(N, D, H, W, C) -> {"P1": ..., "P5": ...}; Pi is 2**i times smaller than the image."""
     x = conv(x, STEM_CHANNELS, 7, stride=2, name=f"{name}_conv1")
     x = layers.ReLU()(norm(x, name=f"{name}_bn1"))
@@ -114,7 +114,7 @@ def encoder(x: KerasTensor, *, name: str = "encoder") -> dict[str, KerasTensor]:
     return pyramid
 
 
-def crop(x: KerasTensor, like: KerasTensor) -> KerasTensor:
+def crop(x: Tensor, like: Tensor) -> Tensor:
     """Crop x to the size of `like`."""
     lines = like[0, :, 0, 0, 0], like[0, 0, :, 0, 0], like[0, 0, 0, :, 0]
     for axis, line in enumerate(lines, start=1):
@@ -127,12 +127,12 @@ def crop(x: KerasTensor, like: KerasTensor) -> KerasTensor:
     return x
 
 
-def upsample(x: KerasTensor, like: KerasTensor) -> KerasTensor:
+def upsample(x: Tensor, like: Tensor) -> Tensor:
     """Nearest-neighbor x2 upsampling, cropped to the size of `like`."""
     return crop(layers.UpSampling3D(2, data_format="channels_last", dtype=x.dtype)(x), like)
 
 
-def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
+def decoder_block(x: Tensor, filters: int, *, name: str) -> Tensor:
     """One node of the grid: two 3x3x3 convolutions. (N, D, H, W, C) -> (N, D, H, W, F)."""
     x = conv(x, filters, 3, name=f"{name}_conv1")
     x = layers.BatchNormalization(momentum=0.9, epsilon=DECODER_EPS, name=f"{name}_bn1")(x)
@@ -142,7 +142,7 @@ def decoder_block(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     return layers.ReLU()(x)
 
 
-def decoder(pyramid: dict[str, KerasTensor], *, name: str = "decoder") -> KerasTensor:
+def decoder(pyramid: dict[str, Tensor], *, name: str = "decoder") -> Tensor:
     """Nested skips (UNet++, Fig. 1a). P1..P5 -> (N, D/2, H/2, W/2, 32).
 
     Each node concatenates the upsampled node below it and all nodes to its left. Rows are built
@@ -183,14 +183,8 @@ def SEResNeXt50UNetPlusPlus(
     image = keras.Input(input_shape)
     pyramid = encoder(image)
     x = decoder(pyramid)
-    x = layers.Conv3D(
-        num_classes,
-        1,
-        data_format="channels_last",
-        kernel_initializer=pytorch_uniform(),
-        dtype=keras.config.floatx(),
-        name="head",
-    )(x)
+    options = {"kernel_initializer": pytorch_uniform(), "dtype": keras.config.floatx()}
+    x = layers.Conv3D(num_classes, 1, data_format="channels_last", **options, name="head")(x)
     x = upsample(x, image)  # equivalent to upsampling first, but cheaper
     model = keras.Model(image, x, name=name)
     model.pyramid_outputs = pyramid
@@ -199,4 +193,4 @@ def SEResNeXt50UNetPlusPlus(
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target keras --dims 3 --segmentor unet_plus_plus
-# sha256: text 8c6e9cf9e95ce41b0502540f041907a8, code 36aa3906d5b3203e92bac34c0c8c5970
+# sha256: text 1ba90f39d0204f9f821fb88f0a56fdca, code 0602d453fa9dffd09842a9531c6bbf38

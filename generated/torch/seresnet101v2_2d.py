@@ -39,8 +39,7 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
@@ -102,13 +101,13 @@ class SEResNet101v2(nn.Module):
     def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        for module in self.modules():  # where no norm follows, PyTorch's default is small
-            if isinstance(module, nn.Conv2d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
         self.post_bn = nn.BatchNorm2d(STAGES[-1][2], eps=1e-5, momentum=0.1)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
         nn.init.zeros_(self.head.bias)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+                nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -122,4 +121,4 @@ class SEResNet101v2(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet101v2 --target torch --dims 2
-# sha256: text f9aa06f381d2b498dfc073262e12c11d, code d382f14b6857aeb8ae07bee8001da6ac
+# sha256: text dea0782ad58186bd02e8c45e5c2d8a04, code 31777852c5dab37262da61c6f0abe4c7

@@ -39,8 +39,7 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3, 4), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3, 4), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
@@ -102,13 +101,13 @@ class SEResNet152v2(nn.Module):
     def __init__(self, in_channels: int = 4, num_classes: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        for module in self.modules():  # where no norm follows, PyTorch's default is small
-            if isinstance(module, nn.Conv3d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
         self.post_bn = nn.BatchNorm3d(STAGES[-1][2], eps=1e-5, momentum=0.1)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
         nn.init.zeros_(self.head.bias)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv3d) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+                nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -122,4 +121,4 @@ class SEResNet152v2(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet152v2 --target torch --dims 3
-# sha256: text 91b1842fbcfe765599ca84254cbe08b2, code 2b9b9cf1e082d7e989d3657a7c21d1de
+# sha256: text 2df5343b451b2e2b909f16e206a8a6df, code 0464a706a84fd971758ec8ad2828d4d9

@@ -38,13 +38,12 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3, 4), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3, 4), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
 
-class Projection(nn.Module):
+class Projection(nn.Sequential):
     """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -52,18 +51,14 @@ class Projection(nn.Module):
         self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
-
 
 class BasicBlock(nn.Module):
     """Basic block (ResNet, Fig. 5 left) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            self.shortcut = Projection(in_channels, channels, stride)
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = Projection(in_channels, channels, stride) if changes else nn.Identity()
         self.conv1 = nn.Conv3d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
         self.conv2 = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
@@ -107,12 +102,12 @@ class SEResNet34(nn.Module):
     def __init__(self, in_channels: int = 4, num_classes: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        for module in self.modules():  # where no norm follows, PyTorch's default is small
-            if isinstance(module, nn.Conv3d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][1], num_classes)
         nn.init.zeros_(self.head.bias)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv3d) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+                nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -125,4 +120,4 @@ class SEResNet34(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet34 --target torch --dims 3
-# sha256: text ff51635531b248c2fa7592c7c1e9440c, code 7bd8a126cb291c062e17de2c9d36c0f8
+# sha256: text f2beaf806718170d69484c7eaac8c6fa, code 28ab656635b1b66618579eb043a5c5e7

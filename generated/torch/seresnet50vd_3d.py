@@ -38,26 +38,20 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3, 4), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3, 4), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
 
-class Projection(nn.Module):
+class Projection(nn.Sequential):
     """Average-pooling shortcut (ResNet-D, Fig. 2c). (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.pool: nn.Module = nn.Identity()
-        if stride != 1:
-            # as ceil_mode does, but this exports with dynamic sizes
+        if stride != 1:  # pads as ceil_mode does, but exports with dynamic sizes
             self.pool = nn.Sequential(nn.ReplicationPad3d((0, 1) * 3), nn.AvgPool3d(2, stride))
         self.conv = nn.Conv3d(in_channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(self.pool(x)))
 
 
 class Bottleneck(nn.Module):
@@ -65,9 +59,8 @@ class Bottleneck(nn.Module):
 
     def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            self.shortcut = Projection(in_channels, channels, stride)
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = Projection(in_channels, channels, stride) if changes else nn.Identity()
         self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
         self.conv2 = nn.Conv3d(width, width, 3, stride=stride, padding=1, bias=False)
@@ -120,12 +113,12 @@ class SEResNet50vd(nn.Module):
     def __init__(self, in_channels: int = 4, num_classes: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        for module in self.modules():  # where no norm follows, PyTorch's default is small
-            if isinstance(module, nn.Conv3d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
         nn.init.zeros_(self.head.bias)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv3d) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+                nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -138,4 +131,4 @@ class SEResNet50vd(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnet50vd --target torch --dims 3
-# sha256: text 9f5d0ea7bf9161734ff1616c3d197a08, code 2d85e36ec200b9d064acc6ac7e5570c4
+# sha256: text fdb2a55ef5e27dce6bfef9b8fd1e7d48, code f0a4c7d16ad8aeb248805f398a1334b2

@@ -39,13 +39,12 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3, 4), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3, 4), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
 
-class Projection(nn.Module):
+class Projection(nn.Sequential):
     """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -53,18 +52,14 @@ class Projection(nn.Module):
         self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
-
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            self.shortcut = Projection(in_channels, channels, stride)
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = Projection(in_channels, channels, stride) if changes else nn.Identity()
         self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
         self.conv2 = nn.Conv3d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
@@ -111,12 +106,12 @@ class SEResNeXt101(nn.Module):
     def __init__(self, in_channels: int = 4, num_classes: int = 3) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        for module in self.modules():  # where no norm follows, PyTorch's default is small
-            if isinstance(module, nn.Conv3d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
         nn.init.zeros_(self.head.bias)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv3d) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+                nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -129,4 +124,4 @@ class SEResNeXt101(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext101 --target torch --dims 3
-# sha256: text 65674b4d0267a18db8cda76944a860d4, code 893a47051ea19993e643e23c58322f6d
+# sha256: text e6923a1d7335cd77b199105b161471eb, code 5f634a1b3a0d27621b973d5dcfec9123

@@ -39,13 +39,12 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
 
-class Projection(nn.Module):
+class Projection(nn.Sequential):
     """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -53,18 +52,14 @@ class Projection(nn.Module):
         self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
-
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            self.shortcut = Projection(in_channels, channels, stride)
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = Projection(in_channels, channels, stride) if changes else nn.Identity()
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
         self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
@@ -111,12 +106,12 @@ class SEResNeXt50(nn.Module):
     def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels)
-        for module in self.modules():  # where no norm follows, PyTorch's default is small
-            if isinstance(module, nn.Conv2d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
         self.head = nn.Linear(STAGES[-1][2], num_classes)
         nn.init.zeros_(self.head.bias)
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+                nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -129,4 +124,4 @@ class SEResNeXt50(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2
-# sha256: text 679897fc35cb0ef48dc5a9e24f8e78ac, code d006b16d652e6b54beb43e2f9cd9314f
+# sha256: text 28879c2058f25bf93399d85652f6a16e, code edeb07fa375e2e5b18f3affafddf673e

@@ -49,13 +49,12 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
 
-class Projection(nn.Module):
+class Projection(nn.Sequential):
     """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -63,18 +62,14 @@ class Projection(nn.Module):
         self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
-
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            self.shortcut = Projection(in_channels, channels, stride)
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = Projection(in_channels, channels, stride) if changes else nn.Identity()
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
         self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
@@ -185,12 +180,12 @@ class SEResNeXt50AttentionUNet(nn.Module):
         super().__init__()
         self.encoder = Encoder(in_channels)
         self.decoder = Decoder()
+        self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
         for module in self.modules():  # where no norm follows, PyTorch's default is small
             if isinstance(module, nn.Conv2d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
-        nn.init.zeros_(self.head.get_parameter("bias"))
+                if module is not self.head:
+                    nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -202,4 +197,4 @@ class SEResNeXt50AttentionUNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor attention_unet
-# sha256: text 87a10ad171a95f15c8e57f351348957b, code e360f17ae6b9fe0306675e5f6267a5d6
+# sha256: text 3a7c1f1abf792a58bfb9f30cd02bfd27, code 41ee986626efd12f49c137858e19321a

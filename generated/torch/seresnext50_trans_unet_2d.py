@@ -51,13 +51,12 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv2d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
 
-class Projection(nn.Module):
+class Projection(nn.Sequential):
     """Projection shortcut where the shape changes. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -65,18 +64,14 @@ class Projection(nn.Module):
         self.conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
-
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, H, W) -> (N, C, H/s, W/s)."""
 
     def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            self.shortcut = Projection(in_channels, channels, stride)
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = Projection(in_channels, channels, stride) if changes else nn.Identity()
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
         self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
@@ -123,9 +118,7 @@ class Attention(nn.Module):
     def __init__(self, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = HEADS, dropout
-        self.query = nn.Linear(EMBED, EMBED)
-        self.key = nn.Linear(EMBED, EMBED)
-        self.value = nn.Linear(EMBED, EMBED)
+        self.query, self.key, self.value = (nn.Linear(EMBED, EMBED) for _ in range(3))
         self.attention_output = nn.Linear(EMBED, EMBED)
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -217,9 +210,7 @@ class MaskDecoder(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.queries = nn.Parameter(0.02 * torch.randn(1, QUERIES, EMBED))
-        self.levels = nn.ModuleList()
-        for level_channels in SKIP_CHANNELS:
-            self.levels.append(MaskedCrossAttention(level_channels))
+        self.levels = nn.ModuleList([MaskedCrossAttention(channels) for channels in SKIP_CHANNELS])
         self.classes = nn.Linear(EMBED, num_classes)
 
     def forward(self, tokens: Tensor, pyramid: dict[str, Tensor]) -> Tensor:
@@ -228,8 +219,7 @@ class MaskDecoder(nn.Module):
         levels = (pyramid["P4"], pyramid["P3"], pyramid["P2"], pyramid["P1"])
         for refine, level, scale in zip(self.levels, levels, (2, 4, 8, 16)):
             logits = torch.unflatten(queries @ tokens.mT, 2, grid)
-            mask = attention_mask(logits, scale, level)
-            queries = refine(queries, level, mask)
+            queries = refine(queries, level, attention_mask(logits, scale, level))
         masks = torch.sigmoid(queries @ tokens.mT)
         classes = torch.sigmoid(self.classes(queries))
         return torch.unflatten(classes.mT @ masks, 2, grid)
@@ -242,10 +232,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(num_classes, DECODER_FILTERS[0], 3, padding=1)
         self.blocks = nn.ModuleList()
-        channels = DECODER_FILTERS[0]
-        for skip_channels, filters in zip(SKIP_CHANNELS, DECODER_FILTERS[1:]):
-            self.blocks.append(nn.Conv2d(channels + skip_channels, filters, 3, padding=1))
-            channels = filters
+        for channels, skip, filters in zip(DECODER_FILTERS, SKIP_CHANNELS, DECODER_FILTERS[1:]):
+            self.blocks.append(nn.Conv2d(channels + skip, filters, 3, padding=1))
 
     def forward(self, x: Tensor, pyramid: dict[str, Tensor], image: Tensor) -> Tensor:
         x = self.conv(x)
@@ -271,30 +259,26 @@ class SEResNeXt50TransUNet(nn.Module):
         self.vit = Vit(num_tokens)
         self.mask_decoder = MaskDecoder(num_classes)
         self.decoder = Decoder(num_classes)
-        for module in self.modules():  # where no norm follows, PyTorch's default is small
-            if isinstance(module, nn.Conv2d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
         self.head = nn.Conv2d(DECODER_FILTERS[-1], num_classes, 1)
-        nn.init.zeros_(self.head.get_parameter("bias"))
+        for module in self.modules():  # where no norm follows, PyTorch's default is small
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+                if isinstance(module, nn.Linear):
+                    nn.init.xavier_uniform_(module.weight)
+                elif module is not self.head:
+                    nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
 
     def forward(self, image: Tensor) -> Tensor:
-        size = list(image.shape[2:])
-        if size != self.image_size:
-            raise ValueError(f"expected images of size {self.image_size}, got {size}")
+        if list(image.shape[2:]) != self.image_size:
+            raise ValueError(f"expected image size {self.image_size}, got {list(image.shape[2:])}")
         pyramid = self.encoder(image)
-        tokens = self.vit(pyramid)
-        maps = self.mask_decoder(tokens, pyramid)
-        x: Tensor = self.decoder(maps, pyramid, image)
-        return self.head(x)
+        maps = self.mask_decoder(self.vit(pyramid), pyramid)
+        return self.head(self.decoder(maps, pyramid, image))
 
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 2 --segmentor trans_unet
-# sha256: text f2c8ba68b497f9e57cd73e7b55fac234, code 925cfa491fe92987b2a4a456bb0e8608
+# sha256: text a79cd8973ac188ae79019c2efe992141, code e6da43f9de7c6885313ffa19b5d54337

@@ -49,13 +49,12 @@ class SqueezeExcite(nn.Module):
         self.conv2 = nn.Conv3d(channels // SE_RATIO, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((2, 3, 4), keepdim=True)
-        gate = F.relu(self.conv1(gate))
+        gate = F.relu(self.conv1(x.mean((2, 3, 4), keepdim=True)))
         gate = torch.sigmoid(self.conv2(gate))
         return x * gate
 
 
-class Projection(nn.Module):
+class Projection(nn.Sequential):
     """Projection shortcut where the shape changes. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -63,18 +62,14 @@ class Projection(nn.Module):
         self.conv = nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
-
 
 class Bottleneck(nn.Module):
     """Grouped bottleneck (ResNeXt, Fig. 3c) with SE. (N, Cin, D, H, W) -> (N, C, D/s, H/s, W/s)."""
 
     def __init__(self, in_channels: int, width: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            self.shortcut = Projection(in_channels, channels, stride)
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = Projection(in_channels, channels, stride) if changes else nn.Identity()
         self.conv1 = nn.Conv3d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(width, eps=1e-5, momentum=0.1)
         self.conv2 = nn.Conv3d(width, width, 3, stride=stride, padding=1, groups=GROUPS, bias=False)
@@ -165,12 +160,12 @@ class SEResNeXt50UNet(nn.Module):
         super().__init__()
         self.encoder = Encoder(in_channels)
         self.decoder = Decoder()
+        self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
         for module in self.modules():  # where no norm follows, PyTorch's default is small
             if isinstance(module, nn.Conv3d) and module.bias is not None:
-                nn.init.kaiming_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        self.head = nn.Conv3d(DECODER_FILTERS[-1], num_classes, 1)
-        nn.init.zeros_(self.head.get_parameter("bias"))
+                if module is not self.head:
+                    nn.init.kaiming_uniform_(module.weight)
 
     def pyramid(self, x: Tensor) -> dict[str, Tensor]:
         return dict(self.encoder(x))
@@ -182,4 +177,4 @@ class SEResNeXt50UNet(nn.Module):
 
 # Written by plainnet 0.1.0 with black 26.10.1, for you to own. To write it again:
 #     plainnet emit seresnext50 --target torch --dims 3 --segmentor unet
-# sha256: text 659b18b6e79ed3b26dc298c2861021be, code 9fa30fdb8cd9b56d09c31030787bedbe
+# sha256: text f548432484a9165565f5bc95bdcb97da, code 59b68cf05f36eccb06fdcc472fe27958
