@@ -93,6 +93,11 @@ class Facts:
     zero_init: bool
 
     @property
+    def told_scale(self) -> bool:
+        """Whether the layer that resizes is told its scale: it is not always 2."""
+        return self.scaled or self.stretches
+
+    @property
     def axis_numbers(self) -> tuple[int, ...]:
         """The spatial axes where the channels are last."""
         return tuple(range(1, 1 + self.rank))
