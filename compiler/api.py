@@ -24,12 +24,13 @@ def emit(model: FilePath | Encoder, *, target: str, **options: Unpack[ModelOptio
 
     `model` is a name (`"seresnext50"`, `"seresnext50_unet"`), what `custom_encoder` returned, or
     the path of a spec (`"net.toml"`), whose values the options replace; `target` is `"torch"` or
-    `"keras"`. Every option is optional: `dims` (2 or 3), `input_shape`
-    (channels last, `(96, 96, 96, 4)`), `in_channels`, `num_classes`, `se_ratio`, `se_activation`,
-    `features_only`, `pooling` (`"avg"` or `"max"`), `include_rescaling`, `classifier_activation`
-    (`"none"`, `"sigmoid"`, `"softmax"`); `segmentor` (`"unet"`, `"unet_plus_plus"`,
-    `"attention_unet"`, `"trans_unet"`, `"fpn"`, `"linknet"`), `encoder_depth` (3 to 5), and the
-    options of each segmentor as `plainnet emit --help` lists them; `compat` (`"medicai"`);
+    `"keras"`. Every option is optional: `dims` (2 or 3), `input_shape` (channels last, `(96, 96,
+    96, 4)`), `in_channels`, `num_classes`, `norm` (`"batch"`, `"instance"`, `"group"`, `"layer"`)
+    and `activation` of the encoder, `se_ratio`, `se_activation`, `features_only`, `pooling`
+    (`"avg"` or `"max"`), `include_rescaling`, `classifier_activation` (`"none"`, `"sigmoid"`,
+    `"softmax"`); `segmentor` (`"unet"`, `"unet_plus_plus"`, `"attention_unet"`, `"trans_unet"`,
+    `"fpn"`, `"linknet"`), `encoder_depth` (3 to 5), and the options of each segmentor as `plainnet
+    emit --help` lists them; `compat` (`"medicai"`);
     `strides`, one entry for each level (`((1, 2, 2), 2, 2, 2, 2)`: P1 has a half of the image's
     height and width) or for stem, pool and each stage; `kernels`, one for stem and each stage;
     `channels_last`, to say that a shape such as `(3, 64, 64)` does have its channels last. The same

@@ -26,6 +26,8 @@ class ModelOptions(SegmentorOptions, total=False):
     compat: str | None
     strides: Sequence[int | Sequence[int]] | str | None
     kernels: Sequence[int | Sequence[int]] | str | None
+    norm: str | None
+    activation: str | None
     se_ratio: int | str | None
     se_activation: str | None
     dialect: str | None

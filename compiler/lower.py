@@ -90,13 +90,22 @@ def _title(model: Model) -> str:
 def _notes(model: Model, parameters: int) -> tuple[str, ...]:
     """Size, peculiarities and papers, in paragraphs."""
     references = " ".join(_references(model.trunk))
-    if model.encoder.dialect != "medicai":
+    if not model.encoder.published:
+        references += f" The encoder has {_changes(model.encoder)}."
+    elif model.encoder.dialect != "medicai":
         references += f" Matches {model.encoder.dialect} checkpoints."
     if not isinstance(model.head, Segmentor):
         return (f"{parameters:,} parameters. {references}",)
     words = segmentor_named(model.head.name).words
     reference, *more = words.notes(model)
     return (f"{parameters:,} parameters; {words.fits}. {reference}", *more, references)
+
+
+def _changes(encoder: Encoder) -> str:
+    """What stands for batch norm and ReLU: `instance norm and leaky_relu`."""
+    norm = f"{encoder.norm} norm" if encoder.norm != "batch" else ""
+    activation = encoder.activation if encoder.activation != "relu" else ""
+    return " and ".join(word for word in (norm, activation) if word)
 
 
 def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
@@ -181,7 +190,7 @@ def _encoder_doc(model: Model) -> tuple[str, str]:
 
 
 def _model_doc(network: Network, ledger: Ledger) -> str:
-    model = network.model
+    model, encoder = network.model, network.model.encoder
     image = f"[{model.in_channels}]"
     match model.head:
         case Classifier(num_classes=classes, activation="none"):
@@ -192,7 +201,9 @@ def _model_doc(network: Network, ledger: Ledger) -> str:
             channels = ledger.output[0]
             what = model.trunk.levels[-1]
             if model.trunk.pre_activation:
-                what += " after a final BN and ReLU"
+                norm = "BN" if encoder.norm == "batch" else f"{encoder.norm} norm"
+                activation = "ReLU" if encoder.activation == "relu" else encoder.activation
+                what += f" after a final {norm} and {activation}"
             if pooling == "none":
                 return f"{image} -> [{channels} /{divisor_of(model, -1)}], {what}."
             reduced = {"avg": "mean", "max": "maximum"}[pooling]

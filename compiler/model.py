@@ -90,7 +90,8 @@ class Encoder:
     `block` is `basic` or `bottleneck`, with `_vd` for ResNet-D's pooled shortcut. Level P1 is
     the stem's output, P(i + 2) that of stage i. `custom` encoders are not in the catalog. `dialect`
     is a name in `DIALECTS`. Where `widths` or `channels` is empty, filters and groups determine it.
-    is a name in `DIALECTS`. Strides and kernels are one number where all axes have the same.
+    Strides and kernels are one number where all axes have the same. `norm` is a kind of `ir.Norm`;
+    `activation` is that of the stem and of the blocks.
     """
 
     name: str
@@ -111,6 +112,13 @@ class Encoder:
     dialect: str = "medicai"
     widths: tuple[int, ...] = ()
     channels: tuple[int, ...] = ()
+    norm: str = "batch"
+    activation: str = "relu"
+
+    @property
+    def published(self) -> bool:
+        """Whether somebody may have published weights for these layers: batch norm and ReLU."""
+        return (self.norm, self.activation) == ("batch", "relu")
 
     @property
     def expansion(self) -> int:

@@ -109,6 +109,7 @@ _SCORES = Operation(lambda queries, tokens: (tokens[1], queries[1]), _named("num
 _MASK = Operation(lambda logits, scale, level: (math.prod(level[1:]), logits[0]))
 _MIXED = Operation(lambda classes, masks: (masks[0], classes[0]))
 
+POSITIVE = ("relu", "sigmoid")  # activations with no value below zero
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hard_swish", "tanh", "sigmoid")
 
 OPERATIONS: dict[str, Operation] = {
@@ -123,6 +124,7 @@ OPERATIONS: dict[str, Operation] = {
     "max_pool": Operation(_pooled),
     "signed_max_pool": Operation(_pooled),
     "ceil_max_pool": Operation(_pooled_down),
+    "signed_ceil_max_pool": Operation(_pooled_down),
     "mean": Operation(lambda x: (x[0], *(1 for _ in x[1:]))),
     "global_average": Operation(lambda x: x[:1]),
     "global_max": Operation(lambda x: x[:1]),

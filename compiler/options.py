@@ -8,6 +8,7 @@ from .option import Option, options_of
 from .segmentors import SEGMENTORS
 
 RANKS = (2, 3)
+ENCODER_NORMS = ("batch", "instance", "group", "layer")
 DEFAULT_SHAPE = {2: (224, 224, 3), 3: (96, 96, 96, 4)}
 DEFAULT_CLASSES = {2: 1000, 3: 3}
 COMPAT = {name: row.compat for name, row in SEGMENTORS.items() if row.compat}
@@ -53,6 +54,13 @@ OPTIONS = (
         "Kernels of stem/stage 0/...; odd, as 3 or per axis: 1,3,3.",
         limit=KERNEL,
     ),
+    Option(
+        "norm",
+        "choice",
+        "Normalization in the encoder, and in the decoder where none is chosen. Default: batch.",
+        ENCODER_NORMS,
+    ),
+    Option("activation", "choice", "Activation in the encoder. Default: relu."),
     Option("se_ratio", "count", "Squeeze ratio of the SE gate. Default: 16."),
     Option("se_activation", "choice", "Activation inside the SE gate. Default: relu."),
     Option(

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 import compiler
 from compiler.actions import read_settings
+from compiler.arguments import spell_options
 from compiler.catalog import ENCODERS
 from compiler.cli import main
 from compiler.limits import LIMITS
 from compiler.options import OPTIONS
 from compiler.passes.advice import advice
 from compiler.passes.validate import resolve
-from compiler.provenance import spell_options
 from compiler.segmentors import SEGMENTORS
 
 ROOT = Path(__file__).parents[1]
@@ -108,7 +108,7 @@ WRONG = {
     "pool": ({"dialect": "cadene", "input_shape": (64, 2, 3)}, "has the size 2, which leaves P1"),
     "digits": ({"segmentor": "trans_unet", "dropout": "٠.١"}, "which is not a number"),
     "NaN": ({"segmentor": "trans_unet", "dropout": float("nan")}, "--dropout has nan"),
-    "one size": ({"segmentor": "trans_unet", "input_shape": "64"}, "--input-shape 64 has 0 sizes"),
+    "one size": ({"segmentor": "trans_unet", "input_shape": "64"}, "--input-shape 64 has 1 number"),
 }
 
 

@@ -284,7 +284,7 @@ WRONG = {
     'name = "é"\nextends = "resnet18"': ("name 'é' cannot name a class", "net.toml:1, name"),
     'extends = "resnet18"\ninput_shape = [1, 2]': ("input_shape is [1, 2]", "net.toml:2"),
     'extends = "resnet18"\ndims = 3\ninput_shape = [8, 8, 1]': (
-        "input_shape 8,8,1 has 2 sizes and the channels, but a 3D network takes 3 sizes",
+        "input_shape 8,8,1 has 3 numbers, but a 3D network takes 3 sizes plus channels",
         "net.toml:3, input_shape",
     ),
     'extends = "resnet18"\nse.ratio = 4096': ("se.ratio 4096 is larger than any", "net.toml:2"),

@@ -22,7 +22,7 @@ from ..model import (
     SqueezeExcite,
 )
 from ..network import Network
-from ..operations import OPERATIONS, PYRAMID
+from ..operations import OPERATIONS, POSITIVE, PYRAMID
 from ..parsing import check
 from ..program import (
     Apply,
@@ -37,7 +37,7 @@ from ..program import (
 )
 from ..segmentors import segmentor_named
 from .per_axis import blocks_per_axis, with_scales
-from .variants import with_activation
+from .variants import Part, with_activation, with_norm
 
 
 def specialize(model: Model) -> Network:
@@ -64,19 +64,20 @@ def specialize(model: Model) -> Network:
         if encoder.pre_activation:
             projection = without_norm(projection)
             block = shortcut_by(block, projection)
-        blocks.append(projection)
+        blocks.append(dressed(projection, encoder))
     if model.drop_path:
         constants.append(Constant("DROP_PATH", model.drop_path, "rate of the last block"))
         block = drop_path(block)
+    block = dressed(block, encoder)
     for each in (*blocks, block):
         check_block(each)
     network = Network(
         model=model,
         constants=tuple(constants),
         blocks=blocks_per_axis((*blocks, block), encoder),
-        stem=stem(encoder, model.include_rescaling),
+        stem=dressed(stem(encoder, model.include_rescaling), encoder),
         pool=pool(encoder, dialect),
-        head=head(model, last_channels(block)),
+        head=dressed(head(model, last_channels(block)), encoder),
     )
     if isinstance(model.head, Classifier) and model.head.dropout:
         rate = Constant("DROPOUT", model.head.dropout)
@@ -113,6 +114,11 @@ def check_block(block: Block) -> None:
     layers = {layer.name for layer in block.layers}
     repeated = {layer.name for layer in block.layers if isinstance(layer, Dropout)}
     check(block.body, block.name, known, layers - repeated, {*OPERATIONS, *repeated})
+
+
+def dressed(part: Part, encoder: Encoder) -> Part:
+    """The block or fragment with the encoder's norm and activation."""
+    return with_activation(with_norm(part, encoder.norm), encoder.activation)
 
 
 def group(block: Block) -> Block:
@@ -206,9 +212,9 @@ def pool(encoder: Encoder, dialect: Dialect) -> str:
     """
     if encoder.stem.pool == 1:
         return ""
-    if encoder.pre_activation:
-        return "signed_max_pool"
-    return "ceil_max_pool" if dialect.ceil_pool else "max_pool"
+    kind = "ceil_max_pool" if dialect.ceil_pool else "max_pool"
+    signed = encoder.pre_activation or encoder.activation not in POSITIVE
+    return f"signed_{kind}" if signed else kind
 
 
 def without_norm(projection: Block) -> Block:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from ..axes import spread
 from ..catalog import ENCODERS
-from ..dialects import dialects_of
 from ..errors import CompileError, Problem, counted, raise_all, shown, suggest
 from ..limits import CHANNELS, VOXELS
 from ..model import DIALECTS, Encoder, Model
 from ..names import FilePath, find_model, spec_path
 from ..options import BY_NAME, DEFAULT_SHAPE, RANKS
 from .axes import with_axes
+from .choices import (
+    squeeze_problems,
+    with_dialect,
+    with_norm_and_activation,
+    with_squeeze_excite,
+)
 from .custom import make_encoder
 from .heads import resolve_head
 from .values import parse
@@ -77,8 +81,9 @@ def _resolve(
     before = len(problems)
     dims, shape = _input(given, problems, rank_is_free="dims" not in given)
     sizes = shape[:-1] if len(problems) == before else ()
-    made = _with_dialect(_with_squeeze_excite(found, given, problems), given, problems)
+    made = with_dialect(with_squeeze_excite(found, given, problems), given, problems)
     made = with_axes(made, given, dims, problems)
+    made = with_norm_and_activation(made, given, problems)
     if made:
         problems += _pool_problems(made, sizes)
     head = resolve_head(given, dims, sizes, made, problems, unknown_segmentor=unknown)
@@ -92,7 +97,7 @@ def _resolve(
         drop_path=float(str(given.get("drop_path", 0.0))),
     )
     if made and not problems:
-        problems += _squeeze_problems(model) + _depth_problems(model)
+        problems += squeeze_problems(model) + _depth_problems(model)
     raise_all(problems)
     return model
 
@@ -134,7 +139,9 @@ def _made(encoder: Encoder, problems: list[Problem]) -> Encoder | None:
     """An encoder that somebody holds, read again: its fields may have been replaced."""
     if not encoder.custom:
         known = ENCODERS.get(encoder.name) if isinstance(encoder.name, str) else None
-        if known and replace(known, se=encoder.se, dialect=encoder.dialect) == encoder:
+        changed = ("se", "dialect", "norm", "activation")
+        options = {name: getattr(encoder, name) for name in changed}
+        if known and replace(known, **options) == encoder:
             return encoder
         problems.append(Problem("the encoder is not in the catalog", hint="use custom_encoder()"))
         return None
@@ -158,7 +165,10 @@ def _made(encoder: Encoder, problems: list[Problem]) -> Encoder | None:
         channels=encoder.channels or None,
     )
     problems += found
-    return replace(made, dialect=encoder.dialect) if made else None
+    if not made:
+        return None
+    options = {name: getattr(encoder, name) for name in ("dialect", "norm", "activation")}
+    return replace(made, **options)
 
 
 def _input(
@@ -242,44 +252,6 @@ def _pool_problems(encoder: Encoder, sizes: tuple[int, ...]) -> list[Problem]:
     return []
 
 
-def _with_squeeze_excite(
-    encoder: Encoder | None, given: dict[str, object], problems: list[Problem]
-) -> Encoder | None:
-    """The encoder with its SE options."""
-    asked: dict[str, Any] = {
-        field: given[name]
-        for name, field in (("se_ratio", "ratio"), ("se_activation", "activation"))
-        if name in given
-    }
-    if not encoder or not asked:
-        return encoder
-    if encoder.se:
-        return replace(encoder, se=replace(encoder.se, **asked))
-    flags = " and ".join(BY_NAME[name].flag for name in given if name.startswith("se_"))
-    problems.append(
-        Problem(
-            f"{encoder.name} has no squeeze-and-excitation gates, so it takes no {flags}",
-            hint="give se_ratio to custom_encoder()" if encoder.custom else f"use se{encoder.name}",
-        )
-    )
-    return encoder
-
-
-def _squeeze_problems(model: Model) -> list[Problem]:
-    """A ratio larger than every width that it divides."""
-    se = model.trunk.se
-    widest = max(stage.channels for stage in model.trunk.stages)
-    if not se or se.ratio <= widest:
-        return []
-    return [
-        Problem(
-            f"--se-ratio {se.ratio} is larger than any channel count of {model.encoder.name}:"
-            " every gate would squeeze to one channel",
-            hint=f"at most {widest}",
-        )
-    ]
-
-
 def _depth_problems(model: Model) -> list[Problem]:
     """Stochastic depth that grows from the first block to the last, where the two are one."""
     if not model.drop_path or sum(model.trunk.depths) > 1:
@@ -291,23 +263,3 @@ def _depth_problems(model: Model) -> list[Problem]:
             hint="leave it out",
         )
     ]
-
-
-def _with_dialect(
-    encoder: Encoder | None, given: Mapping[str, object], problems: list[Problem]
-) -> Encoder | None:
-    """The encoder in the dialect that was asked for, if it exists there."""
-    if not encoder:
-        return None
-    asked = str(given.get("dialect", encoder.dialect))
-    known = dialects_of(encoder)
-    if asked not in known:
-        problems.append(
-            Problem(
-                f"{encoder.name} does not exist in the dialect {asked}",
-                hint=f"it exists in {', '.join(known)}",
-                field="dialect",
-            )
-        )
-        return encoder
-    return replace(encoder, dialect=asked)

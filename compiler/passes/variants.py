@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from ..ir import Block, Conv, ConvTranspose, Each, Layer, Module, Norm
+from ..ir import Block, Conv, ConvTranspose, Dim, Each, Fragment, Layer, Module, Norm
 from ..parsing import parse
 from ..program import (
     Apply,
@@ -24,14 +25,20 @@ from ..program import (
     unwrapped,
 )
 
-
-def with_activation(block: Block, activation: str) -> Block:
-    """The block with another activation for ReLU."""
-    return replace(block, body=renamed(block.body, {"relu": activation}))
+Part = TypeVar("Part", Block, Fragment)
+GROUPS = 32  # of group norm (Group Normalization, Fig. 3), as far as they divide the channels
 
 
-def with_norm(block: Block, kind: str, momentum: float) -> Block:
-    """The block with its norms of this kind; without one, convolutions have a bias."""
+def with_activation(part: Part, activation: str) -> Part:
+    """The block or fragment with another activation for ReLU."""
+    return replace(part, body=renamed(part.body, {"relu": activation}))
+
+
+def with_norm(block: Part, kind: str, momentum: float = 0.1, groups: Dim = "") -> Part:
+    """The block or fragment with its norms of this kind; without one, convolutions have a bias.
+
+    `groups` are those of group norm; by default each has the most of 32 that divide its channels.
+    """
     norms = [layer for layer in block.layers if isinstance(layer, Norm)]
     if kind == "none":
         layers = tuple(_without_norm(x) for x in block.layers if not isinstance(x, Norm))
@@ -40,14 +47,17 @@ def with_norm(block: Block, kind: str, momentum: float) -> Block:
     same = kind == "batch"
     names = {n.name: n.name if same else f"norm{n.name.removeprefix('bn')}" for n in norms}
     layers = tuple(
-        _other_norm(x, kind, names, momentum) if isinstance(x, Norm) else x for x in block.layers
+        _other_norm(x, kind, names, momentum, groups) if isinstance(x, Norm) else x
+        for x in block.layers
     )
     return replace(block, layers=layers, body=renamed(block.body, names))
 
 
-def _other_norm(norm: Norm, kind: str, names: Mapping[str, str], momentum: float) -> Norm:
+def _other_norm(
+    norm: Norm, kind: str, names: Mapping[str, str], momentum: float, groups: Dim
+) -> Norm:
     eps = 1e-5 if kind == "instance" else norm.eps
-    groups = "NORM_GROUPS" if kind == "group" else 1
+    groups = groups or f"math.gcd({GROUPS}, {norm.channels})" if kind == "group" else 1
     name = names[norm.name]
     return replace(norm, name=name, kind=kind, groups=groups, eps=eps, momentum=momentum)
 

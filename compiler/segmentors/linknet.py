@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..ir import Block, Constant, Conv, ConvTranspose, Fragment, Module, Norm
@@ -11,6 +11,7 @@ from ..model import Model, Segmentor
 from ..operations import PYRAMID
 from ..parsing import parse
 from ..passes.interpret import Step
+from ..passes.variants import with_norm
 from ..program import Assign, activated
 from .base import Definition, Doc, TableRow, Wiring, Words
 from .unet import BLOCKS, head_of, level_channels, title
@@ -76,7 +77,8 @@ def wiring(model: Model) -> Wiring:
         Constant("WIDTHS", widths, "inside of the decoder's blocks", text),
         Constant("LAST_CHANNELS", LAST),
     )
-    return Wiring((DECODER,), Fragment((layer,), (body,)), constants)
+    decoder = replace(DECODER, blocks=(with_norm(BLOCK, model.encoder.norm),))
+    return Wiring((decoder,), Fragment((layer,), (body,)), constants)
 
 
 # -- words -----------------------------------------------------------------------------------------

@@ -116,7 +116,10 @@ def with_blocks(module: Module, model: Model, *before: Block) -> Module:
     blocks = (UP, LEAN_DECODER_BLOCK) if is_learned(head) else (DECODER_BLOCK,)
     changed = (
         with_norm(
-            with_activation(block, head.decoder_activation), head.decoder_normalization, momentum
+            with_activation(block, head.decoder_activation),
+            head.decoder_normalization,
+            momentum,
+            "NORM_GROUPS",
         )
         for block in blocks
     )

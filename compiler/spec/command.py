@@ -56,8 +56,9 @@ def new_command(model: str, output: str | None, force: bool, **options: Any) -> 
 
 def _of_file(name: str, problems: list[Problem]) -> tuple[str | Encoder, dict[str, object]]:
     """The encoder and the options in the provenance of an emitted file."""
+    from ..arguments import spell_options
     from ..checker import model_of
-    from ..provenance import read, spell_options
+    from ..provenance import read
     from ..reading import read_source
 
     try:

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec.structs import fields as keys_of
 
+from ..arguments import spell_options
 from ..model import Classifier, Encoder, Model, Segmentor
 from ..options import BY_NAME, OPTIONS
-from ..provenance import spell_options
 from .checks import description
 from .definition import Head, Spec, SqueezeExcite, Stem, place
 from .definition import Segmentor as SegmentorTable

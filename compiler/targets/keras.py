@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from ..lower import Plan
 from ..model import Features
 from .base import Helper, Target
+from .keras_layers import norm_function
 from .keras_writer import KerasWriter
 from .prose import LINE, wrap_sentences
+from .text import Facts
 from .writer import Writer
 
 _MAX_POOL = (
@@ -80,6 +83,11 @@ class Keras(Target):
             "x = ops.pad(x, {end})  # zeros cannot win: x >= 0",
             _MAX_POOL,
         ),
+        "signed_ceil_max_pool": (
+            "# x may be negative here, where padding with zeros would change the maximum.",
+            'x = ops.pad(x, {end}, constant_values=float("-inf"))',
+            _MAX_POOL,
+        ),
         "signed_max_pool": (
             "# x may be negative here, where padding with zeros would change the maximum.",
             'x = ops.pad(x, {pads}, constant_values=float("-inf"))',
@@ -135,6 +143,11 @@ class Keras(Target):
         level, end = 'm.get_layer(f"encoder_P{i}").output', len(model.trunk.levels) + 1
         outputs = f'{{f"P{{i}}": {level} for i in range(1, {end})}}'
         return "\n    ".join([f"{first}\n", *rest, f"keras.Model(m.input, {outputs})", ""])
+
+    def facts(self, plan: Plan) -> Facts:
+        facts = super().facts(plan)
+        norm, doc = norm_function(plan.model.encoder.norm, zero_init=facts.zero_init)
+        return replace(facts, norm=norm, norm_doc=doc.format(unit=facts.unit))
 
     def writer(self, plan: Plan) -> KerasWriter:
         return KerasWriter(self, plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from ..errors import CompileError, Problem
@@ -17,12 +18,14 @@ from ..ir import (
     ConvTranspose,
     Dim,
     Dropout,
+    Fragment,
     Layer,
     Linear,
     Norm,
     Table,
 )
-from .spelling import expression, spell_eps, substitute
+from ..passes.variants import GROUPS, with_norm
+from .spelling import expression, spell, spell_eps, substitute
 
 LAST = "data_format='channels_last'"  # whatever keras.config says
 SMALL = "kernel_initializer=pytorch_uniform()"
@@ -48,11 +51,13 @@ def called(
     function: str,
     args: Sequence[Dim],
     per_axis: bool = False,
+    usual: str = "batch",
 ) -> ast.expr:
     """A layer made and called: `conv(x, width, 1, name=...)`.
 
     Its name goes on from the prefix. A block's layer is a call of its `function` with these `args`.
     `per_axis` says that a stride which is an argument is a number for each axis.
+    `usual` is the kind of norm that the file has a function for.
     """
     text = f'"{prefix}{layer.name}"'
     name = ast.Name(f"f{text}" if "{" in text else text)
@@ -60,6 +65,14 @@ def called(
         operands = [*inputs, *map(expression, args)]
         return ast.Call(ast.Name(function), operands, [ast.keyword("name", name)])
     spelling = _spelling(layer, rank, per_axis)
+    if isinstance(layer, Norm) and _is_usual(layer, usual):
+        zeros = ", gamma='zeros'" * layer.zero_init
+        spelling = f"norm(x{zeros}, name=name)"
+    return _filled(spelling, layer, inputs, name)
+
+
+def _filled(spelling: str, layer: Layer, inputs: Sequence[ast.expr], name: ast.Name) -> ast.expr:
+    """The spelling with the layer's fields and inputs."""
     used = [field for field in names_in(spelling) - {"name"} if hasattr(layer, field)]
     given = {field: expression(getattr(layer, field)) for field in used}
     if isinstance(layer, Norm):
@@ -105,20 +118,50 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
         case Attention():
             return "attention(x, y, z, dropout=dropout, name=name)"
         case Norm(kind=kind):
-            usual = (kind, layer.eps, layer.momentum) == ("batch", 1e-5, 0.1)
-            if usual:
-                zeros = ", gamma='zeros'" * layer.zero_init
-                return f"norm(x{zeros}, name=name)"
-            start = "gamma_initializer='zeros', " * layer.zero_init
-            named = "epsilon=eps, name=name"
-            return {
-                "batch": f"layers.BatchNormalization(momentum=momentum, {start}{named})(x)",
-                "instance": f"layers.GroupNormalization(-1, {named})(x)",
-                "group": f"layers.GroupNormalization(groups, {named})(x)",
-                "layer": f"layers.LayerNormalization({named})(x)",
-                "token": f"layers.LayerNormalization({named})(x)",
-            }[kind]
+            return _norm_spelling(kind, "'zeros'" if layer.zero_init else "")
         case Call():
             raise CompileError(Problem(f"the block {layer.block} is called by its function"))
         case _:
             assert_never(layer)
+
+
+NORM_DOCS = {
+    "batch": "Batch norm with PyTorch's momentum and epsilon.",
+    "instance": "Instance norm with PyTorch's epsilon: each channel is a group.",
+    "group": f"Group norm with PyTorch's epsilon, in {GROUPS} groups or as many as divide x.",
+    "layer": "Layer norm over the channels of each {unit}, with PyTorch's epsilon.",
+}
+
+
+def norm_function(kind: str, *, zero_init: bool) -> tuple[str, str]:
+    """What the file's function for norms makes of a tensor `x`, and its docstring.
+
+    With `zero_init`, some of them start at another scale than 1, the function's argument `gamma`.
+    """
+    norm = _usual_norm("x.shape[-1]", kind)
+    spelling = _norm_spelling(kind, "gamma" if zero_init else "")
+    return spell(_filled(spelling, norm, [ast.Name("x")], ast.Name("name"))), NORM_DOCS[kind]
+
+
+def _norm_spelling(kind: str, gamma: str) -> str:
+    named = f"gamma_initializer={gamma}, " * bool(gamma) + "epsilon=eps, name=name"
+    return {
+        "batch": f"layers.BatchNormalization(momentum=momentum, {named})(x)",
+        "instance": f"layers.GroupNormalization(-1, {named})(x)",
+        "group": f"layers.GroupNormalization(groups, {named})(x)",
+        "layer": f"layers.LayerNormalization({named})(x)",
+        "token": f"layers.LayerNormalization({named})(x)",
+    }[kind]
+
+
+def _is_usual(layer: Norm, kind: str) -> bool:
+    """Whether it is what the file's function for norms makes."""
+    usual = _usual_norm(layer.channels, kind)
+    return replace(layer, name=usual.name, when="", zero_init=False) == usual
+
+
+def _usual_norm(channels: Dim, kind: str) -> Norm:
+    """A norm of an encoder whose norms are of this kind."""
+    (norm,) = with_norm(Fragment((Norm("bn", channels),), ()), kind).layers
+    assert isinstance(norm, Norm)
+    return norm

@@ -289,7 +289,8 @@ class KerasWriter(Writer):
             function = self.target.block_name(self.callee(layer).name)
             args = self._values(layer)
         per_axis = bool(self.plan.network.residual.per_axis)
-        return keras_call(layer, inputs, scope.prefix, self.rank, function, args, per_axis)
+        norm = self.plan.model.encoder.norm
+        return keras_call(layer, inputs, scope.prefix, self.rank, function, args, per_axis, norm)
 
 
 def _scalar(value: object) -> Dim:

@@ -73,6 +73,8 @@ class Facts:
     `stretches` that maps are resized by other factors than 2.
     `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
     `per_axis` are the columns of the stage table with a number for each axis.
+    `norm` makes the encoder's norm of a tensor `x`, and `norm_doc` says what it is, where files
+    have a function for it.
     """
 
     rank: int
@@ -91,6 +93,8 @@ class Facts:
     wide: bool
     per_axis: tuple[str, ...]
     zero_init: bool
+    norm: str = ""
+    norm_doc: str = ""
 
     @property
     def told_scale(self) -> bool:

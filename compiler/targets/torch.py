@@ -34,6 +34,7 @@ class Torch(Target):
         "max_pool": "F.max_pool{rank}d(x, {window}, stride={stride}, padding={pad})",
         "signed_max_pool": "F.max_pool{rank}d(x, {window}, stride={stride}, padding={pad})",
         "ceil_max_pool": "F.max_pool{rank}d(x, {window}, stride={stride}, ceil_mode=True)",
+        "signed_ceil_max_pool": "F.max_pool{rank}d(x, {window}, stride={stride}, ceil_mode=True)",
         "mean": "x.mean({axes}, keepdim=True)",
         "global_average": "x.mean({axes})",
         "global_max": "x.amax({axes})",

@@ -17,7 +17,7 @@ from ..passes.count import non_trainable, trainable
 from ..passes.rows import NOT_TRAINED
 from ..passes.trace import Ledger
 from ..targets.runtime import Runtime, runnable, runtime_of
-from .conditioning import batch_of, check_size
+from .conditioning import amplifies, batch_of, check_size
 from .divergence import name_first, name_first_weight, name_last, spell
 from .joint import changes
 from .parity import Source, difference, image, ledger_shapes, mismatches, random_values
@@ -112,7 +112,7 @@ def _verify(report: Report, sides: Sides, files: tuple[Source, ...] | None) -> N
         if files:
             report.begin(f"running {ours.label}")
             ledger = ours.observed(our_network, ledger, model.input_shape)
-        report.batch = batch_of(ledger)
+        report.batch, report.amplifies = batch_of(ledger), amplifies(ledger)
         x = image(model.input_shape, report.batch, report.settings.seed + 1)
         _in_float64(report, ledger, both, x)
         del both, our_network, their_network
@@ -203,6 +203,13 @@ def _measure(report: Report, name: str, shape: tuple[int, ...], a: Any, b: Any, 
         quantity.note, quantity.failed = f"{b.shape[1:]} in torch, in the ledger {shape}", True
     else:
         setattr(quantity, dtype, difference(a, b))
+        if dtype == "float64" and report.amplifies:
+            report.exact[name] = a, b
+        elif dtype == "float32" and name in report.exact:
+            pairs = zip((a, b), report.exact[name])
+            quantity.rounding = min(difference(single, exact) for single, exact in pairs)
+            if quantity.float32 is not None and quantity.float32 > report.settings.tolerance:
+                quantity.note = f"float32 itself is off by {quantity.rounding:.1e}"
 
 
 def _last(shape: Sequence[int]) -> tuple[int, ...]:

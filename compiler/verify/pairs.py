@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..arguments import spell_options
 from ..checker import model_of
 from ..errors import CompileError, Problem, raise_all
 from ..model import Model
 from ..passes.custom import custom_arguments
-from ..provenance import read, spell_options
+from ..provenance import read
 from ..reading import read_source
 from ..targets import suffixes
 from ..targets.runtime import runnable

@@ -12,6 +12,7 @@ from ..model import Model
 TOLERANCE = 1e-4  # in float32
 TOLERANCE_64 = 1e-6
 FLOOR = 1e-6  # smaller gradients are compared relative to this share of the largest one
+ROUNDINGS = 4.0  # two frameworks round in two ways, each by chance
 BATCH = 2  # the smallest; see `conditioning`
 
 
@@ -27,12 +28,16 @@ class Settings:
 
 @dataclass
 class Quantity:
-    """One line of the report: the largest difference relative to the largest value."""
+    """One line of the report: the largest difference relative to the largest value.
+
+    `rounding` is how far float32 is from float64 in one framework, the smaller of the two.
+    """
 
     name: str
     shape: tuple[int, ...] | None = None  # channels last, without the batch axis
     float32: float | None = None
     float64: float | None = None
+    rounding: float = 0.0
     note: str = ""
     failed: bool = False  # for a reason that no number shows
 
@@ -41,6 +46,7 @@ class Quantity:
 class Report:
     """What `verify` found: `first` is the row that diverges first, and `why` says how.
 
+    With `amplifies`, `exact` holds the values of both frameworks in float64, by their quantities.
     `notify` is called with each step of the work as it begins.
     """
 
@@ -53,6 +59,8 @@ class Report:
     why: str = ""
     error: str = ""
     batch: int = BATCH
+    amplifies: bool = False
+    exact: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     doing: str = ""
     notify: Callable[[str], None] | None = None
 
@@ -63,8 +71,12 @@ class Report:
             self.notify(doing)
 
     def ok(self, quantity: Quantity) -> bool:
-        """Whether a quantity is within its tolerance. NaN is not."""
-        pairs = ((quantity.float32, self.settings.tolerance), (quantity.float64, TOLERANCE_64))
+        """Whether a quantity is within its tolerance. NaN is not.
+
+        In float32 nothing can agree better than each framework agrees with itself.
+        """
+        single = max(self.settings.tolerance, ROUNDINGS * quantity.rounding)
+        pairs = ((quantity.float32, single), (quantity.float64, TOLERANCE_64))
         return not quantity.failed and all(
             value is None or value <= tolerance for value, tolerance in pairs
         )
@@ -108,6 +120,7 @@ def as_dict(report: Report, weights: bool = True) -> dict[str, object]:
                 "float64": _number(quantity.float64),
                 "note": quantity.note or None,
                 "passed": report.ok(quantity),
+                **({"rounding": quantity.rounding} if report.amplifies else {}),
             }
             for quantity in report.quantities
         ],
@@ -131,6 +144,7 @@ def from_dict(value: dict[str, Any], model: Model, settings: Settings) -> Report
             shape=tuple(entry["shape"]) if entry["shape"] else None,
             float32=_read(entry["float32"]),
             float64=_read(entry["float64"]),
+            rounding=_required(entry.get("rounding", 0.0)),
             note=entry["note"] or "",
             failed=entry["passed"] is False,
         )

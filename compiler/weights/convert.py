@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..arguments import spell_options
 from ..checker import model_of
 from ..errors import CompileError, Problem, raise_all
 from ..files import obstacle
@@ -15,7 +16,6 @@ from ..names import spec_path, target_of
 from ..passes.validate import resolve
 from ..passes.values import choice, not_one_of, plain_text
 from ..provenance import read as read_provenance
-from ..provenance import spell_options
 from ..reading import read_source
 from ..targets import TARGETS, suffixes
 from ..targets.runtime import files_of

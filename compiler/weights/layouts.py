@@ -80,6 +80,10 @@ def validate_layout(name: str | None, model: Model) -> list[Problem]:
     at = f"--layout {name}"
     variants = [layout for layout in LAYOUTS if layout.name == name]
     encoder = model.encoder
+    if not encoder.published:
+        what = f"{encoder.norm} norm and {encoder.activation} in its encoder"
+        hint = f"{encoder.name} has {what} here"
+        return [Problem(f"{name} publishes networks with batch norm and ReLU", at, hint)]
     if encoder.pre_activation and not any(layout.v2 for layout in variants):
         return [Problem(f"{name} has no pre-activation networks", at, f"{encoder.name} is one")]
     held = dict.fromkeys(d for layout in variants for d in _dialects(layout, model))
