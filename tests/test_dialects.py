@@ -17,10 +17,9 @@ from compiler.passes import specialize as passes
 from compiler.program import lines_of
 from compiler.tables import catalog_rows
 from compiler.weights.convert import convert
-from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of
+from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of, tiny
 from tests.sampling import by_kind
 from tests.test_layouts import logits, weight
-from tests.test_reference import SHAPES, _randomized, assert_agree, medicai_backbone
 
 from .sampling import UNETS
 
@@ -90,17 +89,11 @@ def test_lines():
     assert zeros == ["bn2"]
 
 
-TINY = {
-    "blocks": (1, 2, 1, 1),
-    "filters": (8, 8, 16, 16),
-    "stem_filters": (8,),
-    "stem_kernels": (3,),
-}
 KINDS = {
     "basic": {"block": "basic", "se_ratio": 2},
     "bottleneck": {"block": "bottleneck", "se_ratio": 4},
     "grouped": {"block": "bottleneck", "groups": 4, "width_per_group": 32, "se_ratio": 16},
-    "plain": {"block": "bottleneck"},
+    "plain": {"block": "bottleneck", "se_ratio": None},
 }
 CASES = [
     (kind, dialect)
@@ -111,7 +104,7 @@ cases = pytest.mark.parametrize(("kind", "dialect"), CASES)
 
 
 def _agree(kind, shape, **options):
-    encoder = compiler.custom_encoder("tiny", **TINY, **KINDS[kind])
+    encoder = tiny(**KINDS[kind])
     ledger = ledger_of(encoder, input_shape=shape, **options)
     models = build_pair(emit_pair(encoder, input_shape=shape, **options), ledger, shape)
     return compare(*models, ledger, image(shape))
@@ -201,31 +194,11 @@ def test_published_blocks_have_these_logits(dialect, key, target, tmp_path):
         assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("kind", [k for k, proof in PROOFS["medicai"].items() if proof.reference])
-def test_blocks_of_the_reference(kind):
-    """medicai's backbone of the same table, with weights of its own."""
-    pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
-    small = {"filters": (64, 32, 32, 64)}
-    encoder = of_kind(kind, "vd" in kind, **small)
-    theirs = medicai_backbone(
-        input_shape=SHAPES[2],
-        num_blocks=encoder.depths,
-        num_filters=encoder.filters,
-        num_strides=encoder.strides,
-        conv_filters=encoder.stem.filters,
-        conv_kernel_sizes=encoder.stem.kernels,
-        block_type=encoder.block.replace("neck_vd", "neck_block_vd")
-        + ("" if encoder.pooled_shortcut else "_block"),
-        use_pre_activation=encoder.pre_activation,
-        groups=encoder.groups,
-        width_per_group=encoder.width_per_group,
-        se_block=encoder.se is not None,
-    )
-    assert_agree(_randomized(theirs), encoder, SHAPES[2], features_only=True)
-
-
 def test_every_proof_has_a_run():
-    """A combination without a recorded run, or a test above, is marked as unproven or missing."""
+    """A combination without a recorded run is marked as unproven or missing.
+
+    Those of medicai are run by `test_reference.py`.
+    """
     for dialect, models in PUBLISHED.items():
         assert {key.partition("; ")[0] for key in models} == set(PROOFS[dialect])
         assert all(proof.reference for proof in PROOFS[dialect].values())

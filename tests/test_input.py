@@ -150,7 +150,8 @@ def test_channels_last_round_trips(shape, tmp_path, capsys):
     ],
 )
 def test_a_single_voxel_is_a_warning_that_names_the_size(name, options, size, last, capsys):
-    torch = pytest.importorskip("torch")
+    import torch
+
     dims = options.get("dims", 2)
 
     def shape(first):

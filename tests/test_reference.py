@@ -13,6 +13,7 @@ import torch
 
 import compiler
 from compiler.catalog import ENCODERS, SHOWCASE
+from compiler.dialects import PROOFS
 from compiler.passes.validate import resolve
 from tests.harness import (
     channels_first,
@@ -25,6 +26,7 @@ from tests.harness import (
 )
 from tests.reference import live_variables, place_of, randomize_reference, weights_of_reference
 from tests.sampling import half_of
+from tests.test_dialects import of_kind
 
 medicai = pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
 
@@ -167,8 +169,9 @@ def test_encoders_without_squeeze_excite(encoder, dims):
     assert_agree(reference, encoder, SHAPES[dims], **options)
 
 
-@pytest.mark.parametrize("shape", [(33, 47, 1), (70, 100, 3), (17, 40, 33, 1)], ids=str)
-@pytest.mark.parametrize("encoder", FOUR)
+@pytest.mark.parametrize(
+    ("encoder", "shape"), half_of(FOUR, [(33, 47, 1), (70, 100, 3), (17, 40, 33, 1)])
+)
 def test_encoders_at_odd_sizes(encoder, shape):
     assert_agree(reference_classifier(encoder, shape), encoder, shape, num_classes=2)
 
@@ -273,6 +276,28 @@ def test_encoders_of_ones_own(name, dims):
     assert_agree(_randomized(backbone), encoder, SHAPES[dims], features_only=True)
 
 
+@pytest.mark.parametrize("kind", [k for k, proof in PROOFS["medicai"].items() if proof.reference])
+def test_blocks_of_the_reference(kind):
+    """medicai's backbone of the same table, with weights of its own."""
+    small = {"filters": (64, 32, 32, 64)}
+    encoder = of_kind(kind, "vd" in kind, **small)
+    theirs = medicai_backbone(
+        input_shape=SHAPES[2],
+        num_blocks=encoder.depths,
+        num_filters=encoder.filters,
+        num_strides=encoder.strides,
+        conv_filters=encoder.stem.filters,
+        conv_kernel_sizes=encoder.stem.kernels,
+        block_type=encoder.block.replace("neck_vd", "neck_block_vd")
+        + ("" if encoder.pooled_shortcut else "_block"),
+        use_pre_activation=encoder.pre_activation,
+        groups=encoder.groups,
+        width_per_group=encoder.width_per_group,
+        se_block=encoder.se is not None,
+    )
+    assert_agree(_randomized(theirs), encoder, SHAPES[2], features_only=True)
+
+
 def test_strides_of_ones_own():
     for name in OWN:
         encoder, backbone = _own(name, (65, 50, 2), strides=(1, 3, 1, 2))
@@ -339,8 +364,7 @@ def test_leaky_relu_differs_by_its_slope(block, monkeypatch):
     _assert_decoders_agree("unet", block, (32, 64, 1), options, options)
 
 
-@pytest.mark.parametrize("name", OWN)
-@segmentors
+@pytest.mark.parametrize(("name", "segmentor"), half_of(tuple(OWN), tuple(SEGMENTORS)))
 def test_segmentors_on_encoders_of_ones_own(segmentor, name):
     shape = (48, 32, 16, 1)
     encoder, backbone = _own(name, shape)

@@ -227,7 +227,8 @@ def test_the_page_is_current(capsys):
 
 
 def test_verify_and_convert_take_a_spec(spec, tmp_path):
-    torch = pytest.importorskip("torch")
+    import torch
+
     path = spec(TINY.replace("input_shape = [32, 32, 32, 2]", "dims = 2\nin_channels = 2"))
     report = compiler.verify(path, size=16)
     assert report.passed
