@@ -44,14 +44,19 @@ def emitted() -> str:
 @pytest.mark.parametrize("formatter", FORMATTERS)
 def test_a_formatter_is_no_edit(terminal, formatter):
     folder = terminal.folder / "nets"
-    shutil.copytree(GENERATED, folder)
+    turn = list(FORMATTERS).index(formatter)  # each takes its share of `generated/`
+    files = sorted(GENERATED.rglob("*.py"))[turn :: len(FORMATTERS)]
+    for path in files:
+        copy = folder / path.relative_to(GENERATED)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     subprocess.run([*FORMATTERS[formatter], str(folder)], check=True)
     changed = {
         str(path.relative_to(terminal.folder))
         for path in folder.rglob("*.py")
         if path.read_bytes() != (GENERATED / path.relative_to(folder)).read_bytes()
     }
-    assert len(changed) > 30
+    assert len(changed) > len(files) / 3
     lines = terminal.succeeds("check nets").splitlines()
     assert {line.split()[1] for line in lines if line.startswith("reformatted")} == changed
     assert {line.split()[0] for line in lines} <= {"clean", "reformatted"}

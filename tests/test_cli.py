@@ -229,14 +229,6 @@ def test_check_of_segmentors(terminal, segmentor):
     assert (done.returncode, done.stdout) == (1, line)
 
 
-def test_emit_all_is_generated(terminal):
-    assert terminal.succeeds("emit --all -o generated/") == "64 files in generated\n"
-    fresh = {name: text for name, text in terminal.snapshot().items() if text is not None}
-    golden = {str(path.relative_to(ROOT)): path.read_bytes() for path in GENERATED.rglob("*_?d.py")}
-    assert len(golden) >= 48
-    assert {name: golden.get(name) for name in fresh} == fresh
-
-
 def test_output_is_the_same_for_every_hash_seed_and_folder(terminal):
     line = "emit seresnext50 --target keras -o -"
     elsewhere = terminal.folder / "else" / "where"
@@ -820,12 +812,6 @@ def test_check_does_not_pass_over_a_folder_that_it_cannot_read(tmp_path, monkeyp
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(compiler.CompileError, match="cannot read the folder: Permission denied"):
         compiler.check(tmp_path)
-
-
-def test_check_generated(terminal):
-    lines = terminal.succeeds(["check", str(GENERATED)]).splitlines()
-    assert len(lines) >= 48
-    assert {line.split()[0] for line in lines} == {"clean"}
 
 
 COMMAND_LINE = "#     plainnet emit seresnext50 --target torch --dims 3\n"

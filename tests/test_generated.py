@@ -1,33 +1,23 @@
-"""`generated/` is what the compiler writes today."""
+"""`generated/` is what the compiler writes today: the one test of it, and of `emit --all`."""
 
 import difflib
 from pathlib import Path
 
 import black
-import pytest
 
-from compiler import emitter
-from compiler.emitter import source
+from compiler.cli import main
 from compiler.showcase import showcase
 
 GENERATED = Path(__file__).parents[1] / "generated"
-PIECES = {str(piece.path): piece for piece in showcase()}
 
 
-@pytest.mark.parametrize("path", PIECES)
-def test_file_is_fresh(path):
-    kept = (GENERATED / path).read_text()
-    fresh = source(PIECES[path].model, PIECES[path].target)
-    diff = difflib.unified_diff(kept.splitlines(), fresh.splitlines(), "kept", "fresh", lineterm="")
-    assert kept == fresh, "\n".join(diff)
+def _texts(folder: Path) -> dict[str, str]:
+    """Those of the folder's files, without what its README says."""
+    found = (path for path in folder.rglob("*") if path.suffix == ".py")
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in found}
 
 
-def test_nothing_else_is_kept():
-    kept = {str(path.relative_to(GENERATED)) for path in GENERATED.rglob("*.py")}
-    assert kept == set(PIECES)
-
-
-def test_texts_come_in_blacks_form(monkeypatch):
+def test_the_folder_is_fresh_and_texts_come_in_blacks_form(tmp_path, monkeypatch, capsys):
     """What black changes it formats twice, and it is most of what an emission costs."""
     changed = []
 
@@ -38,18 +28,15 @@ def test_texts_come_in_blacks_form(monkeypatch):
 
     black_format = black.format_str
     monkeypatch.setattr(black, "format_str", watched)
-    for piece in PIECES.values():
-        source(piece.model, piece.target)
-    assert changed == [False] * len(PIECES)
-
-
-@pytest.mark.parametrize("path", [p for p in PIECES if "seresnext50" in p and "_2d" in p])
-def test_black_changes_nothing_that_the_compiler_writes(path, monkeypatch):
-    """What black changes, it formats twice: an emission would take twice as long."""
-    written = []
-    as_it_is = black.format_str
-    monkeypatch.setattr(
-        black, "format_str", lambda text, mode: written.append(text) or as_it_is(text, mode=mode)
-    )
-    emitter.source(PIECES[path].model, PIECES[path].target)
-    assert [as_it_is(text, mode=emitter._MODE) for text in written] == written
+    monkeypatch.chdir(tmp_path)
+    assert main(["emit", "--all", "-o", "generated/"]) == 0
+    paths = [piece.path.as_posix() for piece in showcase()]
+    assert len(paths) >= 64
+    assert capsys.readouterr().out == f"{len(paths)} files in generated\n"
+    assert changed == [False] * len(paths)
+    kept, fresh = _texts(GENERATED), _texts(tmp_path / "generated")
+    assert kept.keys() == fresh.keys() == set(paths)
+    for path, text in fresh.items():
+        old, new = kept[path].splitlines(), text.splitlines()
+        difference = difflib.unified_diff(old, new, f"kept/{path}", f"fresh/{path}", lineterm="")
+        assert kept[path] == text, "\n".join(difference)
