@@ -14,6 +14,7 @@ import torch
 
 import compiler
 from compiler.api import traced
+from compiler.model import Encoder
 from compiler.passes.trace import Ledger
 from compiler.passes.validate import resolve
 from compiler.verify import parity
@@ -43,6 +44,7 @@ __all__ = [
     "ledger_shapes",
     "load",
     "randomize",
+    "tiny",
     "torch_shapes",
 ]
 
@@ -60,6 +62,19 @@ def constructor(text: str):
     module = load(text)
     (name,) = module.__all__
     return getattr(module, name)
+
+
+@cache
+def tiny(**changes) -> Encoder:
+    """An encoder of one's own that is small enough for any test, with `changes`."""
+    usual = {
+        "blocks": (1, 2, 1, 1),
+        "filters": (8, 8, 16, 16),
+        "stem_filters": (8,),
+        "stem_kernels": (3,),
+        "se_ratio": 4,
+    }
+    return compiler.custom_encoder("tiny", **{**usual, **changes})
 
 
 @cache

@@ -4,7 +4,7 @@
 """
 
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import pytest
@@ -28,12 +28,12 @@ def by_kind(cases: Iterable[Any], kind: Callable[..., Hashable]) -> list[Any]:
     return found
 
 
-def half_of(*choices: Sequence[Any]) -> list[Any]:
+def half_of(*choices: Iterable[Any]) -> list[Any]:
     """Every combination as a pytest parameter; every other one is marked `full`.
 
     Of three choices any two values still meet, where one of the three has two values.
     """
-    found = []
+    found, choices = [], tuple(map(tuple, choices))
     for case in itertools.product(*(range(len(values)) for values in choices)):
         values = [options[i] for options, i in zip(choices, case)]
         found.append(pytest.param(*values, marks=[pytest.mark.full] if sum(case) % 2 else []))

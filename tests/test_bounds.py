@@ -19,7 +19,6 @@ from compiler.weights.formats import open_checkpoint
 
 ROOT = Path(__file__).parents[1]
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".keras", ".weights.h5")
-LEGACY = {"_use_new_zipfile_serialization": False}
 CHILD = """
 import resource, sys, time
 import numpy, torch, h5py, safetensors.numpy

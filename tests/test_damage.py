@@ -361,15 +361,6 @@ def reference(kind):
     return make
 
 
-def narrow(group):
-    """A number of 24 bits, which NumPy does not have."""
-    kind = h5py.h5t.IEEE_F32LE.copy()
-    kind.set_fields(23, 15, 8, 0, 15)
-    kind.set_size(3)
-    kind.set_ebias(127)
-    h5py.h5d.create(group.id, b"0", kind, h5py.h5s.create_simple((2, 3)))
-
-
 ODD = {
     "text": of(h5py.string_dtype()),
     "short text": of("S5"),

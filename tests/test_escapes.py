@@ -11,7 +11,8 @@ from safetensors.numpy import save_file
 from compiler import emit
 from compiler.cli import main
 from compiler.errors import CompileError, Problem, escaped
-from tests.test_convert import state_of, tiny
+from tests.harness import tiny
+from tests.test_convert import state_of
 
 EVIL = "\x1b[2J\x1b]0;t\x07\r\n\u202eevil\u2066\x9b31m\x00\ud800"
 SHAPE = (32, 32, 3)

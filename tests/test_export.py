@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import itertools
 
 import numpy as np
 import onnxruntime
@@ -10,26 +11,16 @@ import torch
 
 import compiler
 from compiler.segmentors import SEGMENTORS
-from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize, run
-from tests.sampling import half_of
+from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize, run, tiny
+from tests.sampling import UNETS, half_of
 
-from .sampling import UNETS
-
-TINY = compiler.custom_encoder(
-    "tiny",
-    block="basic",
-    blocks=(1, 1, 1, 1),
-    filters=(8, 8, 16, 16),
-    stem_filters=(8,),
-    stem_kernels=(3,),
-    se_ratio=1,  # with two hidden units all may be dead, and nothing behind them learns
-)
+# With two hidden units in a gate all may be dead, and nothing behind them learns.
+TINY = tiny(block="basic", blocks=(1, 1, 1, 1), se_ratio=1)
 FILTERS = (16, 16, 8, 8, 4)
 VIT = {"vit_layers": 2, "heads": 2, "queries": 5, "embed_dim": 64, "mlp_dim": 24}
 TRACED = {2: (64, 48), 3: (40, 48, 64)}  # even, and halves that are odd
 OTHERS = {2: ((65, 97), (100, 100), (33, 128)), 3: ((33, 40, 47), (34, 64, 48))}
 segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
-unets = pytest.mark.parametrize("segmentor", UNETS)
 ranks = pytest.mark.parametrize("dims", [2, 3])
 half_of_the_unets = pytest.mark.parametrize(
     ("segmentor", "block", "dims"), half_of(UNETS, ("upsampling", "transpose"), (2, 3))
@@ -187,45 +178,49 @@ def test_torch_trains_and_takes_bfloat16(segmentor, dims):
     assert not [name for name in learned if torch.equal(before[name], after[name])]
 
 
+# A process runs many models, each in a folder: most of its time goes into TensorFlow's import.
 SAVE = """
-    import importlib, keras, numpy as np, tensorflow as tf
-    keras.utils.set_random_seed(0)
-    module = importlib.import_module("model_file")
-    model = getattr(module, module.__all__[0])()
-    x = np.load("x.npy")
-    model.load_weights("w.weights.h5")
-    y = model(x, training=False).numpy()
-    assert np.abs(y - np.load("y.npy")).max() < 1e-4 * np.abs(y).max()
-    model.export("saved", verbose=False)
+    import importlib, keras, numpy as np, sys, tensorflow as tf
+    sys.path.insert(0, ".")
+    for name in {names}:
+        keras.utils.set_random_seed(0)
+        module = importlib.import_module(f"{{name}}.model_file")
+        model = getattr(module, module.__all__[0])()
+        x = np.load(f"{{name}}/x.npy")
+        model.load_weights(f"{{name}}/w.weights.h5")
+        y = model(x, training=False).numpy()
+        assert np.abs(y - np.load(f"{{name}}/y.npy")).max() < 1e-4 * np.abs(y).max(), name
+        model.export(f"{{name}}/saved", verbose=False)
 
-    # a key's bias shifts all the scores of a query alike, which a softmax does not see
-    # and LinkNet's norms subtract the bias in front of them
-    unseen = ("attention/key/bias", "_up/bias")
-    learned = [w for w in model.weights if not w.path.endswith(unseen)]
-    before = [w.numpy() for w in learned]
-    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=True)
-    history = model.fit(x, (x > 0).astype("float32"), batch_size=2, epochs=2, verbose=0)
-    still = [w.path for a, w in zip(before, learned) if np.array_equal(a, w.numpy())]
-    assert not still, still
-    assert model.jit_compile and np.isfinite(history.history["loss"]).all()
-    print("saved and fitted")
+        # a key's bias shifts all the scores of a query alike, which a softmax does not see
+        # and LinkNet's norms subtract the bias in front of them
+        unseen = ("attention/key/bias", "_up/bias")
+        learned = [w for w in model.weights if not w.path.endswith(unseen)]
+        before = [w.numpy() for w in learned]
+        model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=True)
+        history = model.fit(x, (x > 0).astype("float32"), batch_size=2, epochs=2, verbose=0)
+        still = [w.path for a, w in zip(before, learned) if np.array_equal(a, w.numpy())]
+        assert not still, (name, still)
+        assert model.jit_compile and np.isfinite(history.history["loss"]).all(), name
+        print(name)
 """
 SERVE = """
     import numpy as np, tensorflow as tf
-    saved = tf.saved_model.load("saved")
-    y = saved.serve(np.load("x.npy")).numpy()
-    assert np.abs(y - np.load("y.npy")).max() < 1e-4 * np.abs(y).max()
-    print("the same")
+    for name in {names}:
+        saved = tf.saved_model.load(f"{{name}}/saved")
+        y = saved.serve(np.load(f"{{name}}/x.npy")).numpy()
+        assert np.abs(y - np.load(f"{{name}}/y.npy")).max() < 1e-4 * np.abs(y).max(), name
+        print(name)
 """
 
 
-def _keep(folder, texts, keras_model, pairs):
-    """The Keras file, its weights, and the images with PyTorch's answers."""
+def _keep(folder, texts, keras_model, x, y):
+    """The Keras file, its weights, and an image with PyTorch's answer."""
+    folder.mkdir()
     (folder / "model_file.py").write_text(texts[1])
     keras_model.save_weights(folder / "w.weights.h5")
-    for suffix, x, y in pairs:
-        np.save(folder / f"x{suffix}.npy", x)
-        np.save(folder / f"y{suffix}.npy", y)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", y)
 
 
 def _answer(model, x):
@@ -239,104 +234,120 @@ def _level(model, x):
     return _answer(lambda image: model.pyramid(image)["P5"], x)
 
 
-@pytest.mark.parametrize(("segmentor", "dims"), half_of(SEGMENTORS, (2, 3)))
-def test_keras_exports_and_fits_with_xla(segmentor, dims, tmp_path):
-    shape = (33, 48, 2) if dims == 2 else (17, 32, 24, 2)
-    if segmentor not in UNETS:
-        shape = (*TRACED[dims], 2)
-    options = _options(segmentor, shape, encoder_depth=3)
-    texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
-    torch_model, keras_model = build_pair(texts, ledger, shape)
-    x = image(shape)
-    _keep(tmp_path, texts, keras_model, [("", x, _answer(torch_model, x))])
-    assert run(SAVE, "tensorflow", tmp_path) == "saved and fitted\n"
-    (tmp_path / "model_file.py").unlink()
-    assert run(SERVE, "tensorflow", tmp_path) == "the same\n"
+def _in_turn(turn):
+    """Every segmentor in 2D or in 3D; in the other turn the other way round."""
+    return [(segmentor, 2 + (i + turn) % 2) for i, segmentor in enumerate(SEGMENTORS)]
+
+
+turns = pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.full)])
+
+
+@turns
+def test_keras_exports_and_fits_with_xla(turn, tmp_path):
+    names = []
+    for segmentor, dims in _in_turn(turn):
+        shape = (33, 48, 2) if dims == 2 else (17, 32, 24, 2)
+        if segmentor not in UNETS:
+            shape = (*TRACED[dims], 2)
+        options = _options(segmentor, shape, encoder_depth=3)
+        texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
+        torch_model, keras_model = build_pair(texts, ledger, shape)
+        x = image(shape)
+        names.append(f"{segmentor}_{dims}d")
+        _keep(tmp_path / names[-1], texts, keras_model, x, _answer(torch_model, x))
+    assert run(SAVE.format(names=names), "tensorflow", tmp_path).split() == names
+    for name in names:
+        (tmp_path / name / "model_file.py").unlink()
+    assert run(SERVE.format(names=names), "tensorflow", tmp_path).split() == names
 
 
 RELOAD = """
-    import glob, keras, numpy as np
-    models = {2: keras.saving.load_model("any2d.keras"), 3: keras.saving.load_model("any3d.keras")}
-    for file in sorted(glob.glob("x*.npy")):
-        x, y = np.load(file), np.load(file.replace("x", "y"))
-        model = models[x.ndim - 2]
-        assert model.input_shape[1:-1] == (None,) * (x.ndim - 2)
-        ours = keras.ops.convert_to_numpy(model(x, training=False))
-        assert ours.shape == y.shape, (ours.shape, y.shape)
-        assert np.abs(ours - y).max() < 1e-4 * np.abs(y).max(), x.shape
-        print(*x.shape)
+    import keras, numpy as np
+    for name, count in {cases}:
+        model = keras.saving.load_model(f"{{name}}.keras")
+        for i in range(count):
+            x, y = np.load(f"{{name}}_x{{i}}.npy"), np.load(f"{{name}}_y{{i}}.npy")
+            assert model.input_shape[1:-1] == (None,) * (x.ndim - 2)
+            ours = keras.ops.convert_to_numpy(model(x, training=False))
+            assert ours.shape == y.shape, (name, ours.shape, y.shape)
+            assert np.abs(ours - y).max() < 1e-4 * np.abs(y).max(), (name, x.shape)
+            print(name, i)
 """
 ANY = ((100, 100, 2), (65, 97, 2), (16, 130, 127, 2))
 
 
-@unets
-def test_keras_reloads_without_the_file_for_every_size(segmentor, tmp_path):
-    for dims in (2, 3):
+def test_keras_reloads_without_the_file_for_every_size(tmp_path):
+    cases = []
+    for segmentor, dims in itertools.product(UNETS, (2, 3)):
         options = _options(segmentor, (*TRACED[dims], 2))
         texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
         ours, theirs = build_pair(texts, ledger, (*(None,) * dims, 2))
-        theirs.save(tmp_path / f"any{dims}d.keras")
-        for i, shape in enumerate(ANY):
-            if len(shape) == dims + 1:
-                x = image(shape, batch=1)
-                np.save(tmp_path / f"x{i}.npy", x)
-                np.save(tmp_path / f"y{i}.npy", _answer(ours, x))
-    expected = "1 100 100 2\n1 65 97 2\n1 16 130 127 2\n"
+        name = f"{segmentor}_{dims}d"
+        theirs.save(tmp_path / f"{name}.keras")
+        shapes = [shape for shape in ANY if len(shape) == dims + 1]
+        cases.append((name, len(shapes)))
+        for i, shape in enumerate(shapes):
+            x = image(shape, batch=1)
+            np.save(tmp_path / f"{name}_x{i}.npy", x)
+            np.save(tmp_path / f"{name}_y{i}.npy", _answer(ours, x))
+    expected = [f"{name} {i}" for name, count in cases for i in range(count)]
+    assert len(expected) == len(UNETS) * len(ANY)
     for backend in ("tensorflow", "torch"):
-        assert run(RELOAD, backend, tmp_path) == expected
+        said = run(RELOAD.format(cases=cases), backend, tmp_path)
+        assert said.splitlines() == expected, backend
 
 
 HALF = """
-    import importlib, keras, numpy as np
+    import importlib, keras, numpy as np, sys
     from keras import layers, ops
-    module = importlib.import_module("model_file")
-    build, x = getattr(module, module.__all__[0]), np.load("x.npy")
-    model = build()
-    model.load_weights("w.weights.h5")
-    pooled = [l.input for l in model.layers if isinstance(l, layers.GlobalAveragePooling{dims}D)]
-    sums = keras.Model(model.input, [ops.sum(p, {axes}) for p in pooled])
-    assert max(float(ops.max(s)) for s in sums(x)) > 65504  # a sum would overflow
-    keras.config.set_dtype_policy("mixed_float16")
-    half = build()
-    half.load_weights("w.weights.h5")
-    both = keras.Model(half.input, [half.pyramid_outputs["P5"], half.output])
-    level, y = [ops.convert_to_numpy(o).astype("float32") for o in both(x, training=False)]
-    expected = np.load("level.npy")
-    assert np.abs(level - expected).max() < 0.02 * np.abs(expected).max()
-    assert np.abs(y - np.load("y.npy")).mean() < 0.02 * np.abs(np.load("y.npy")).max()
-    print("close")
+    sys.path.insert(0, ".")
+    for name in {names}:
+        keras.config.set_dtype_policy("float32")
+        module = importlib.import_module(f"{{name}}.model_file")
+        build, x = getattr(module, module.__all__[0]), np.load(f"{{name}}/x.npy")
+        model = build()
+        model.load_weights(f"{{name}}/w.weights.h5")
+        means = layers.GlobalAveragePooling{dims}D
+        pooled = [layer.input for layer in model.layers if isinstance(layer, means)]
+        sums = keras.Model(model.input, [ops.sum(p, {axes}) for p in pooled])
+        assert max(float(ops.max(s)) for s in sums(x)) > 65504  # a sum would overflow
+        keras.config.set_dtype_policy("mixed_float16")
+        half = build()
+        half.load_weights(f"{{name}}/w.weights.h5")
+        both = keras.Model(half.input, [half.pyramid_outputs["P5"], half.output])
+        level, y = [ops.convert_to_numpy(o).astype("float32") for o in both(x, training=False)]
+        expected, answer = np.load(f"{{name}}/level.npy"), np.load(f"{{name}}/y.npy")
+        assert np.abs(level - expected).max() < 0.02 * np.abs(expected).max(), name
+        assert np.abs(y - answer).mean() < 0.02 * np.abs(answer).max(), name
+        print(name)
 """
 
 
-@pytest.mark.parametrize(
-    ("segmentor", "dims", "backend"),
-    [
-        pytest.param(segmentor, dims, backend, marks=case.marks)
-        for case in half_of(SEGMENTORS, (2, 3))
-        for segmentor, dims in [case.values]
-        for backend in ["tensorflow" if dims == 2 else "torch"]
-    ],
-)
-def test_half_precision_does_not_overflow(segmentor, dims, backend, tmp_path):
+@turns
+@pytest.mark.parametrize(("dims", "backend"), [(2, "tensorflow"), (3, "torch")])
+def test_half_precision_does_not_overflow(dims, backend, turn, tmp_path):
     """Where a float16 sum over a level's voxels would: the gates take means.
 
     The output's difference is a mean: where an attention gate's sigmoid sees the difference of two
     large numbers, float16 leaves single voxels several percent apart in either framework.
     """
-    shape = (96, 96, 2) if dims == 2 else (32, 32, 32, 2)
-    options = _options(segmentor, shape)
-    texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
-    torch_model, keras_model = build_pair(texts, ledger, shape)
-    x = 500 * image(shape, batch=1)
-    level, y = _level(torch_model, x), _answer(torch_model, x)
-    torch_model.half()
-    half = x.astype("float16")
-    assert np.abs(_level(torch_model, half) - level).max() < 0.02 * np.abs(level).max()
-    assert np.abs(_answer(torch_model, half) - y).mean() < 0.02 * np.abs(y).max()
-    _keep(tmp_path, texts, keras_model, [("", x, y)])
-    np.save(tmp_path / "level.npy", level)
-    program = HALF.format(dims=dims, axes=tuple(range(1, dims + 1)))
-    assert run(program, backend, tmp_path) == "close\n"
+    shape, names = (96, 96, 2) if dims == 2 else (32, 32, 32, 2), []
+    for segmentor in (segmentor for segmentor, its_dims in _in_turn(turn) if its_dims == dims):
+        options = _options(segmentor, shape)
+        texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
+        torch_model, keras_model = build_pair(texts, ledger, shape)
+        x = 500 * image(shape, batch=1)
+        level, y = _level(torch_model, x), _answer(torch_model, x)
+        torch_model.half()
+        half = x.astype("float16")
+        assert np.abs(_level(torch_model, half) - level).max() < 0.02 * np.abs(level).max()
+        assert np.abs(_answer(torch_model, half) - y).mean() < 0.02 * np.abs(y).max()
+        names.append(segmentor)
+        _keep(tmp_path / segmentor, texts, keras_model, x, y)
+        np.save(tmp_path / segmentor / "level.npy", level)
+    assert len(names) == len(SEGMENTORS) / 2
+    program = HALF.format(names=names, dims=dims, axes=tuple(range(1, dims + 1)))
+    assert run(program, backend, tmp_path).split() == names
 
 
 @ranks

@@ -20,6 +20,7 @@ from compiler.weights import layouts
 from compiler.weights.convert import convert
 from compiler.weights.patterns import names_by_role
 from tests.harness import constructor, ledger_of, ledger_shapes
+from tests.sampling import by_kind
 
 ORACLE = {}
 for file in ("timm_layouts.json", "timm_legacy34.json"):
@@ -87,8 +88,13 @@ def test_every_name_has_its_place(name, tmp_path):
     assert np.isclose(sum(v.astype(np.float64).sum() for v in ours.values()), total)
 
 
-@pytest.mark.parametrize("target", ["torch", "keras"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    by_kind(  # every checkpoint in PyTorch, every layout in Keras
+        [(name, target) for target in ("torch", "keras") for name in MODELS],
+        kind=lambda name, target: name if target == "torch" else MODELS[name][1:],
+    ),
+)
 def test_recorded_logits(name, target, tmp_path):
     encoder, layout, dialect = MODELS[name]
     options = {"dialect": dialect}

@@ -15,6 +15,7 @@ from compiler.errors import CompileError
 from compiler.weights.convert import convert
 from tests.harness import channels_first, constructor, difference, image
 from tests.reference import randomize_reference
+from tests.sampling import by_kind, encoder_kind
 
 medicai = pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
 
@@ -64,7 +65,12 @@ def test_all_of_its_encoders_are_here():
     assert len({encoder for encoder, _, _ in CASES if encoder.startswith("se")}) == 12
 
 
-@pytest.mark.parametrize(("encoder", "dims", "suffix"), CASES)
+def _kind(encoder, dims, suffix):
+    """Of blocks; and the network whose stages have more than ten."""
+    return *encoder_kind(encoder), dims, encoder == "seresnet152"
+
+
+@pytest.mark.parametrize(("encoder", "dims", "suffix"), by_kind(CASES, _kind))
 def test_encoders(encoder, dims, suffix, tmp_path):
     path, shape = tmp_path / f"theirs{suffix}", SHAPES[dims]
     reference = saved(getattr(medicai, ENCODERS[encoder].class_name), path, input_shape=shape)

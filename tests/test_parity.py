@@ -2,7 +2,6 @@
 
 import pytest
 
-import compiler
 from tests.harness import (
     build_pair,
     compare,
@@ -12,14 +11,15 @@ from tests.harness import (
     image,
     ledger_of,
     randomize,
+    tiny,
 )
+from tests.sampling import half_of
 
 KINDS = ("seresnet18", "seresnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
 SHAPES = ((64, 64, 3), (65, 97, 3), (32, 32, 32, 2), (33, 40, 47, 2))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("encoder", KINDS)
+@pytest.mark.parametrize(("encoder", "shape"), half_of(KINDS, SHAPES))
 def test_targets_agree(encoder, shape):
     options = {"input_shape": shape, "num_classes": 3}
     ledger = ledger_of(encoder, **options)
@@ -27,7 +27,7 @@ def test_targets_agree(encoder, shape):
     assert compare(*models, ledger, image(shape)) is None
 
 
-SMALL = {"blocks": (1, 2), "filters": (8, 16), "strides": (1, 2), "stem_filters": (8,)}
+SMALL = {"blocks": (1, 2), "filters": (8, 16), "strides": (1, 2), "se_ratio": None}
 OWN = {
     "pre-activation basic": {**SMALL, "block": "basic", "pre_activation": True, "se_ratio": 4},
     "basic vd": {**SMALL, "block": "basic_vd", "se_ratio": 4},
@@ -54,8 +54,7 @@ HEADS = (
 
 
 def _own(name, **changes):
-    arguments = {"stem_kernels": (3,), **OWN[name], **changes}
-    return compiler.custom_encoder("tiny", **arguments)
+    return tiny(**{**OWN[name], **changes})
 
 
 def _agree(encoder, shape, **options):

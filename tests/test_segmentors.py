@@ -1,5 +1,6 @@
 """Every segmentor on every encoder: weights, counts, and the same numbers in both frameworks."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.harness import (
     keras_shapes,
     ledger_of,
     ledger_shapes,
+    tiny,
     torch_shapes,
 )
 from tests.sampling import block_kind, by_kind
@@ -68,12 +70,14 @@ def test_torch_holds_the_ledger(encoder, segmentor, dims, depth):
     assert tuple(output.shape[1:]) == ledger.output == (2, *SIZES[dims][:-1])
 
 
+@pytest.mark.parametrize("every_depth", [False, pytest.param(True, marks=pytest.mark.full)])
 @pytest.mark.parametrize("encoder", by_kind(OWN, block_kind))
 @all_segmentors
-def test_every_file_is_tidy(encoder, segmentor, tmp_path):
+def test_every_file_is_tidy(encoder, segmentor, every_depth, tmp_path):
     """One public name; imports of its framework and the standard library; short."""
-    for depth in (3, 4, 5):
-        for dims in (2, 3):
+    turn = OWN.index(encoder)  # each depth on some block, and the others under the mark `full`
+    for dims in (2, 3):
+        for depth in (3, 4, 5) if every_depth else [3 + (turn + dims) % 3]:
             described = compiler.describe(encoder, **_options(segmentor, dims, depth))
             assert list(described["pyramid"]) == [f"P{i + 1}" for i in range(depth)]
             for target in ("torch", "keras"):
@@ -157,14 +161,12 @@ def test_ledger_hits_the_figures(entry, name, segmentor, depth):
     assert described["pyramid"] == {level: ORACLE[entry]["pyramid"][level] for level in levels}
 
 
-TINY = {"blocks": (1, 1, 1, 1), "filters": (8, 8, 16, 16), "stem_filters": (8,)}
 DECODER = {"decoder_filters": (16, 16, 8, 8, 4)}
 SHAPES = ((64, 32, 2), (65, 97, 2), (16, 130, 1), (32, 48, 32, 1), (33, 40, 47, 1))
 
 
 def _tiny(**changes):
-    arguments = {**TINY, "stem_kernels": (3,), "se_ratio": 4, "block": "basic", **changes}
-    return compiler.custom_encoder("tiny", **arguments)
+    return tiny(**{"blocks": (1, 1, 1, 1), "block": "basic", **changes})
 
 
 def _agree(encoder, shape, **options):
@@ -201,8 +203,34 @@ def test_depths_agree(segmentor, shape, depth):
     assert _agree(encoder, shape, segmentor=segmentor, encoder_depth=depth, **activation) is None
 
 
-@pytest.mark.parametrize("encoder", FIVE)
+BLOCKS = {
+    "basic": {"block": "basic"},
+    "bottleneck": {"block": "bottleneck", "se_ratio": None},
+    "pre-activation": {"block": "bottleneck", "pre_activation": True},
+    "vd": {"block": "bottleneck_vd", "stem_filters": (4, 4, 8), "stem_kernels": (3, 3, 3)},
+    "grouped": {"block": "bottleneck", "groups": 4, "width_per_group": 16},
+}
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
 @segmentors
+def test_kinds_of_blocks_agree(kind, segmentor):
+    options = {"segmentor": segmentor, "encoder_depth": 4, "decoder_filters": (16, 16, 8, 4)}
+    assert _agree(_tiny(**BLOCKS[kind]), (33, 47, 40, 1), **options) is None
+
+
+def _once(encoder, segmentor):
+    """A segmentor each on another encoder."""
+    return FIVE.index(encoder) == 2 * UNETS.index(segmentor)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "segmentor"),
+    [
+        pytest.param(*case, marks=[] if _once(*case) else pytest.mark.full)
+        for case in itertools.product(FIVE, UNETS)
+    ],
+)
 def test_catalog_encoders_agree(encoder, segmentor):
     shape = (33, 47, 40, 1)
     options = {"segmentor": segmentor, "input_shape": shape, "num_classes": 2, "encoder_depth": 4}

@@ -20,8 +20,8 @@ from tests.harness import (
     emit_pair,
     image,
     ledger_of,
+    tiny,
 )
-from tests.test_convert import tiny
 from tests.test_layouts import logits, weight
 
 FOLDER = Path(__file__).parent / "oracle"

@@ -4,22 +4,18 @@ import pytest
 import torch
 
 import compiler
-from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of, load
+from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of, load, tiny
 
-TINY = {"blocks": (1, 1, 1, 1), "filters": (8, 8, 16, 16), "stem_filters": (8,)}
+TINY = tiny(block="basic", blocks=(1, 1, 1, 1))
 VIT = {"vit_layers": 2, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 24}
 SHAPES = ((64, 32, 2), (65, 97, 2), (32, 64, 33, 1))
 OPTIONS = ({}, {"num_classes": 1}, {"compat": "medicai"}, {"compat": "medicai", "num_classes": 1})
 
 
-def _encoder():
-    return compiler.custom_encoder("tiny", **TINY, stem_kernels=(3,), se_ratio=4, block="basic")
-
-
 def _agree(shape, **options):
     options = {"segmentor": "trans_unet", "num_classes": 3, "input_shape": shape, **VIT, **options}
-    ledger = ledger_of(_encoder(), **options)
-    models = build_pair(emit_pair(_encoder(), **options), ledger, shape)
+    ledger = ledger_of(TINY, **options)
+    models = build_pair(emit_pair(TINY, **options), ledger, shape)
     return compare(*models, ledger, image(shape))
 
 
@@ -41,7 +37,7 @@ def test_patches_agree(shape, depth, options):
 
 def _module(**options):
     options = {"segmentor": "trans_unet", "num_classes": 3, "input_shape": (64, 64, 1), **options}
-    return load(compiler.emit(_encoder(), target="torch", **VIT, **options))
+    return load(compiler.emit(TINY, target="torch", **VIT, **options))
 
 
 def test_a_query_sees_the_inside_of_its_mask():
@@ -98,7 +94,7 @@ def test_one_class_has_a_gradient(target):
     options = {"segmentor": "trans_unet", "num_classes": 1, "input_shape": (64, 64, 1), **VIT}
     gradients = {}
     for compat in (None, "medicai"):
-        text = compiler.emit(_encoder(), target=target, compat=compat, **options)
+        text = compiler.emit(TINY, target=target, compat=compat, **options)
         model = constructor(text)()
         if target == "torch":
             model.eval()(torch.randn(1, 1, 64, 64)).sum().backward()
@@ -112,7 +108,7 @@ def test_one_class_has_a_gradient(target):
 
 def test_another_size_is_an_error():
     options = {"segmentor": "trans_unet", "num_classes": 2, "input_shape": (64, 64, 1), **VIT}
-    torch_text, keras_text = emit_pair(_encoder(), **options)
+    torch_text, keras_text = emit_pair(TINY, **options)
     model = constructor(torch_text)()
     with pytest.raises(ValueError, match=r"expected image size \[64, 64\], got \[64, 96\]"):
         model(torch.zeros(1, 1, 64, 96))
@@ -143,8 +139,8 @@ FAULTS = {
 def test_planted_faults_fail(fault):
     old, new = FAULTS[fault]
     options = {"segmentor": "trans_unet", "num_classes": 3, "input_shape": (64, 97, 1), **VIT}
-    torch_text, keras_text = emit_pair(_encoder(), **options)
+    torch_text, keras_text = emit_pair(TINY, **options)
     assert old in keras_text
-    ledger = ledger_of(_encoder(), **options)
+    ledger = ledger_of(TINY, **options)
     models = build_pair((torch_text, keras_text.replace(old, new)), ledger, (64, 97, 1))
     assert compare(*models, ledger, image((64, 97, 1))) is not None

@@ -83,7 +83,6 @@ def test_a_renamed_layer():
         assert report.first.startswith("encoder.stages.0.0.") and "bn2" in report.why, report.why
 
 
-CONSTANT = "        self.head = "
 BROKEN = {  # how the torch file is edited, and what the report says
     "NaN weights": (
         lambda text: text.replace("return x * gate", "return x * (gate * float('nan'))"),

@@ -13,6 +13,8 @@ import yaml
 
 import compiler
 
+from .harness import tiny
+
 ROOT = Path(__file__).parent.parent
 WORKFLOW = yaml.safe_load((ROOT / "examples" / "ci" / "networks.yml").read_text())
 STEPS = [step for step in WORKFLOW["jobs"]["networks"]["steps"] if "run" in step]
@@ -24,8 +26,9 @@ def test_the_steps_run_in_order(tmp_path):
     assert len(INSTALLS) == 2 and len(STEPS) == 4
     (tmp_path / "nets").mkdir()
     (tmp_path / "compiler.py").write_text("raise SystemExit(0)\n")  # somebody else's
+    options = {"segmentor": "unet", "encoder_depth": 3, "input_shape": (32, 32, 32, 1)}
     for end, target in (("", "torch"), ("_keras", "keras")):
-        text = compiler.emit("resnet18", target=target, dims=3, segmentor="unet", encoder_depth=3)
+        text = compiler.emit(tiny(), target=target, decoder_filters=(16, 8, 8), **options)
         (tmp_path / "nets" / f"seresnext50_unet_3d{end}.py").write_text(text)
     script = tmp_path / "bin" / "plainnet"
     script.parent.mkdir()
