@@ -135,6 +135,8 @@ def custom_encoder(
     width_per_group: int = 64,
     se_ratio: int | None = None,
     se_activation: str = "relu",
+    se_position: str | None = None,
+    se_divisor: int | None = None,
     widths: Sequence[int] | None = None,
     channels: Sequence[int] | None = None,
 ) -> Encoder:
@@ -149,7 +151,9 @@ def custom_encoder(
     over. Kernels are odd. A kernel or stride is one number, or one for each axis: `(1, 2, 2)`.
     `pre_activation` makes it a ResNet v2. `groups` is the cardinality and `width_per_group` the
     width of a group in stage 0 (ResNeXt, Table 1), for bottlenecks. With `se_ratio`, each block has
-    a squeeze-and-excitation gate. `widths` are those of a bottleneck's 3x3 convolutions and
+    a squeeze-and-excitation gate, `se_position` (`"before_norm"`, `"after_norm"`) the last norm of
+    the block, its width rounded to a multiple of `se_divisor`; by default, both are those of the
+    dialect. `widths` are those of a bottleneck's 3x3 convolutions and
     `channels` its outputs, stage by stage, where filters and groups do not determine them.
 
     Raises `CompileError` with every problem of the arguments.
@@ -170,6 +174,8 @@ def custom_encoder(
         width_per_group=width_per_group,
         se_ratio=se_ratio,
         se_activation=se_activation,
+        se_position=se_position,
+        se_divisor=se_divisor,
         widths=widths,
         channels=channels,
     )

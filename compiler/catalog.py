@@ -77,3 +77,12 @@ FAMILIES = ("senet", "resnet")
 # The encoders of the reference library's page: the classifiers of `generated/`.
 SHOWCASE = tuple(f"se{encoder.name}" for encoder in RESNETS if encoder.name != "resnext101_64x4d")
 SEGMENTED = "seresnext50"  # the encoder that shows the segmentors
+
+
+def in_options_only(known: Encoder, encoder: Encoder) -> bool:
+    """Whether an encoder is that of the catalog, but for what options change."""
+    se = known.se
+    if se and encoder.se:
+        se = replace(se, ratio=encoder.se.ratio, activation=encoder.se.activation)
+    options = {name: getattr(encoder, name) for name in ("dialect", "norm", "activation")}
+    return replace(known, se=se, **options) == encoder

@@ -106,6 +106,11 @@ def reference_of(encoder: Encoder, dialect: str) -> str:
 
 
 def publishers(encoder: Encoder, layout: str) -> list[str]:
-    """The dialects in which the library of a layout is proven to build an encoder's blocks."""
+    """The dialects in which the library of a layout is proven to build an encoder's blocks.
+
+    None of them builds gates with a position or rounding of their own.
+    """
+    if encoder.se and encoder.se.own:
+        return []
     proofs = {name: PROOFS[name].get(encoder.kind, _UNPROVEN) for name in DIALECTS}
     return [name for name, proof in proofs.items() if layout in proof.layouts]

@@ -16,10 +16,21 @@ AUX_HEADS = "aux_heads"  # the path of the heads that deep supervision adds
 
 @dataclass(frozen=True)
 class SqueezeExcite:
-    """Channel gate: squeezed to max(1, channels // ratio)."""
+    """Channel gate: squeezed to max(1, channels // ratio).
+
+    `position` says where it stands, `before_norm` or `after_norm`, and `divisor` what its width is
+    rounded to a multiple of. Empty and 0 leave both to the dialect.
+    """
 
     ratio: int = 16
     activation: str = "relu"
+    position: str = ""
+    divisor: int = 0
+
+    @property
+    def own(self) -> bool:
+        """Whether it has a position or a divisor that is not its dialect's."""
+        return bool(self.position or self.divisor)
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class Dialect:
     """How a library writes the same encoders: what its published checkpoints hold.
 
     The gate stands before the last norm of a block or after it, in basic blocks with a ReLU between
-    the two under `relu_before_gate`. Its width is rounded down, or to a multiple of eight.
+    the two under `relu_before_gate`. Its width is rounded to a multiple of `divisor`.
     `strided_1x1` puts the stride of an ungrouped bottleneck on its first convolution. The stem's
     pool is padded by one, or unpadded with a partial last window (`ceil_pool`). With `zero_gamma`,
     each block starts as the identity. `dialects.PROOFS` says which blocks a dialect has.
@@ -36,7 +47,7 @@ class Dialect:
     name: str
     gate_after_norm: bool = False
     relu_before_gate: bool = False
-    squeeze_by_eight: bool = False
+    divisor: int = 1
     strided_1x1: bool = False
     ceil_pool: bool = False
     zero_gamma: bool = False
@@ -46,7 +57,7 @@ DIALECTS = {
     dialect.name: dialect
     for dialect in (
         Dialect("medicai"),
-        Dialect("timm", gate_after_norm=True, squeeze_by_eight=True, zero_gamma=True),
+        Dialect("timm", gate_after_norm=True, divisor=8, zero_gamma=True),
         Dialect(
             "cadene",
             gate_after_norm=True,
@@ -119,6 +130,16 @@ class Encoder:
     def published(self) -> bool:
         """Whether somebody may have published weights for these layers: batch norm and ReLU."""
         return (self.norm, self.activation) == ("batch", "relu")
+
+    @property
+    def rules(self) -> Dialect:
+        """Its dialect, with the position and the divisor of a gate that has its own."""
+        rules = DIALECTS[self.dialect]
+        if self.se and self.se.position:
+            rules = replace(rules, gate_after_norm=self.se.position == "after_norm")
+        if self.se and self.se.divisor:
+            rules = replace(rules, divisor=self.se.divisor)
+        return rules
 
     @property
     def expansion(self) -> int:

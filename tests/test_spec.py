@@ -148,6 +148,25 @@ def test_extends_changes_only_what_differs(spec):
     assert ratio == resolve("seresnext50", {"se_ratio": 8})
 
 
+def test_the_gate_has_a_position_and_a_divisor_of_its_own(spec):
+    """Numbers of the ledger: 30 channels by 4 are 7, and 8 as a multiple of 8."""
+    text = TINY + '[se]\nratio = 4\nposition = "after_norm"\ndivisor = 8\n'
+    own = compiler.emit(spec(text), target="torch")
+    assert "max(8, (channels // SE_RATIO + 4) // 8 * 8)" in own
+    timm = compiler.emit(spec('dialect = "timm"\n' + TINY + "[se]\nratio = 4\n"), target="torch")
+    (body,) = (line for line in timm.splitlines() if "self.se(" in line)
+    assert body in own and body not in compiler.emit(spec(TINY + "[se]"), target="torch")
+    facts = compiler.describe(spec(text))
+    (weights,) = (r["weights"] for r in facts["ledger"] if r["path"].endswith("stages.1.0.se.conv1"))
+    assert next(iter(weights.values()))[:2] == [8, 30]
+    same = spec('extends = "seresnet50d"\n[se]\nposition = "after_norm"\ndivisor = 8')
+    assert resolve(same, {}) == resolve("seresnet50d", {})
+    with pytest.raises(CompileError, match="the dialect timm says where the gate stands"):
+        resolve(spec('extends = "seresnet50d"\n[se]\nposition = "before_norm"'), {})
+    encoder = resolve(spec(text), {}).encoder
+    assert resolve(spec(spec_text(resolve(encoder, {}))), {}).encoder == encoder
+
+
 def test_options_replace_those_of_the_spec(spec):
     path = spec(spec_text(resolve("seresnet18_unet", {"dims": 3, "decoder_filters": "9,8,7,6,5"})))
     model = resolve(path, {"num_classes": "4", "in_channels": "1", "se_ratio": 8})

@@ -30,6 +30,16 @@ def with_dialect(
             )
         )
         return encoder
+    if asked != "medicai" and encoder.se and encoder.se.own:
+        field = "se_position" if encoder.se.position else "se_divisor"
+        problems.append(
+            Problem(
+                f"the dialect {asked} says where the gate stands and how its width is rounded, but"
+                f" {field} is given",
+                hint="leave out one of the two",
+                field=field,
+            )
+        )
     return replace(encoder, dialect=asked)
 
 

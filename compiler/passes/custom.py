@@ -16,6 +16,7 @@ from .axes import even_problems, pool_problems, rank_problems
 from .values import FLAG_HINT, axes, choice, count, counts
 
 BLOCK_KINDS = ("basic", "bottleneck", "basic_vd", "bottleneck_vd")
+SE_POSITIONS = ("before_norm", "after_norm")
 # What a file defines or imports beside the model, so that no model can have the name.
 TAKEN = {
     *("Encoder", "F", "GROUPS", "KerasTensor", "STAGES", "Tensor"),
@@ -37,6 +38,8 @@ def make_encoder(
     width_per_group: object,
     se_ratio: object,
     se_activation: object,
+    se_position: object = None,
+    se_divisor: object = None,
     widths: object = None,
     channels: object = None,
     kernels: object = None,
@@ -83,9 +86,13 @@ def make_encoder(
     width_per_group = _one("width_per_group", width_per_group, CHANNELS, problems)
     sound = sound and len(problems) == before
     ratio = None if se_ratio is None else _one("se_ratio", se_ratio, NUMBER, problems)
-    activation = "relu"
+    activation, position, divisor = "relu", "", 0
     if ratio is not None:
         activation = _one_of("se_activation", se_activation, ACTIVATIONS, problems)
+        if se_position is not None:
+            position = _one_of("se_position", se_position, SE_POSITIONS, problems)
+        if se_divisor is not None:
+            divisor = _one("se_divisor", se_divisor, CHANNELS, problems)
     if not sound:
         return None, problems
     encoder = Encoder(
@@ -102,7 +109,7 @@ def make_encoder(
         pre_activation=pre_activation is True,
         groups=groups,
         width_per_group=width_per_group,
-        se=None if ratio is None else SqueezeExcite(ratio, activation),
+        se=None if ratio is None else SqueezeExcite(ratio, activation, position, divisor),
         custom=True,
         widths=table.get("widths", ()),
         channels=table.get("channels", ()),
@@ -133,6 +140,8 @@ def custom_arguments(encoder: Encoder) -> dict[str, object]:
         "width_per_group": encoder.width_per_group,
         "se_ratio": encoder.se.ratio if encoder.se else None,
         "se_activation": encoder.se.activation if encoder.se else "relu",
+        **({"se_position": encoder.se.position} if encoder.se and encoder.se.position else {}),
+        **({"se_divisor": encoder.se.divisor} if encoder.se and encoder.se.divisor else {}),
         **({"widths": encoder.widths} if encoder.widths else {}),
         **({"channels": encoder.channels} if encoder.channels else {}),
     }

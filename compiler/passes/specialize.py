@@ -12,7 +12,6 @@ from typing import assert_never
 from ..blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from ..ir import Axes, Block, Call, Constant, Conv, Dropout, Fragment, Linear, Norm
 from ..model import (
-    DIALECTS,
     Classifier,
     Dialect,
     Encoder,
@@ -43,7 +42,7 @@ from .variants import Part, with_activation, with_norm
 def specialize(model: Model) -> Network:
     """Write every choice of the model into its blocks."""
     encoder = model.trunk
-    dialect = DIALECTS[encoder.dialect]
+    dialect = encoder.rules
     block, projection = RESIDUAL_BLOCKS[encoder.block, encoder.pre_activation]
     constants = [Constant("STEM_CHANNELS", encoder.stem.filters[-1])]
     blocks: list[Block] = []
@@ -53,7 +52,7 @@ def specialize(model: Model) -> Network:
     if encoder.se:
         constants.append(Constant("SE_RATIO", encoder.se.ratio))
         channels = [stage.channels for stage in encoder.stages]
-        blocks.append(squeeze_excite(encoder.se, channels, dialect.squeeze_by_eight))
+        blocks.append(squeeze_excite(encoder.se, channels, dialect.divisor))
         relu_first = dialect.relu_before_gate and encoder.basic
         block = insert_squeeze_excite(block, dialect.gate_after_norm, relu_first)
     if dialect.strided_1x1 and encoder.groups == 1:
@@ -135,13 +134,17 @@ def group(block: Block) -> Block:
     )
 
 
-def squeeze_excite(se: SqueezeExcite, channels: Sequence[int], by_eight: bool = False) -> Block:
+def squeeze_excite(se: SqueezeExcite, channels: Sequence[int], divisor: int = 1) -> Block:
     """The gate with its activation; its width says no more than these channels need."""
     squeezed = "channels // SE_RATIO"
     if any(c < se.ratio for c in channels):
         squeezed = "max(1, channels // SE_RATIO)"
-    if by_eight and any(c // se.ratio != max(8, (c // se.ratio + 4) // 8 * 8) for c in channels):
-        squeezed = "max(8, (channels // SE_RATIO + 4) // 8 * 8)"
+    half = divisor // 2
+    if any(
+        max(1, c // se.ratio) != max(divisor, (c // se.ratio + half) // divisor * divisor)
+        for c in channels
+    ):
+        squeezed = f"max({divisor}, (channels // SE_RATIO + {half}) // {divisor} * {divisor})"
     first, second = (layer for layer in SQUEEZE_EXCITE.layers if isinstance(layer, Conv))
     layers = (replace(first, cout=squeezed), replace(second, cin=squeezed))
     return with_activation(replace(SQUEEZE_EXCITE, layers=layers), se.activation)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..axes import spread
-from ..catalog import ENCODERS
+from ..catalog import ENCODERS, in_options_only
 from ..errors import CompileError, Problem, counted, raise_all, shown, suggest
 from ..limits import CHANNELS, VOXELS
 from ..model import DIALECTS, Encoder, Model
@@ -20,7 +20,7 @@ from .choices import (
     with_norm_and_activation,
     with_squeeze_excite,
 )
-from .custom import make_encoder
+from .custom import custom_arguments, make_encoder
 from .heads import resolve_head
 from .values import parse
 
@@ -139,31 +139,11 @@ def _made(encoder: Encoder, problems: list[Problem]) -> Encoder | None:
     """An encoder that somebody holds, read again: its fields may have been replaced."""
     if not encoder.custom:
         known = ENCODERS.get(encoder.name) if isinstance(encoder.name, str) else None
-        changed = ("se", "dialect", "norm", "activation")
-        options = {name: getattr(encoder, name) for name in changed}
-        if known and replace(known, **options) == encoder:
+        if known and in_options_only(known, encoder):
             return encoder
         problems.append(Problem("the encoder is not in the catalog", hint="use custom_encoder()"))
         return None
-    made, found = make_encoder(
-        name=encoder.name,
-        blocks=encoder.depths,
-        block=encoder.block,
-        filters=encoder.filters,
-        strides=encoder.strides,
-        kernels=encoder.kernels,
-        stem_filters=encoder.stem.filters,
-        stem_kernels=encoder.stem.kernels,
-        stem_stride=encoder.stem.stride,
-        stem_pool=encoder.stem.pool,
-        pre_activation=encoder.pre_activation,
-        groups=encoder.groups,
-        width_per_group=encoder.width_per_group,
-        se_ratio=encoder.se.ratio if encoder.se else None,
-        se_activation=encoder.se.activation if encoder.se else None,
-        widths=encoder.widths or None,
-        channels=encoder.channels or None,
-    )
+    made, found = make_encoder(name=encoder.name, **custom_arguments(encoder))
     problems += found
     if not made:
         return None

@@ -29,7 +29,7 @@ from ..model import Classifier
 from ..operations import ACTIVATIONS
 from ..option import Option
 from ..options import BY_NAME, OPTIONS, RANKS
-from ..passes.custom import BLOCK_KINDS
+from ..passes.custom import BLOCK_KINDS, SE_POSITIONS
 from .positions import KeyPath, spelled
 
 PLACES: dict[str, KeyPath] = {
@@ -137,10 +137,19 @@ STEM_KEYS = {
     "filters": (_list(_whole(CHANNELS), STEM.largest), "Filters of each convolution."),
     "kernels": (_list(_whole(KERNEL), STEM.largest), "Kernel of each convolution, odd."),
 }
+SE_KEYS = {
+    "position": (_choice(SE_POSITIONS), "Where the gate stands. Default: as the dialect has it."),
+    "divisor": (
+        _whole(CHANNELS),
+        "The width of the gate is a multiple of this number. Default: as the dialect has it.",
+    ),
+}
 _TOP = _options(None)
 Stage = _table("Stage", "A stage of the encoder: blocks of one width.", STAGE)
 Stem = _table("Stem", "The convolutions before the stages, the first of stride 2.", STEM_KEYS)
-SqueezeExcite = _table("SqueezeExcite", "The gate on the channels of each block.", _options("se"))
+SqueezeExcite = _table(
+    "SqueezeExcite", "The gate on the channels of each block.", _options("se") | SE_KEYS
+)
 Head = _table("Head", "What stands above the encoder: classes, or features.", _options("head"))
 Segmentor = _table(
     "Segmentor", "The decoder that makes a map of classes, and its options.", _options("segmentor")

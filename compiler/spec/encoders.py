@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from ..catalog import ENCODERS
+from ..catalog import ENCODERS, in_options_only
 from ..errors import Problem
-from ..model import Encoder, SqueezeExcite, Stem
+from ..model import DIALECTS, Dialect, Encoder, SqueezeExcite, Stem
 from ..passes.custom import make_encoder
 from .checks import Wrong
 from .positions import KeyPath
@@ -55,7 +55,8 @@ def encoder_of(spec: Mapping[str, Any], wrong: list[Wrong]) -> tuple[Encoder | N
     usual = spec.get("width_per_group", base.width_per_group if base else 64)
     stages = _stages(spec.get("stages"), base, bad, wrong)
     columns = _columns(spec, stages, block, groups, usual, wrong)
-    se = _squeeze_excite(spec.get("se"), base)
+    dialect = spec.get("dialect", base.dialect if base else "medicai")
+    se = _squeeze_excite(spec.get("se"), base, DIALECTS[dialect])
     arguments = {
         "block": block,
         "blocks": stages.depths,
@@ -66,6 +67,8 @@ def encoder_of(spec: Mapping[str, Any], wrong: list[Wrong]) -> tuple[Encoder | N
         "width_per_group": usual,
         "se_ratio": se.ratio if se else None,
         "se_activation": se.activation if se else "relu",
+        "se_position": (se and se.position) or None,
+        "se_divisor": (se and se.divisor) or None,
         **columns,
     }
     made, problems = make_encoder(name=name, **arguments)
@@ -182,23 +185,26 @@ def _stem(stem: Mapping[str, Any], base: Encoder | None) -> dict[str, object]:
     return found
 
 
-def _squeeze_excite(se: Any, base: Encoder | None) -> SqueezeExcite | None:
+def _squeeze_excite(se: Any, base: Encoder | None, dialect: Dialect) -> SqueezeExcite | None:
+    """The gate, without what its dialect says already."""
     usual = (base.se if base else None) or SqueezeExcite()
     if se is None:
         return base.se if base else None
     if se is False:
         return None
-    return replace(usual, **se) if isinstance(se, dict) else usual
+    if not isinstance(se, dict):
+        return usual
+    made = replace(usual, **se)
+    if made.position == ("after_norm" if dialect.gate_after_norm else "before_norm"):
+        made = replace(made, position="")
+    return replace(made, divisor=0) if made.divisor == dialect.divisor else made
 
 
 def _twin(made: Encoder) -> Encoder | None:
-    """The encoder of the catalog that has the name of this one and its layers."""
+    """The encoder of the catalog that has the name of this one, and its layers but for options."""
     known = ENCODERS.get(made.name)
     if not known or bool(known.se) != bool(made.se):
         return None
-    own = {
-        field: getattr(known, field)
-        for field in ("class_name", "title", "family", "custom", "dialect")
-    }
-    twin = replace(made, **own)
-    return twin if replace(twin, se=known.se) == known else None
+    own = ("class_name", "title", "family", "custom", "dialect")
+    twin = replace(made, **{field: getattr(known, field) for field in own})
+    return twin if in_options_only(known, twin) else None

@@ -77,6 +77,9 @@ def _encoder(encoder: Encoder) -> dict[KeyPath, Any]:
     if encoder.se:
         values[("se", "ratio")] = encoder.se.ratio
         values[("se", "activation")] = encoder.se.activation
+        after = encoder.rules.gate_after_norm
+        values[("se", "position")] = "after_norm" if after else "before_norm"
+        values[("se", "divisor")] = encoder.rules.divisor
     return values
 
 
