@@ -134,12 +134,9 @@ class Encoder:
     @property
     def rules(self) -> Dialect:
         """Its dialect, with the position and the divisor of a gate that has its own."""
-        rules = DIALECTS[self.dialect]
-        if self.se and self.se.position:
-            rules = replace(rules, gate_after_norm=self.se.position == "after_norm")
-        if self.se and self.se.divisor:
-            rules = replace(rules, divisor=self.se.divisor)
-        return rules
+        se, rules = self.se or SqueezeExcite(), DIALECTS[self.dialect]
+        after = se.position == "after_norm" if se.position else rules.gate_after_norm
+        return replace(rules, gate_after_norm=after, divisor=se.divisor or rules.divisor)
 
     @property
     def expansion(self) -> int:

@@ -89,6 +89,7 @@ def test_every_network_of_the_catalog_can_be_said(name, spec):
             "decoder_activation": "gelu",
             "compat": "medicai",
         },
+        {"strides": "1,2,2/2,2,2/2/2/1,2,2", "kernels": "1,3,3/3/3/3/1,3,3", "dims": 3},
         {"segmentor": "trans_unet", "vit_layers": 2, "queries": 4, "dropout": 0.25},
         {"segmentor": "fpn", "pyramid_channels": 64, "dropout": 0.0, "num_classes": 4},
     ],
@@ -157,7 +158,9 @@ def test_the_gate_has_a_position_and_a_divisor_of_its_own(spec):
     (body,) = (line for line in timm.splitlines() if "self.se(" in line)
     assert body in own and body not in compiler.emit(spec(TINY + "[se]"), target="torch")
     facts = compiler.describe(spec(text))
-    (weights,) = (r["weights"] for r in facts["ledger"] if r["path"].endswith("stages.1.0.se.conv1"))
+    (weights,) = (
+        r["weights"] for r in facts["ledger"] if r["path"].endswith("stages.1.0.se.conv1")
+    )
     assert next(iter(weights.values()))[:2] == [8, 30]
     same = spec('extends = "seresnet50d"\n[se]\nposition = "after_norm"\ndivisor = 8')
     assert resolve(same, {}) == resolve("seresnet50d", {})

@@ -113,8 +113,11 @@ def pool_problems(what: str, pool: Axes) -> list[Problem]:
 def rank_problems(encoder: Encoder, dims: int | None = None) -> list[Problem]:
     """Kernels and strides for another number of axes than `dims`, or than one another."""
     stem = encoder.stem
-    values = (stem.stride, stem.pool, *stem.kernels, *encoder.strides, *encoder.kernels)
-    for value in values:
+    values = {"stem_stride": stem.stride, "stem_pool": stem.pool}
+    values |= {f"stem_kernels[{i}]": kernel for i, kernel in enumerate(stem.kernels)}
+    values |= {f"strides[{i}]": stride for i, stride in enumerate(encoder.strides)}
+    values |= {f"kernels[{i}]": kernel for i, kernel in enumerate(encoder.kernels)}
+    for field, value in values.items():
         if isinstance(value, tuple):
             if dims is None:
                 dims = len(value)
@@ -123,6 +126,7 @@ def rank_problems(encoder: Encoder, dims: int | None = None) -> list[Problem]:
                     Problem(
                         f"{entry(value)} has {len(value)} axes, but the network is {dims}D",
                         hint=f"add --dims {len(value)}, or give one number for all axes",
+                        field=field,
                     )
                 ]
     return []

@@ -30,8 +30,10 @@ def checked(value: object, kind: Any, path: KeyPath, wrong: list[Wrong]) -> Any:
         return _table(value, kind, path, wrong)
     if get_origin(kind) in (Union, UnionType):
         tables = [part for part in get_args(kind) if _is_table(part)]
-        if isinstance(value, dict) and tables:
-            return checked(value, tables[0], path, wrong)
+        lists = [part for part in get_args(kind) if get_origin(_plain(part)[0]) is list]
+        nested = tables if isinstance(value, dict) else lists if isinstance(value, list) else []
+        if nested:
+            return checked(value, nested[0], path, wrong)
     if get_origin(kind) is list and isinstance(value, list) and _length_fits(value, meta):
         (item,) = get_args(kind)
         return [checked(each, item, (*path, i), wrong) for i, each in enumerate(value)]

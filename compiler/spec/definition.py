@@ -41,6 +41,7 @@ PLACES: dict[str, KeyPath] = {
     "se_ratio": ("se", "ratio"),
     "se_activation": ("se", "activation"),
 }
+IN_STAGES = ("strides", "kernels")  # options that stages and stem say in a spec
 FIRST = ("dims", "input_shape", "channels_last", "in_channels", "include_rescaling", "dialect")
 
 
@@ -49,6 +50,8 @@ def place(option: Option, head: str = "") -> KeyPath:
 
     What a classifier takes as well as segmentors do stands in `[head]` there.
     """
+    if option.name in IN_STAGES:
+        return ("stages",)
     if head == Classifier.name and head in option.of:
         return ("head", option.name)
     usual = ("segmentor", option.name) if option.of else (option.name,)
@@ -56,7 +59,10 @@ def place(option: Option, head: str = "") -> KeyPath:
 
 
 OPTION_AT = {
-    place(option, head): option.name for head in ("", Classifier.name) for option in OPTIONS
+    place(option, head): option.name
+    for head in ("", Classifier.name)
+    for option in OPTIONS
+    if option.name not in IN_STAGES
 }
 
 
@@ -75,6 +81,11 @@ def _whole(limit: Limit) -> Any:
 
 def _list(item: Any, most: int, least: int = 1) -> Any:
     return Annotated[list[item], Meta(min_length=least, max_length=most)]
+
+
+def _axes(limit: Limit) -> Any:
+    """One number for all axes, or one for each."""
+    return _whole(limit) | _list(_whole(limit), RANKS[-1], RANKS[0])
 
 
 def _choice(names: tuple[str, ...]) -> Any:
@@ -123,6 +134,7 @@ def _options(table: str | None) -> dict[str, tuple[Any, str]]:
 
 # -- tables ----------------------------------------------------------------------------------------
 
+POOL = Limit(2, "The pool of a stem strides by 1 or 2.")
 STAGE = {
     "depth": (_whole(BLOCKS), "Number of blocks."),
     "width": (
@@ -131,11 +143,14 @@ STAGE = {
         " channels, groups and width_per_group.",
     ),
     "channels": (_whole(CHANNELS), "Channels that the stage puts out."),
-    "stride": (_whole(STRIDE), "Stride of the first block. Default: 1 in stage 0, then 2."),
+    "stride": (_axes(STRIDE), "Stride of the first block. Default: 1 in stage 0, then 2."),
+    "kernel": (_axes(KERNEL), "Kernel of the 3x3 convolutions, odd. Default: 3."),
 }
 STEM_KEYS = {
     "filters": (_list(_whole(CHANNELS), STEM.largest), "Filters of each convolution."),
-    "kernels": (_list(_whole(KERNEL), STEM.largest), "Kernel of each convolution, odd."),
+    "kernels": (_list(_axes(KERNEL), STEM.largest), "Kernel of each convolution, odd."),
+    "stride": (_axes(STRIDE), "Stride of the first convolution. Default: 2."),
+    "pool": (_axes(POOL), "Stride of the max-pool after them, 1 or 2. Default: 2."),
 }
 SE_KEYS = {
     "position": (_choice(SE_POSITIONS), "Where the gate stands. Default: as the dialect has it."),
@@ -146,7 +161,7 @@ SE_KEYS = {
 }
 _TOP = _options(None)
 Stage = _table("Stage", "A stage of the encoder: blocks of one width.", STAGE)
-Stem = _table("Stem", "The convolutions before the stages, the first of stride 2.", STEM_KEYS)
+Stem = _table("Stem", "The convolutions before the stages, and the max-pool after them.", STEM_KEYS)
 SqueezeExcite = _table(
     "SqueezeExcite", "The gate on the channels of each block.", _options("se") | SE_KEYS
 )
@@ -182,8 +197,3 @@ Spec = _table(
         "segmentor": (Segmentor, "A decoder instead of a classifier, and its options."),
     },
 )
-
-
-def option_at(path: KeyPath) -> Option:
-    """The option whose value stands at a path."""
-    return BY_NAME[OPTION_AT[path]]

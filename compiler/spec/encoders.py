@@ -10,7 +10,9 @@ from msgspec import UNSET
 
 from ..catalog import ENCODERS, in_options_only
 from ..errors import Problem
+from ..ir import Axes
 from ..model import DIALECTS, Dialect, Encoder, SqueezeExcite, Stem
+from ..passes.axes import axes_options, with_axes
 from ..passes.custom import make_encoder
 from .checks import Wrong
 from .positions import KeyPath
@@ -22,8 +24,9 @@ COLUMNS = {
     "channels": "channels",
     "widths": "width",
     "strides": "stride",
+    "kernels": "kernel",
 }
-STEM = {"stem_filters": "filters", "stem_kernels": "kernels"}
+STEM = {f"stem_{key}": key for key in ("filters", "kernels", "stride", "pool")}
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,17 @@ class _Table:
 
     depths: list[int]
     channels: list[int]
-    strides: list[int]
+    strides: list[Axes]
+    kernels: list[Axes]
     widths: list[int | None]
 
 
-def encoder_of(spec: Mapping[str, Any], wrong: list[Wrong]) -> tuple[Encoder | None, list[Problem]]:
+def encoder_of(
+    spec: Mapping[str, Any], wrong: list[Wrong]
+) -> tuple[Encoder | None, dict[str, object], list[Problem]]:
     """The encoder of a spec's values, or None; and problems that name arguments of its maker.
+
+    Between them stand the options that give an encoder of the catalog strides and kernels.
 
     `wrong` has the values that were left out as wrong, which are not missed again here: a value
     that raises no other problem takes their place.
@@ -48,7 +56,7 @@ def encoder_of(spec: Mapping[str, Any], wrong: list[Wrong]) -> tuple[Encoder | N
     if not base and ("extends",) not in bad:
         wrong += _missing(given, bad)
     if not base and "stages" not in given:
-        return None, []
+        return None, {}, []
     name = spec.get("name", base.name if base else "my_net")
     block = spec.get("block", base.block if base else "bottleneck")
     groups = spec.get("groups", base.groups if base else 1)
@@ -61,6 +69,7 @@ def encoder_of(spec: Mapping[str, Any], wrong: list[Wrong]) -> tuple[Encoder | N
         "block": block,
         "blocks": stages.depths,
         "strides": stages.strides,
+        "kernels": stages.kernels,
         **_stem(spec.get("stem", {}), base),
         "pre_activation": spec.get("pre_activation", base is not None and base.pre_activation),
         "groups": groups,
@@ -73,12 +82,12 @@ def encoder_of(spec: Mapping[str, Any], wrong: list[Wrong]) -> tuple[Encoder | N
     }
     made, problems = make_encoder(name=name, **arguments)
     if made is None or problems:
-        return None, problems
+        return made, {}, problems
     if twin := _twin(made):
-        return twin, []
+        return *twin, []
     if base and "name" not in spec:
         made, problems = make_encoder(name=f"{base.name}_custom", **arguments)
-    return (replace(made, dialect=base.dialect) if made and base else made), problems
+    return (replace(made, dialect=base.dialect) if made and base else made), {}, problems
 
 
 def _missing(given: set[str], bad: set[KeyPath]) -> list[Wrong]:
@@ -98,9 +107,9 @@ def _stages(
 ) -> _Table:
     """The stages, each completed by the one in its place of the encoder that is extended."""
     known = base.stages if base else ()
-    table = _Table([], [], [], [])
+    table = _Table([], [], [], [], [])
     for i, row in enumerate([{}] * len(known) if rows is None else rows):
-        stage = {} if row is UNSET else row
+        stage = {} if row is UNSET else {key: row[key] for key in row if _is_whole(row[key])}
         usual = known[i] if i < len(known) else None
         for key in ("depth", "channels"):
             path = ("stages", i, key)
@@ -109,6 +118,7 @@ def _stages(
         table.depths.append(stage.get("depth", usual.depth if usual else 1))
         table.channels.append(stage.get("channels", usual.channels if usual else 256))
         table.strides.append(stage.get("stride", usual.stride if usual else 1 if i == 0 else 2))
+        table.kernels.append(stage.get("kernel", usual.kernel if usual else 3))
         table.widths.append(stage.get("width"))
     return table
 
@@ -179,10 +189,14 @@ def _stem(stem: Mapping[str, Any], base: Encoder | None) -> dict[str, object]:
     usual = base.stem if base else Stem()
     found: dict[str, object] = {}
     for argument, key in STEM.items():
-        value = stem.get(key)
-        fits = isinstance(value, list) and UNSET not in value
-        found[argument] = value if fits else getattr(usual, key)
+        fits = key in stem and _is_whole(stem[key])
+        found[argument] = stem[key] if fits else getattr(usual, key)
     return found
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether no part of a value was left out as wrong."""
+    return all(map(_is_whole, value)) if isinstance(value, list) else value is not UNSET
 
 
 def _squeeze_excite(se: Any, base: Encoder | None, dialect: Dialect) -> SqueezeExcite | None:
@@ -200,11 +214,17 @@ def _squeeze_excite(se: Any, base: Encoder | None, dialect: Dialect) -> SqueezeE
     return replace(made, divisor=0) if made.divisor == dialect.divisor else made
 
 
-def _twin(made: Encoder) -> Encoder | None:
-    """The encoder of the catalog that has the name of this one, and its layers but for options."""
+def _twin(made: Encoder) -> tuple[Encoder, dict[str, object]] | None:
+    """The encoder of the catalog that is this one but for options, and its strides and kernels."""
     known = ENCODERS.get(made.name)
     if not known or bool(known.se) != bool(made.se):
         return None
     own = ("class_name", "title", "family", "custom", "dialect")
     twin = replace(made, **{field: getattr(known, field) for field in own})
-    return twin if in_options_only(known, twin) else None
+    usual = replace(twin, strides=known.strides, kernels=known.kernels, stem=known.stem)
+    if len(made.depths) != len(known.depths) or not in_options_only(known, usual):
+        return None
+    options: dict[str, object] = dict(axes_options(twin))
+    values = (made.stem.stride, made.stem.pool, *made.strides, *made.kernels, *made.stem.kernels)
+    dims = next((len(value) for value in values if isinstance(value, tuple)), 0)
+    return (usual, options) if with_axes(usual, options, dims, []) == twin else None

@@ -71,19 +71,17 @@ class Loaded:
         flags = [
             flag.removeprefix("--").replace("-", "_") for flag in _FLAG.findall(problem.message)
         ]
-        names = [problem.field or "", *flags]
-        heads = ("", Classifier.name)
-        known = [BY_NAME[n] for n in names if n in BY_NAME and not given.get(n)]
-        paths = [place(option, head) for option in known for head in heads]
+        known = [BY_NAME[name] for name in flags if name in BY_NAME and not given.get(name)]
+        paths = [place(option, head) for option in known for head in ("", Classifier.name)]
         paths = [path for path in paths if path in self.lines]
-        if problem.field and problem.field not in BY_NAME:
-            paths = [_path_of(problem.field)]
+        if argument := problem.field.partition("[")[0]:
+            paths = [] if given.get(argument) else [_path_of(problem.field)]
         if not paths:
             return problem
         path = paths[0]
         message, hint = in_spec(problem.message), in_spec(problem.hint)
-        if problem.field and path[0] in ("stem", "se"):
-            message = message.replace(problem.field.partition("[")[0], spelled(path[:2]), 1)
+        if argument and path[0] in ("stem", "se"):
+            message = message.replace(argument, spelled(path[:2]), 1)
         return Problem(message, located(self.path, self.lines, path), hint)
 
 
@@ -112,8 +110,8 @@ def load(path: str) -> Loaded:
     data, lines = _parsed(read_source(Path(path), SPEC_BYTES), path)
     wrong: list[Wrong] = []
     spec = checked(data, Spec, (), wrong)
-    encoder, found = encoder_of(spec, wrong)
-    loaded = Loaded(path, lines, encoder, _options(spec, wrong), ())
+    encoder, axes, found = encoder_of(spec, wrong)
+    loaded = Loaded(path, lines, encoder, axes | _options(spec, wrong), ())
     problems = [Problem(w.message, located(path, lines, w.path), w.hint) for w in wrong]
     problems += [loaded.placed(problem, {}) for problem in found]
     problems.sort(key=lambda problem: _line(problem.at))

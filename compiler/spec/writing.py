@@ -11,7 +11,7 @@ from ..arguments import spell_options
 from ..model import Classifier, Encoder, Model, Segmentor
 from ..options import BY_NAME, OPTIONS
 from .checks import description
-from .definition import Head, Spec, SqueezeExcite, Stem, place
+from .definition import IN_STAGES, Head, Spec, SqueezeExcite, Stem, place
 from .definition import Segmentor as SegmentorTable
 from .positions import KeyPath
 
@@ -51,7 +51,9 @@ def _values(model: Model) -> dict[KeyPath, Any]:
     """Every value of the spec by its path."""
     head = Classifier.name if isinstance(model.head, Classifier) else ""
     values: dict[KeyPath, Any] = {
-        place(BY_NAME[name], head): value for name, value in _options(model).items()
+        place(BY_NAME[name], head): value
+        for name, value in _options(model).items()
+        if name not in IN_STAGES
     }
     return _encoder(model.encoder) | values
 
@@ -62,7 +64,7 @@ def _encoder(encoder: Encoder) -> dict[KeyPath, Any]:
         row = {"depth": stage.depth, "width": stage.width, "channels": stage.channels}
         if encoder.basic:
             del row["width"]
-        stages.append(row | {"stride": stage.stride})
+        stages.append(row | {"stride": stage.stride, "kernel": stage.kernel})
     values: dict[KeyPath, Any] = {
         ("name",): encoder.name,
         ("block",): encoder.block,
@@ -71,6 +73,8 @@ def _encoder(encoder: Encoder) -> dict[KeyPath, Any]:
         ("stages",): stages,
         ("stem", "filters"): list(encoder.stem.filters),
         ("stem", "kernels"): list(encoder.stem.kernels),
+        ("stem", "stride"): encoder.stem.stride,
+        ("stem", "pool"): encoder.stem.pool,
     }
     if encoder.basic:
         del values[("groups",)]
