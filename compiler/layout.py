@@ -26,7 +26,7 @@ def _broken(line: str) -> list[str]:
     inside = line[start + 1 : end]
     inner = [f"{indent}    {inside}"]
     if len(inner[0]) > WIDTH:
-        inner = [f"{indent}    {item}," for item in _items(inside)]
+        inner = [f"{indent}    {part}" for part in _parts(inside)]
     return [line[: start + 1], *inner, f"{indent}{line[end:]}"]
 
 
@@ -42,17 +42,27 @@ def _pairs(line: str) -> Iterator[tuple[int, int]]:
                 yield start, place
 
 
-def _items(inside: str) -> list[str]:
-    """What stands between the outermost commas."""
-    items, depth, start = [], 0, 0
-    for place, mark in _brackets(inside, ","):
-        if mark == ",":
-            if depth == 0:
-                items.append(inside[start:place].strip())
-                start = place + 1
-        else:
-            depth += 1 if mark in "([{" else -1
-    return [*items, inside[start:].strip()]
+def _parts(inside: str) -> list[str]:
+    """The items between the outermost commas, each with its comma; the parts of a comprehension."""
+    commas: list[int] = []
+    clauses: list[int] = []
+    depth = 0
+    for place, mark in _brackets(inside, ", "):
+        if mark in "([{":
+            depth += 1
+        elif mark in ")]}":
+            depth -= 1
+        elif depth == 0 and mark == ",":
+            commas.append(place)
+        elif depth == 0 and inside.startswith((" for ", " if "), place):
+            clauses.append(place)
+    # A target such as `a, b` has commas too. Without a comma, one at the end would make a tuple.
+    ends = clauses if any(inside.startswith(" for ", place) for place in clauses) else commas
+    starts = [0, *(place + 1 for place in ends)]
+    parts = [
+        inside[start:end].strip() for start, end in zip(starts, [*ends, len(inside)], strict=True)
+    ]
+    return [f"{part}," for part in parts] if ends is commas and commas else parts
 
 
 def _brackets(line: str, more: str = "") -> Iterator[tuple[int, str]]:

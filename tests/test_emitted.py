@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 import subprocess
 import sys
 from functools import cache
 
+import black
 import pytest
 
 from compiler.api import custom_encoder, emit
+from compiler.layout import broken
 
 SHAPES = {2: (64, 64, 1), 3: (40, 33, 32, 1)}
 KINDS: dict[str, dict[str, object]] = {
@@ -94,6 +97,30 @@ def test_long_names_fit_too(target, segmentor):
     shape = (64, 64, 70, 1)
     text = emit(encoder, target=target, segmentor=segmentor, input_shape=shape, num_classes=12345)
     assert [line for line in text.splitlines() if len(line) > 100] == []
+
+
+LONG_LINES = {  # and whether black leaves alone what comes of it
+    f"blocks += [Bottleneck({'channels, ' * 7}1) for _, i in enumerate(depths[:-1]) if i]": True,
+    f"x = norm({'activation, ' * 9}eps=1e-5)": True,
+    f"x = table[{'activation + ' * 9}1]": False,  # a comma at the end would make a tuple
+    f"x = ({'activation * ' * 9}1)": False,
+    f"x = all({'activation and ' * 8}y for y in x)": False,
+}
+
+
+@pytest.mark.parametrize("line", LONG_LINES)
+def test_breaking_a_long_line_keeps_its_meaning(line):
+    text = broken(f"{line}\n")
+    assert len(line) > 100 and text.count("\n") > 1
+    assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(line))
+    mode = black.Mode(line_length=100)
+    assert black.format_str(text, mode=mode) == black.format_str(line, mode=mode)
+    assert (black.format_str(text, mode=mode) == text) is LONG_LINES[line]
+
+
+def test_blocks_with_many_arguments_fit():
+    text = emit("resnet50", target="torch", drop_path=0.1, kernels=(7, 3, 3, 5, 5))
+    assert "            blocks += [\n" in text
 
 
 # Clipped or coined phrases that stood in emitted files once (the left of STYLE's table).
