@@ -174,7 +174,7 @@ def read_settings(
     size: object, seed: object, tolerance: object, backend: object, problems: list[Problem]
 ) -> Settings:
     """Read the settings of a comparison from Python values or text, and note their problems."""
-    from .verify.parity import BACKENDS
+    from .verify.loading import BACKENDS
 
     read: dict[str, Any] = {}
     readers: dict[str, Callable[[], object]] = {

@@ -286,3 +286,4 @@ RESIDUAL_BLOCKS = {  # (block of the encoder, pre-activation) -> block, its proj
     ("bottleneck_vd", False): (BOTTLENECK, POOLED_PROJECTION),
     ("bottleneck_vd", True): (PRE_BOTTLENECK, POOLED_PROJECTION),
 }
+BLOCK_KINDS = tuple(dict.fromkeys(kind for kind, _ in RESIDUAL_BLOCKS))

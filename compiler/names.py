@@ -81,11 +81,6 @@ def find_model(name: str) -> tuple[Encoder, str | None]:
     )
 
 
-def find_encoder(name: str) -> Encoder:
-    """The encoder of that name. Raises `CompileError`."""
-    return find_model(name)[0]
-
-
 def target_of(name: str) -> str | None:
     """The target that a name spells (`PyTorch` -> `torch`), or None."""
     wanted = plain(name[: TEXT.largest])

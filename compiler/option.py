@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from .axes import entry
 from .limits import NUMBER, Limit
+
+Kind: TypeAlias = Literal["count", "counts", "axes", "share", "shape", "choice", "flag"]
 
 
 @dataclass(frozen=True)
 class Option:
     """One option.
 
-    `kind` is `count`, `counts`, `axes`, `share`, `shape`, `choice` or `flag`; `of` names the heads
-    that take it (empty if every model does), and `field` is that of these heads which it fills.
-    `limit` is that of each of its numbers. A `choice` without `choices` is among the activations.
+    `of` names the heads that take it and is empty if every model does; `field` is the field of
+    these heads that it fills. `limit` applies to each of its numbers. A `choice` without `choices`
+    is one of the activations.
     """
 
     name: str
-    kind: str
+    kind: Kind
     help: str
     choices: tuple[str, ...] = ()
     of: tuple[str, ...] = ()
@@ -41,7 +43,7 @@ class Option:
 
 def option(
     default: object,
-    kind: str,
+    kind: Kind,
     help: str,
     choices: tuple[str, ...] = (),
     limit: Limit = NUMBER,

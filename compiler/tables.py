@@ -21,7 +21,6 @@ from .passes.count import macs, non_trainable, parts, trainable
 from .passes.trace import Ledger
 from .segmentors import SEGMENTORS
 from .segmentors.base import TableRow
-from .verify.report import TOLERANCE_64, Report
 
 Item = TypeVar("Item")
 PIPE_WIDTH = 160
@@ -124,7 +123,7 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
         for part in parts(ledger)
     ]
     print_table(
-        f"{model.title}, {model.dims}D, input {_sizes(model.input_shape)}",
+        f"{model.title}, {model.dims}D, input {sizes(model.input_shape)}",
         ("step", "level", "output", ">parameters", ">share", ">MACs", ">share"),
         table,
     )
@@ -142,12 +141,13 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
         )
 
 
-def _sizes(shape: Sequence[int]) -> str:
+def sizes(shape: Sequence[int]) -> str:
+    """Sizes as people write them: `224 x 224 x 3`."""
     return " x ".join(map(str, shape))
 
 
 def _shape(shape: Sequence[int]) -> str:
-    return _sizes((*shape[1:], shape[0]))
+    return sizes((*shape[1:], shape[0]))
 
 
 def _share(part: int, total: int) -> str:
@@ -168,44 +168,6 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     if skipped:
         files = counted(skipped, "file")
         out.print(f"{SKIPPED:<8}  {files} without provenance", markup=False, soft_wrap=True)
-
-
-def print_report(report: Report) -> None:
-    """Print what `verify` found for each quantity, and where the two first diverge."""
-    model, settings = report.model, report.settings
-    print_table(
-        f"{model.title}, {model.dims}D, image {_sizes(model.input_shape)}: PyTorch, and Keras on"
-        f" {settings.backend}",
-        ("quantity", "shape", ">float32", ">float64", "", "~note"),
-        (
-            (
-                quantity.name,
-                _sizes(quantity.shape or ()),
-                _relative(quantity.float32),
-                _relative(quantity.float64),
-                "same" if report.ok(quantity) else "DIFFERS",
-                quantity.note,
-            )
-            for quantity in report.quantities
-        ),
-    )
-    out = console()
-    if report.error:
-        out.print(escaped(f"failed: {report.error}", kept="\n"), markup=False, soft_wrap=True)
-    if report.why:
-        first = f"first to diverge: {report.first}: " if report.first else "they diverge: "
-        out.print(escaped(f"{first}{report.why}", kept="\n"), markup=False, soft_wrap=True)
-    if report.passed:
-        out.print(
-            "The same network. Differences are relative to the largest value. Tolerance:"
-            f" {settings.tolerance:g} in float32, {TOLERANCE_64:g} in float64. Batch size"
-            f" {report.batch}, seed {settings.seed}.",
-            markup=False,
-        )
-
-
-def _relative(value: float | None) -> str:
-    return "" if value is None else f"{value:.1e}"
 
 
 def progress(items: Sequence[Item], what: str) -> Iterator[Item]:

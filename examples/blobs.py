@@ -28,7 +28,7 @@ from rich.table import Table
 from torch.nn import functional as F
 
 import compiler
-from compiler.targets.keras_weights import WEIGHTS, layer_name, weight_axes
+from compiler.weights.keras_variables import WEIGHTS, layer_name, weight_axes
 
 matplotlib.use("Agg")  # no display is needed for a file
 from matplotlib import pyplot

@@ -19,12 +19,12 @@ from compiler.passes.trace import Ledger
 from compiler.passes.validate import resolve
 from compiler.verify import parity
 from compiler.verify.divergence import row_differs
+from compiler.verify.loading import load
 from compiler.verify.measure import run_keras, run_torch
 from compiler.verify.parity import image as noise
 from compiler.verify.parity import (
     keras_shapes,
     ledger_shapes,
-    load,
     randomize,
     torch_shapes,
 )

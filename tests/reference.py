@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from compiler.passes.trace import Ledger
-from compiler.targets.keras_weights import WEIGHTS, torch_name, torch_value
+from compiler.weights.keras_variables import WEIGHTS, torch_name, torch_value
 
 BLOCK = r"encoder\.stages\.(\d+)\.(\d+)\."
 ROW = r"decoder\.(?:blocks|ups|gates)\.(\d+)\."

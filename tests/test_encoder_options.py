@@ -11,7 +11,7 @@ from compiler import CompileError, custom_encoder
 from compiler.passes.validate import resolve
 from compiler.provenance import parse_command, read
 from compiler.verify.compare import compile_pair, verify
-from compiler.verify.parity import Source
+from compiler.verify.loading import Source
 from compiler.verify.report import Quantity, Report, Settings
 from tests.harness import (
     build_pair,

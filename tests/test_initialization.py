@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compiler import custom_encoder
-from compiler.targets.keras_weights import WEIGHTS, layer_name
+from compiler.weights.keras_variables import WEIGHTS, layer_name
 from tests.harness import channels_first, constructor, emit_pair, ledger_of
 
 WIDE = {"blocks": (1, 1), "strides": (1, 2), "filters": (64, 128), "stem_filters": (64,)}

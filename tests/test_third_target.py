@@ -22,7 +22,7 @@ from compiler.targets.runtime import files_of, runtime_of
 from compiler.targets.torch import Torch
 from compiler.verify.compare import verify
 from compiler.verify.conditioning import sized
-from compiler.verify.parity import Source
+from compiler.verify.loading import Source
 from compiler.verify.report import Settings
 from compiler.verify.runtimes import TorchRuntime
 

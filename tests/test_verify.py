@@ -18,8 +18,8 @@ from compiler.segmentors import SEGMENTORS
 from compiler.verify import sweep
 from compiler.verify.compare import compile_pair, verify
 from compiler.verify.conditioning import sized
+from compiler.verify.loading import Source
 from compiler.verify.pairs import read_pair
-from compiler.verify.parity import Source
 from compiler.verify.report import Settings, as_dict
 from compiler.verify.state import append, key, read_state
 from tests.harness import tiny
@@ -526,7 +526,7 @@ def test_in_a_pipe_there_is_the_table_alone(backend, tmp_path):
 
 IN_FLOAT64 = """
     import sys
-    from compiler.verify.parity import use_backend
+    from compiler.verify.loading import use_backend
     use_backend(sys.argv[1])
     import keras, numpy as np
     from compiler.verify.doubles import floating

@@ -14,7 +14,7 @@ from compiler.cli import main
 from compiler.errors import CompileError
 from compiler.verify.compare import compile_pair, verify
 from compiler.verify.conditioning import sized
-from compiler.verify.parity import Source
+from compiler.verify.loading import Source
 from compiler.verify.report import Settings
 from tests.test_verify import DECODER, _is_named, _model, _write
 

@@ -6,7 +6,7 @@ import keyword
 import math
 from dataclasses import replace
 
-from ..blocks import PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
+from ..blocks import BLOCK_KINDS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from ..errors import CompileError, Problem, shown
 from ..ir import Axes
 from ..limits import ALL_BLOCKS, BLOCKS, CHANNELS, KERNEL, NAME, NUMBER, STAGES, STEM, STRIDE, Limit
@@ -15,7 +15,6 @@ from ..operations import ACTIVATIONS
 from .axes import even_problems, pool_problems, rank_problems
 from .values import FLAG_HINT, axes, choice, count, counts
 
-BLOCK_KINDS = ("basic", "bottleneck", "basic_vd", "bottleneck_vd")
 SE_POSITIONS = ("before_norm", "after_norm")
 # What a file defines or imports beside the model, so that no model can have the name.
 TAKEN = {

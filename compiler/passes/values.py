@@ -12,6 +12,7 @@ import numbers
 import operator
 import re
 from collections.abc import Iterable, Sequence
+from typing import assert_never
 
 from ..axes import plain as plain_axes
 from ..errors import CompileError, Problem, raise_all, shown, suggest
@@ -58,7 +59,10 @@ def parse(option: Option, value: object) -> object:
             if value is not True:
                 raise CompileError(Problem(f"{option.flag} is {shown(value)}", hint=FLAG_HINT))
             return True
-    return choice(option.flag, value, option.choices or ACTIVATIONS)
+        case "choice":
+            return choice(option.flag, value, option.choices or ACTIVATIONS)
+        case _:
+            assert_never(option.kind)
 
 
 def choice(what: str, value: object, choices: Iterable[str]) -> str:

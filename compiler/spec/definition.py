@@ -8,10 +8,11 @@ only segmentors take it. So a new option is a key of specs without a line here.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, assert_never
 
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
+from ..blocks import BLOCK_KINDS
 from ..catalog import ENCODERS
 from ..limits import (
     BLOCKS,
@@ -29,7 +30,7 @@ from ..model import Classifier
 from ..operations import ACTIVATIONS
 from ..option import Option
 from ..options import BY_NAME, OPTIONS, RANKS
-from ..passes.custom import BLOCK_KINDS, SE_POSITIONS
+from ..passes.custom import SE_POSITIONS
 from .positions import KeyPath, spelled
 
 PLACES: dict[str, KeyPath] = {
@@ -108,7 +109,10 @@ def _type(option: Option) -> Any:
             return _choice(option.choices or ACTIVATIONS)
         case "flag":
             return bool
-    return Annotated[str, Meta(max_length=TEXT.largest)]
+        case "axes":
+            return Annotated[str, Meta(max_length=TEXT.largest)]
+        case _:
+            assert_never(option.kind)
 
 
 def _table(name: str, doc: str, keys: dict[str, tuple[Any, str]]) -> type[Struct]:

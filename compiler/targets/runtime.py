@@ -34,7 +34,7 @@ class Runtime(Protocol):
         """Build and run in this dtype."""
 
     def build(self, source: Any, model: Model, dtype: str) -> Any:
-        """The network of a file (`verify.parity.Source`) at the model's size and channels."""
+        """The network of a file (`verify.loading.Source`) at the model's size and channels."""
 
     def parameters(self, network: Any, ledger: Ledger) -> int:
         """The number of its trainable parameters."""

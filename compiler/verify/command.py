@@ -128,7 +128,7 @@ def _one(
     if as_json:
         print(json.dumps(as_dict(report), indent=2))
     else:
-        from ..tables import print_report
+        from .table import print_report
 
         print_report(report)
     return 0 if report.passed else 1

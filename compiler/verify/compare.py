@@ -20,7 +20,8 @@ from ..targets.runtime import Runtime, runnable, runtime_of
 from .conditioning import amplifies, batch_of, check_size
 from .divergence import name_first, name_first_weight, name_last, spell
 from .joint import changes
-from .parity import Source, difference, image, ledger_shapes, mismatches, random_values
+from .loading import Source
+from .parity import difference, image, ledger_shapes, mismatches, random_values
 from .report import FLOOR, Quantity, Report, Settings
 
 Both: TypeAlias = "tuple[tuple[Runtime, Any], tuple[Runtime, Any]]"  # each with its network

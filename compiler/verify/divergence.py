@@ -6,7 +6,7 @@ from typing import Any
 
 from ..passes.rows import Row
 from ..passes.trace import Ledger
-from ..targets.keras_weights import torch_name
+from ..weights.keras_variables import torch_name
 from .parity import difference
 from .report import TOLERANCE_64, Quantity, Report
 
@@ -47,10 +47,9 @@ def _row_before(ledger: Ledger, quantity: str, last: str) -> str:
     levels = [name for name, _ in ledger.pyramid]
     if quantity not in levels:
         return last
-    index = levels.index(quantity)
-    stem = [r.path for r in ledger.rows if r.path.startswith("encoder.")]
-    prefix = f"encoder.stages.{index - 1}."
-    inside = [p for p in stem if (p.startswith(prefix) if index else ".stages." not in p)]
+    there = {row.path for row in ledger.rows}  # an edited file may lack some
+    step = ledger.encoder[levels.index(quantity)]
+    inside = [row.path for row in step.rows if row.path in there]
     return inside[-1] if inside else last
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..passes.rows import NOT_TRAINED, Row
 from ..passes.trace import Ledger
-from ..targets.keras_weights import torch_name, torch_value
+from ..weights.keras_variables import torch_name, torch_value
 from .measure import as_torch, every_output, in_training, outputs_of
 from .parity import by_path, channels_first, variable_of
 

@@ -13,10 +13,10 @@ from typing import Any
 from ..passes.interpret import Step
 from ..passes.rows import Row
 from ..passes.trace import Ledger
-from ..targets.keras_weights import WEIGHTS, layer_name
+from ..weights.keras_variables import WEIGHTS, layer_name, torch_shape
 from .conditioning import check_voxels
 from .measure import every_output, outputs_of
-from .parity import Paired, by_path, channels_first, image, torch_shape, torch_shapes
+from .parity import Paired, by_path, channels_first, image, torch_shapes
 
 Shape = tuple[int, ...]
 _KINDS = {  # a layer of PyTorch, and the kind of row that has its weights
@@ -110,10 +110,14 @@ def run_once(ledger: Ledger, model: Any, shape: Shape) -> Ledger:
     finally:
         for handle in hooks:
             handle.remove()
+    known = dict(zip(ledger.levels, ledger.encoder, strict=True))
     return replace(
         ledger,
         rows=tuple(replace(row, output=outputs.get(row.path, row.output)) for row in ledger.rows),
-        encoder=tuple(Step(name, tuple(level.shape[1:]), ()) for name, level in levels.items()),
+        encoder=tuple(
+            Step(name, tuple(level.shape[1:]), known[name].rows if name in known else ())
+            for name, level in levels.items()
+        ),
         levels=tuple(levels),
         head=replace(ledger.head, output=tuple(output.shape[1:])),
         aux=tuple(Step(f"aux {i}", tuple(x.shape[1:]), ()) for i, x in enumerate(aux)),
@@ -180,7 +184,8 @@ def _common(
         return None
     row = Row(path, kind, tuple(shapes.items()), (), 0)
     if any(
-        torch_shape(row, names[name], shape) != shapes[names[name]] for name, shape in found.items()
+        torch_shape(kind, names[name], shape) != shapes[names[name]]
+        for name, shape in found.items()
     ):
         return None
     if layer == layer_name(path) and kind != "table":

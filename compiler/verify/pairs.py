@@ -15,7 +15,7 @@ from ..provenance import read
 from ..reading import read_source
 from ..targets import suffixes
 from ..targets.runtime import runnable
-from .parity import Source
+from .loading import Source
 
 
 def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:

@@ -12,7 +12,7 @@ from ..model import Model
 from ..passes.count import non_trainable
 from ..passes.rows import Row
 from ..passes.trace import Ledger
-from . import doubles, gradients, joint, measure, parity
+from . import doubles, gradients, joint, loading, measure, parity
 
 
 class TorchRuntime:
@@ -21,7 +21,7 @@ class TorchRuntime:
     name = label = "torch"
 
     def prepare(self, backend: str) -> None:
-        parity.imported(("torch",), backend)
+        loading.imported(("torch",), backend)
 
     def release(self) -> None:
         pass
@@ -30,10 +30,10 @@ class TorchRuntime:
     def computing(self, dtype: str) -> Iterator[None]:
         yield
 
-    def build(self, source: parity.Source, model: Model, dtype: str) -> Any:
+    def build(self, source: loading.Source, model: Model, dtype: str) -> Any:
         import torch
 
-        return parity.build_torch(source, model).to(getattr(torch, dtype))
+        return loading.build_torch(source, model).to(getattr(torch, dtype))
 
     def parameters(self, network: Any, ledger: Ledger) -> int:
         return sum(parameter.numel() for parameter in network.parameters())
@@ -99,7 +99,7 @@ class KerasRuntime:
     name, label = "keras", "Keras"
 
     def prepare(self, backend: str) -> None:
-        parity.use_backend(backend)
+        loading.use_backend(backend)
 
     def release(self) -> None:
         import keras
@@ -109,8 +109,8 @@ class KerasRuntime:
     def computing(self, dtype: str) -> contextlib.AbstractContextManager[None]:
         return doubles.floating(dtype)
 
-    def build(self, source: parity.Source, model: Model, dtype: str) -> Any:
-        return parity.build_keras(source, model)
+    def build(self, source: loading.Source, model: Model, dtype: str) -> Any:
+        return loading.build_keras(source, model)
 
     def parameters(self, network: Any, ledger: Ledger) -> int:
         every: int = sum(math.prod(weight.shape) for weight in network.weights)

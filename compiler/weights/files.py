@@ -9,9 +9,9 @@ from typing import Any
 
 from ..ir import Shape
 from ..model import Model
-from ..targets.keras_weights import torch_value, weight_axes
 from .checkpoints import Tensor
 from .keras_files import read_keras
+from .keras_variables import HEADS, told_apart, torch_shape, torch_value
 from .matching import Match
 from .naming import Place
 from .torch_files import read_pickle, read_safetensors, without_prefix
@@ -83,22 +83,14 @@ class KerasFiles:
         return re.sub(r"^(learnable_queries)_\d+$", r"\1", layer) + slash + rest
 
     def heads(self, place: Place, shape: Shape) -> int | None:
-        if len(shape) != 3:
+        if not told_apart(place.kind, place.weight, shape):
             return None
-        axis = {"attention_in": 1, "attention_out": 0}.get(place.kind)
-        return None if axis is None else shape[axis]
+        return shape[HEADS[place.kind, place.weight]]
 
     def shape(self, place: Place, shape: Shape) -> Shape:
         if place.kind == "table" and len(shape) == len(place.shape) - 1:  # of a whole batch
             return (1, *shape)
-        if place.kind == "attention_in" and len(shape) > 1:  # Keras tells the heads apart
-            shape = (*shape[:-2], shape[-2] * shape[-1])
-        if (place.kind, place.weight) == ("attention_out", "weight") and len(shape) == 3:
-            shape = (shape[0] * shape[1], shape[2])
-        axes = weight_axes(place.kind, place.weight, len(shape))
-        if sorted(axes) != list(range(len(shape))):  # a vector where a matrix belongs
-            return shape
-        return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
+        return torch_shape(place.kind, place.weight, shape)
 
     def value(self, place: Place, value: Any, shape: Shape) -> Any:
         return torch_value(place.kind, place.weight, value, shape)

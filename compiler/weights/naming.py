@@ -8,9 +8,9 @@ from ..api import traced
 from ..ir import Shape
 from ..model import Classifier, Model
 from ..passes.rows import COUNTER, Row, path_of
-from ..targets.keras_weights import layer_name, torch_name
 from ..targets.runtime import files_of
 from .checkpoints import Checkpoint, Tensor
+from .keras_variables import layer_name, torch_name
 from .layouts import Layout, name_there
 
 ATTRIBUTES = {  # of Keras' attention, by the names of its layers

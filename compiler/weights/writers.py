@@ -24,9 +24,9 @@ from ..errors import CompileError, Problem
 from ..files import replacing, resolved
 from ..model import Model
 from ..passes.rows import COUNTER
-from ..targets.keras_weights import keras_value
 from .checkpoints import DIALECT, need
 from .keras_files import KERAS_WEIGHTS, keras_datasets
+from .keras_variables import keras_value
 from .layouts import dialect_of
 from .matching import LISTED, Match
 from .naming import Place

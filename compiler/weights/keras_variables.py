@@ -1,4 +1,4 @@
-"""Where a ledger row's weights are in a Keras model: names, and the order of axes."""
+"""The variables of a Keras model that hold a ledger row's weights: their names and axes."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ WEIGHTS = {
     ("attention_out", "bias"): ("bias", None),
     ("table", "table"): ("table", None),
 }
+# The axis of the heads in a weight of attention, which Keras tells apart and PyTorch does not.
+HEADS = {
+    ("attention_in", "weight"): 1,
+    ("attention_in", "bias"): 0,
+    ("attention_out", "weight"): 0,
+}
 
 
 def layer_name(path: str) -> str:
@@ -53,6 +59,26 @@ def torch_name(path: str, weight: str) -> str:
 def keras_name(path: str, kind: str, weight: str) -> str:
     """The path of a Keras variable, its slashes as underscores."""
     return f"{layer_name(path)}_{WEIGHTS[kind, weight][0]}"
+
+
+def told_apart(kind: str, weight: str, shape: tuple[int, ...]) -> bool:
+    """Whether the shape of a Keras weight has an axis for the heads of attention."""
+    merged = 1 if weight == "bias" else 2
+    return (kind, weight) in HEADS and len(shape) == merged + 1
+
+
+def torch_shape(kind: str, weight: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a Keras weight with its axes in PyTorch's order, and its heads merged.
+
+    A shape that has too few axes for its kind of weight is returned as it is.
+    """
+    if told_apart(kind, weight, shape):
+        axis = HEADS[kind, weight]
+        shape = (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+    axes = weight_axes(kind, weight, len(shape))
+    if len(axes) != len(shape):  # a vector where a matrix belongs
+        return shape
+    return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
 
 
 def keras_value(kind: str, weight: str, value: Any, shape: tuple[int, ...]) -> Any:
