@@ -19,8 +19,6 @@ from .passes.trace import Ledger
 from .segmentors import segmentor_named
 from .segmentors.base import Doc, TableRow, divisor_of
 
-RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -36,7 +34,7 @@ class Plan:
     columns: tuple[str, ...]
     stages: tuple[tuple[object, ...], ...]
     stage_args: tuple[str, ...]
-    encoder_doc: tuple[str, str]
+    encoder_doc: str
     model_doc: str
     docs: Mapping[str, Doc]
 
@@ -110,7 +108,7 @@ def _changes(encoder: Encoder) -> str:
 
 def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
     model, encoder = network.model, network.model.trunk
-    levels = ledger.pyramid
+    levels = [(_with_divisor(model, i), shape) for i, (_, shape) in enumerate(ledger.pyramid)]
     rows = [
         TableRow("image", model.image),
         TableRow("stem", levels[0][1], levels[0][0], _stem_text(network)),
@@ -141,6 +139,12 @@ def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
     return tuple(rows)
 
 
+def _with_divisor(model: Model, level: int) -> str:
+    """`P2`; with what its sizes are divided by, where levels do not simply halve: `P2 /1x4x4`."""
+    name = model.trunk.levels[level]
+    return name if model.halves else f"{name} /{times(model.divisors[level], model.dims)}"
+
+
 def _output_label(activation: str) -> str:
     return "logits" if activation == "none" else activation
 
@@ -148,13 +152,14 @@ def _output_label(activation: str) -> str:
 def _stem_text(network: Network) -> str:
     kernels = [layer.kernel for layer in network.stem.layers if isinstance(layer, Conv)]
     words = [times(kernel, network.model.dims) for kernel in kernels]
-    stride = network.model.encoder.stem.stride
-    by = times(stride, network.model.dims) if isinstance(stride, tuple) else stride
+    one, first = ", stride 2", ", the first with stride 2"
+    if not network.model.halves:  # the level says its divisors
+        one = first = ""
     if len(words) == 1:
-        return f"{words[0]} convolution, stride {by}"
+        return f"{words[0]} convolution{one}"
     if len(set(words)) == 1:
-        return f"{len(words)} x {words[0]} convolution, the first with stride {by}"
-    return f"{', '.join(words)} convolutions, the first with stride {by}"
+        return f"{len(words)} x {words[0]} convolution{first}"
+    return f"{', '.join(words)} convolutions{first}"
 
 
 def _groups(encoder: Encoder, stage: Stage) -> str:
@@ -179,14 +184,13 @@ def _references(encoder: Encoder) -> tuple[str, ...]:
     return tuple(references)
 
 
-def _encoder_doc(model: Model) -> tuple[str, str]:
-    """Shapes, and the divisor of each level: per axis, where they differ from the usual."""
+def _encoder_doc(model: Model) -> str:
+    """Shapes, and how much smaller the levels are: the table has those that do not halve."""
     doc = f'[C] -> {{"P1": ..., "{model.trunk.levels[-1]}": ...}}'
     if model.halves:
-        return f"{doc}; Pi is 2**i times smaller than the image.", ""
-    named = zip(model.trunk.levels, model.divisors)
-    divisors = ", ".join(f"{level} {times(by, model.dims)}" for level, by in named)
-    return f"{doc}.", f"Times smaller than the image: {divisors}."
+        return f"{doc}; Pi is 2**i times smaller than the image."
+    last, by = model.trunk.levels[-1], times(model.divisors[-1], model.dims)
+    return f"{doc}; {last} is {by} times smaller than the image."
 
 
 def _model_doc(network: Network, ledger: Ledger) -> str:

@@ -10,6 +10,7 @@ from .ir import Axes, Shape
 from .option import option
 
 DEPTHS = ("3", "4", "5")  # of the pyramid that a segmentor uses
+RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
 UNITS = {2: "pixel", 3: "voxel"}  # what an image of so many dimensions is made of
 AUX_HEADS = "aux_heads"  # the path of the heads that deep supervision adds
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from ..limits import AXIS
-from ..model import UNITS, Features, Model
+from ..model import RANK_NAMES, UNITS, Features, Model
 from ..segmentors.trans_head import TransUNet
 from .specialize import specialize
 from .trace import Ledger, trace
@@ -57,16 +57,33 @@ def _place(ledger: Ledger, dims: int) -> str:
 
 
 def _remedy(model: Model, kind: str, remedy: str) -> str:
-    """The size from which the norm sees more than one position, found by bisection."""
+    """The size from which the norm sees more than one position: of one axis, whichever it is."""
+    sizes = [_enough(model, kind, axis) for axis in range(model.dims)]
+    if not any(sizes):
+        return "Use larger batches." if kind == "batch_norm" else "Use another norm."
+    if len({*sizes}) == 1:
+        return f"With a size of {sizes[0]} or more on one axis, {remedy}."
+    named = zip(sizes, RANK_NAMES[model.dims])
+    *others, last = [f"{size} or more on {name}" for size, name in named if size]
+    either = f"{', '.join(others)} or {last}" if others else last
+    return f"With a size of {either}, {remedy}."
+
+
+def _enough(model: Model, kind: str, axis: int) -> int:
+    """The size of an axis from which the norm sees more than one position, found by bisection.
+
+    0 where no size is enough.
+    """
 
     def starves(size: int) -> bool:
-        shape = (*(size for _ in range(model.dims)), model.in_channels)
-        return _starves(trace(specialize(replace(model, input_shape=shape))), kind)
+        shape = list(model.input_shape)
+        shape[axis] = size
+        return _starves(trace(specialize(replace(model, input_shape=tuple(shape)))), kind)
 
-    low, high = max(model.input_shape[:-1]), AXIS.largest
+    low, high = model.input_shape[axis], AXIS.largest
     if starves(high):
-        return "Use larger batches." if kind == "batch_norm" else "Use another norm."
+        return 0
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if starves(middle) else (low, middle)
-    return f"With a size of {high} or more on one axis, {remedy}."
+    return high

@@ -18,7 +18,7 @@ from .values import FLAG_HINT, axes, choice, count, counts
 SE_POSITIONS = ("before_norm", "after_norm")
 # What a file defines or imports beside the model, so that no model can have the name.
 TAKEN = {
-    *("Encoder", "F", "GROUPS", "KerasTensor", "STAGES", "Tensor"),
+    *("Axes", "Encoder", "F", "GROUPS", "KerasTensor", "STAGES", "Tensor"),
     *(PROJECTION.name, SQUEEZE_EXCITE.name),
     *(block.name for block, _ in RESIDUAL_BLOCKS.values()),
 }

@@ -63,7 +63,7 @@ def _with_kernel(block: Block, kernel: int | str | tuple[int, ...]) -> Block:
 def with_scales(wiring: Wiring, model: Model) -> Wiring:
     """A decoder that undoes each level's stride: its upsamplings and gates are told the scale."""
     past = DIALECTS[model.encoder.dialect].ceil_pool
-    comment = f"of the sizes, from {model.trunk.levels[-1]} up to the image"
+    comment = f"{model.trunk.levels[-1]} up to the image"
     scales = Constant(SCALES, model.steps[::-1], comment)
     image = Item(Name(SCALES), -1)
     head = replace(wiring.head, body=rewritten(wiring.head.body, _scaled((), image, past)))

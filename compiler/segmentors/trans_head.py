@@ -81,6 +81,8 @@ def problems(head: Segmentor, sizes: tuple[int, ...], encoder: Encoder | None) -
                 hint=f"use {best} heads",
             )
         )
+    if not sizes:  # they are wrong already
+        return problems
     rank = len(sizes)
     steps = encoder.steps(rank)[: head.depth] if encoder else ((2,) * rank,) * head.depth
     small = [(n, least) for n, least in zip(sizes, product(steps, rank)) if n < least]

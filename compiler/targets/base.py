@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..ir import Conv, Layer, Module, Norm, Shape
-from ..lower import RANK_NAMES, Plan
-from ..model import DIALECTS, UNITS, Segmentor
+from ..lower import Plan
+from ..model import DIALECTS, RANK_NAMES, UNITS, Segmentor
 from ..program import Assign, calls, chain, names
 from ..segmentors.base import Doc
-from .constants import channels_constant, constant_lines
+from .constants import axes_line, channels_constant, constant_lines
 from .prose import LINE, docstring, heading, wrap_sentences
 from .text import (
     EncoderText,
@@ -85,7 +85,7 @@ class Target:
                 for line in wrap_sentences(note)
             ),
             class_name=plan.model.class_name,
-            constants=constant_lines(network.constants, together=1),
+            constants=(axes_line(plan.rank), *constant_lines(network.constants, together=1)),
             columns=", ".join(plan.columns),
             stages=plan.stages,
             more_constants=constant_lines(
@@ -104,7 +104,7 @@ class Target:
         network = plan.network
         pool = Assign("x", chain(network.pool))
         return EncoderText(
-            doc=docstring(*(self.spell_doc(text, plan) for text in plan.encoder_doc)),
+            doc=docstring(self.spell_doc(plan.encoder_doc, plan)),
             stem=writer.fragment(network.stem),
             pool=tuple(writer.statement(pool, writer.scope())) if network.pool else (),
             columns=", ".join(plan.columns),
@@ -268,6 +268,7 @@ class Target:
         width = max(len(str(shape[0])) for shape in maps)
         widths = [max(len(str(shape[i])) for shape in maps) for i in range(1, len(maps[0]))]
         label = max(len(row.label) for row in plan.table)
+        levels = max(len(row.level) for row in plan.table)
         leveled = any(isinstance(row.shape, str) for row in plan.table)  # its texts need the room
         lines = []
         for row in plan.table:
@@ -276,7 +277,7 @@ class Target:
                 shape = row.shape.ljust(len(self._aligned(maps[0], width, widths)))
             else:
                 shape = self._aligned(row.shape, width, widths)
-            level = "" if leveled and not row.level else f"{row.level:<2}  "
+            level = "" if leveled and not row.level else f"{row.level:<{levels}}  "
             lines.append(f"{row.label:<{label}}  {shape}  {level}{text}".rstrip())
         return lines
 

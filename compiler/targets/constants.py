@@ -8,7 +8,13 @@ from dataclasses import replace
 from ..ir import Constant
 from ..passes.channels import CHANNELS
 from .spelling import spell_float
-from .text import ConstantText
+from .text import AXES_TYPE, ConstantText
+
+
+def axes_line(rank: int) -> ConstantText:
+    """The type of arguments with a number for each axis, for the files that have some."""
+    numbers = ", ".join(["int"] * rank)
+    return ConstantText((AXES_TYPE,), f"{AXES_TYPE} = tuple[{numbers}]  # a kernel or a stride")
 
 
 def channels_constant(constant: Constant, columns: Sequence[str]) -> Constant:

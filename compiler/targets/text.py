@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+AXES_TYPE = "Axes"  # what a file calls the type of an argument with a number for each axis
+
 
 @dataclass(frozen=True)
 class BlockText:

@@ -182,7 +182,7 @@ class Torch(Target):
             size = f"  # {plan.levels[-1]}: {COUNTS[head.depth]} halvings, rounded up"
             sizes = "s in image_size"
             if not plan.model.halves:
-                down, size = "-(-s // d)", f"  # {plan.levels[-1]}, rounded up"
+                down, size = "-(-s // d)", f"  # of {plan.levels[-1]}"
                 sizes = f"s, d in zip(image_size, {plan.model.divisors[-1]})"
             voxels = f"math.prod({down} for {sizes})"
             patches = [c for c in plan.network.more_constants if c.name == "PATCH"]

@@ -38,11 +38,12 @@ def init_lines(layers: Sequence[Layer], head: Sequence[Layer], rank: int) -> lis
         lines.append(f"if isinstance(module, {transposed}) and module.bias is not None:")
         lines.append("    nn.init.zeros_(module.bias)")
         if init_of(ups[0]) == Init.HE:
-            taps = f"2**{rank}  # two of four taps per axis"
+            fan = [f"fan = module.in_channels * 2**{rank}  # two of four taps per axis"]
             if ups[0].stride != 2:
-                taps = "math.prod(module.stride)  # the taps that meet in one output"
+                taps = "taps = math.prod(module.stride)  # that meet in one output"
+                fan = [taps, "fan = module.in_channels * taps"]
             lines += [
-                f"    fan = module.in_channels * {taps}",
+                *(f"    {line}" for line in fan),
                 "    nn.init.uniform_(module.weight, -((6 / fan) ** 0.5), (6 / fan) ** 0.5)",
             ]
     loop = "for module in self.modules():  # where no norm follows, PyTorch's default is small"

@@ -26,12 +26,14 @@ def declare(layer: Layer, rank: int, per_axis: Collection[str] = ()) -> str:
     match layer:
         case Conv():
             options = [_args(layer.cin, layer.cout, layer.kernel)]
-            if layer.stride != 1:
-                options.append(f"stride={layer.stride}")
+            padding: object = _padding(layer.kernel) if layer.padded else 0
             if layer.padded and layer.kernel in per_axis:
-                options.append("padding=padding")  # of the line before
-            elif layer.padded and _padding(layer.kernel):
-                options.append(f"padding={_padding(layer.kernel)}")
+                padding = "padding"  # of the line before
+            if layer.stride != 1 and (padding == "padding" or isinstance(padding, tuple)):
+                options += [str(layer.stride), str(padding)]  # by position, to fit a line
+            else:
+                options += [f"stride={layer.stride}"] if layer.stride != 1 else []
+                options += [f"padding={padding}"] if padding else []
             if layer.groups != 1:
                 options.append(f"groups={layer.groups}")
             if not layer.bias:
@@ -87,7 +89,7 @@ def lines_before(layer: Layer, rank: int, per_axis: Collection[str]) -> list[str
         case ConvTranspose(stride=str(stride)):
             kernel = each("kernel", f"{stride}[{{0}}] ** 2")
             return [
-                f"{kernel}  # 4 where an axis doubles",
+                f"{kernel}  # 4 where an axis doubles, else 1",
                 each("padding", f"{stride}[{{0}}] // 2"),
             ]
         case AvgPool(stride=str(stride)) if stride in per_axis:

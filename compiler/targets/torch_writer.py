@@ -28,10 +28,7 @@ class TorchWriter(Writer):
         super().__init__(target, plan)
         # A script does not read the constants of a file: they are written out where it runs.
         self.scales = [
-            ast.List([ast.Constant(float(s)) for s in scale])
-            for constant in plan.network.more_constants
-            if constant.name == SCALES
-            for scale in plan.model.steps[::-1]
+            ast.List([ast.Constant(float(s)) for s in scale]) for scale in plan.model.steps[::-1]
         ]
 
     def parameters(self, block: Block) -> str:
@@ -131,6 +128,8 @@ class TorchWriter(Writer):
             else:
                 ones.append(target)
                 sources.append(spell(self.value(source, scope)))
+        lines = [f"scales = {source}" for source in sources if source.startswith("([")]
+        sources = ["scales" if source.startswith("([") else source for source in sources]
         if len(ones) == 1:
             one, source_text = ones[0], sources[0]
         else:
@@ -140,14 +139,16 @@ class TorchWriter(Writer):
             one = f"({one})" if len(ones) > 1 else one
             head = f"for i, {one} in enumerate({source_text}):"
         inner = scope.inside("i", items)
-        return [head, *(f"    {line}" for line in self.body(loop.body, inner))]
+        return [*lines, head, *(f"    {line}" for line in self.body(loop.body, inner))]
 
     def value(self, node: program.Expression, scope: Scope) -> ast.expr:
         match node:
             case program.Name(id=name) if name == SCALES:
-                return ast.Tuple([*self.scales])
+                return ast.Tuple([*self.scales[:-1]])  # of the loop over the skips
             case program.Item(value=program.Name(id=name), index=index) if name == SCALES:
                 return self.scales[index]
+            case program.Items(values=(program.Items(), *_) as values):
+                return ast.Tuple([_floats(value) for value in values])
         return super().value(node, scope)
 
     def choice(self, node: program.Choice, scope: Scope) -> ast.expr:
@@ -301,6 +302,13 @@ class TorchWriter(Writer):
                 case _:
                     assert_never(item)
         return lines
+
+
+def _floats(scale: program.Expression) -> ast.expr:
+    """A scale of each axis as `F.interpolate` takes it."""
+    assert isinstance(scale, program.Items)
+    numbers = [value for value in scale.values if isinstance(value, program.Number)]
+    return ast.List([ast.Constant(float(number.value)) for number in numbers])
 
 
 def own(name: str) -> ast.expr:

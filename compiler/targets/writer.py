@@ -17,7 +17,7 @@ from ..program import Body, Expression, Statement, calls, names, rewritten
 from ..segmentors.base import Doc
 from .prose import docstring
 from .spelling import quoted, simple, spell, substitute
-from .text import BlockText
+from .text import AXES_TYPE, BlockText
 
 
 class Speech(Protocol):
@@ -221,9 +221,7 @@ class Writer:
 
     def kind(self, block: Block, arg: str) -> str:
         """The type of a block's argument."""
-        if arg not in block.per_axis:
-            return "int"
-        return f"tuple[{', '.join(['int'] * self.rank)}]"
+        return AXES_TYPE if arg in block.per_axis else "int"
 
     def unstrided(self, block: Block, args: Sequence[str]) -> list[str]:
         """The arguments of a stage's other blocks, which have no stride."""

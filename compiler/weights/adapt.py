@@ -23,10 +23,11 @@ def inflate(value: Any, how: str, kind: str, axis: int, depth: int) -> Any:
     `mean` copies it into every slice and divides, so that a volume that is constant along the axis
     gives the 2D result. `repeat` copies it unchanged. In a transposed convolution of stride 2, only
     half of the slices reach any one plane: its middle is two slices, and its mean is over half.
+    Along an axis that it does not upsample, it has a single slice.
     """
     import numpy as np
 
-    reached = depth // 2 if kind == "conv_transpose" else depth
+    reached = max(1, depth // 2) if kind == "conv_transpose" else depth
     shape = (*value.shape[: 2 + axis], depth, *value.shape[2 + axis :])
     if how != "center":
         slices = np.repeat(np.expand_dims(value, 2 + axis), depth, 2 + axis)
