@@ -28,9 +28,10 @@ def with_axes(
                 problems.append(changed)
             else:
                 encoder = changed
-                shown = f"--{name} {'/'.join(map(entry, values))}"
-                problems += pool_problems(shown, encoder.stem.pool) if name == "strides" else []
-                problems += even_problems(shown, values) if name == "kernels" else []
+                if name == "strides":
+                    problems += pool_problems("--strides", encoder.stem.pool)
+                else:
+                    problems += even_problems("--kernels", values)
     found = rank_problems(encoder, dims)
     problems += found
     return None if found else encoder
