@@ -198,8 +198,12 @@ def test_outputs_are_those_of_a_network_written_by_hand(segmentor):
     """On an image of 16 x 130 x 127, whose sizes no level divides."""
     shape, (oracle, own) = (16, 130, 127, 2), ORACLES[segmentor]
     options = {
-        "segmentor": segmentor, "decoder_filters": (8, 4, 4, 4), "input_shape": shape, **own,
-        "strides": "1,2,2/1,2,2/2/1,2,2", "kernels": "1,5,5/1,3,3/3/1,3,3",
+        "segmentor": segmentor,
+        "decoder_filters": (8, 4, 4, 4),
+        "input_shape": shape,
+        **own,
+        "strides": "1,2,2/1,2,2/2/1,2,2",
+        "kernels": "1,5,5/1,3,3/3/1,3,3",
     }
     encoder = tiny(blocks=(1, 2, 1))
     ledger, texts = ledger_of(encoder, **options), emit_pair(encoder, **options)
