@@ -9,11 +9,13 @@ import pytest
 
 import compiler
 from compiler.catalog import ENCODERS
+from compiler.checker import model_of
 from compiler.cli import main
 from compiler.errors import CompileError
 from compiler.limits import BLOCKS
 from compiler.options import OPTIONS
 from compiler.passes.validate import resolve
+from compiler.provenance import read
 from compiler.segmentors import SEGMENTORS
 from compiler.spec.definition import Spec, place
 from compiler.spec.writing import spec_text
@@ -248,6 +250,68 @@ def test_the_page_is_current(capsys):
     assert capsys.readouterr().out == (ROOT / "docs/spec.md").read_text()
 
 
+def test_a_file_of_the_version_before_specs_is_still_read(tmp_path):
+    """Its encoder was made in Python, and its command is a call."""
+    old = (ROOT / "tests/oracle/custom_encoder_0.1.0.txt").read_text()
+    (tmp_path / "tiny.py").write_text(old)
+    assert main(["new", str(tmp_path / "tiny.py"), "-o", str(tmp_path / "net.toml")]) == 0
+    encoder = compiler.custom_encoder(
+        "tiny",
+        blocks=(1, 2),
+        filters=(8, 16),
+        strides=(1, 2),
+        stem_filters=(8,),
+        stem_kernels=(3,),
+        groups=4,
+        width_per_group=32,
+        se_ratio=4,
+        se_activation="silu",
+    )
+    expected = resolve(encoder, {"dims": 3, "num_classes": 2, "in_channels": 1})
+    (verdict,) = compiler.check(tmp_path / "tiny.py")
+    assert verdict.state in ("clean", "differs") and "untouched" in (verdict.note or "untouched")
+    assert model_of(read(old)) == (expected, "torch")
+    described = compiler.describe(tmp_path / "net.toml")
+    assert described == compiler.describe(encoder, dims=3, num_classes=2, in_channels=1)
+
+
+THIN = ROOT / "examples/thin_slice.toml"
+
+
+def test_the_example_trains_a_step_in_torch():
+    import torch
+
+    scope = {}
+    exec(compiler.emit(THIN, target="torch"), scope)
+    torch.manual_seed(0)
+    model = scope["ThinSliceUNet"]()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-2)
+    image, classes = torch.rand(1, 1, 4, 32, 32), torch.randint(3, (1, 4, 32, 32))
+    losses = []
+    for _ in range(2):
+        losses.append(torch.nn.functional.cross_entropy(model(image), classes))
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[1] < losses[0]
+
+
+def test_the_example_trains_a_step_in_keras():
+    import keras
+    import numpy as np
+
+    scope = {}
+    exec(compiler.emit(THIN, target="keras"), scope)
+    keras.utils.set_random_seed(0)
+    (build,) = (make for name, make in scope.items() if name.lower() == "thinsliceunet")
+    model = build((4, 32, 32, 1))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(1e-2), loss)
+    batch = np.random.rand(1, 4, 32, 32, 1), np.random.randint(3, size=(1, 4, 32, 32))
+    first, second = (float(model.train_on_batch(*batch)) for _ in range(2))
+    assert second < first
+
+
 def test_verify_and_convert_take_a_spec(spec, tmp_path):
     import torch
 
@@ -327,6 +391,22 @@ WRONG = {
     ),
     'name = "n"\nstages = [{depth = 1000, channels = 8}, {depth = 1000, channels = 8}, '
     "{depth = 1, channels = 8}]": ("the sum of blocks is 2,001, above", "net.toml:2, stages"),
+    'extends = "resnet18"\ndims = 3\nstages = [{stride = [1, 2]}, {}, {}, {}]': (
+        "1,2 has 2 axes, but the network is 3D",
+        "net.toml:3, stages[0].stride",
+    ),
+    'extends = "resnet18"\nstages = [{}, {stride = 3}, {}, {}]\nsegmentor.name = "unet"': (
+        "stage 1 of resnet18 makes P3 3 times smaller than P2, but unet upsamples by 1 or 2",
+        "net.toml:2, stages[1].stride",
+    ),
+    'extends = "resnet18"\nstages = [{}]\nsegmentor.name = "unet"': (
+        "resnet18_custom ends at P2, but unet at depth 3 needs P1..P3",
+        "net.toml:2, stages",
+    ),
+    'extends = "seresnet50v2"\nse.position = "after_norm"': (
+        "pre-activation blocks end with a convolution, so that no norm comes before a gate",
+        "net.toml:2, se.position",
+    ),
     'extends = "resnet18"\ninput_shape = [1048576, 1048576, 1]': (
         "the product of the sizes of input_shape is 1,099,511,627,776, above the limit",
         "net.toml:2, input_shape",

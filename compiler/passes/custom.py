@@ -113,7 +113,8 @@ def make_encoder(
         widths=table.get("widths", ()),
         channels=table.get("channels", ()),
     )
-    return encoder, [*problems, *rank_problems(encoder), *_width_problems(encoder)]
+    problems += [*rank_problems(encoder), *_width_problems(encoder), *_gate_problems(encoder)]
+    return encoder, problems
 
 
 def custom_arguments(encoder: Encoder) -> dict[str, object]:
@@ -216,6 +217,19 @@ def _table(
         found = ", ".join(f"{count} {name}" for name, count in lengths.items())
         problems.append(Problem(f"there are {found}: give one of each per {part}"))
     return numbers, sizes
+
+
+def _gate_problems(encoder: Encoder) -> list[Problem]:
+    """A gate after a norm that is not there."""
+    if not encoder.pre_activation or not encoder.se or encoder.se.position != "after_norm":
+        return []
+    return [
+        Problem(
+            "pre-activation blocks end with a convolution, so that no norm comes before a gate",
+            hint="leave se_position out",
+            field="se_position",
+        )
+    ]
 
 
 def _width_problems(encoder: Encoder) -> list[Problem]:

@@ -137,6 +137,7 @@ def _encoder_problems(encoder: Encoder, head: Segmentor, dims: int) -> list[Prob
                     if levels >= 3
                     else "add a stage: the smallest depth is 3"
                 ),
+                field="blocks",
             )
         ]
     return _step_problems(encoder, head, dims)
@@ -160,6 +161,7 @@ def _step_problems(encoder: Encoder, head: Segmentor, dims: int) -> list[Problem
                     f"{part} {level} {shown} times smaller than {whole}, but {head.name} upsamples"
                     " by 1 or 2 from level to level",
                     hint="use strides that make 1 or 2 of each axis, as 2 or (1, 2, 2)",
+                    field="stem_stride" if level == "P1" else f"strides[{int(level[1:]) - 2}]",
                 )
             )
     return problems

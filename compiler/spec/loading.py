@@ -25,6 +25,10 @@ _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 _HEAD = ("num_classes", "classifier_activation")  # options that another segmentor takes as well
 
 
+# Arguments of `custom_encoder` that an option with another name replaces.
+_OF_AXES = {"stem_stride": "strides", "stem_pool": "strides", "stem_kernels": "kernels"}
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A spec as it was read: its encoder (None if it is wrong), its options, and its problems."""
@@ -75,7 +79,8 @@ class Loaded:
         paths = [place(option, head) for option in known for head in ("", Classifier.name)]
         paths = [path for path in paths if path in self.lines]
         if argument := problem.field.partition("[")[0]:
-            paths = [] if given.get(argument) else [_path_of(problem.field)]
+            option = _OF_AXES.get(argument, argument)
+            paths = [] if given.get(option) else [_path_of(problem.field)]
         if not paths:
             return problem
         path = paths[0]

@@ -89,11 +89,12 @@ def _encoder(encoder: Encoder) -> dict[KeyPath, Any]:
 
 def _options(model: Model) -> dict[str, Any]:
     """The options of a model by name, those with usual values too."""
+    holders = (model, model.encoder)  # an option of every network is a field of one of them
     options: dict[str, Any] = {
-        "dims": model.dims,
-        "input_shape": model.input_shape,
-        "dialect": model.encoder.dialect,
-        "include_rescaling": model.include_rescaling,
+        option.name: getattr(holder, option.name)
+        for option in OPTIONS
+        for holder in holders
+        if not option.of and getattr(holder, option.name, "") not in ("", None)
     }
     head = model.head
     if isinstance(head, Classifier | Segmentor):
