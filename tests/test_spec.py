@@ -403,6 +403,10 @@ WRONG = {
         "resnet18_custom ends at P2, but unet at depth 3 needs P1..P3",
         "net.toml:2, stages",
     ),
+    'extends = "resnet18"\ninput_shape = [3, 224, 224]': (
+        "input_shape 3,224,224 has two readings",
+        "net.toml:2, input_shape",
+    ),
     'extends = "seresnet50v2"\nse.position = "after_norm"': (
         "pre-activation blocks end with a convolution, so that no norm comes before a gate",
         "net.toml:2, se.position",

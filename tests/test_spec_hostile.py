@@ -122,7 +122,7 @@ TEXTS = [
     "# sha256: text 0, code 0",
 ]
 STRINGS = [
-    "name = T",
+    'extends = "resnet18"\nname = T',
     'extends = "resnet18"\nblock = T',
     'extends = "resnet18"\ndialect = T',
     'extends = "seresnet18"\n[se]\nactivation = T',

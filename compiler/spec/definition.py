@@ -179,7 +179,8 @@ Spec = _table(
     {
         "name": (
             Annotated[str, Meta(min_length=1, max_length=NAME.largest)],
-            "Name of the encoder: letters, digits and _. The emitted class is named after it.",
+            "Name of the encoder: letters, digits and _. The emitted class is named after it. Give"
+            " one of your own to a network that you change.",
         ),
         "extends": (
             _choice(tuple(ENCODERS)),

@@ -49,9 +49,8 @@ class Loaded:
         own = dict(self.options)
         shape = own.get("input_shape")
         if isinstance(shape, list) and "input_shape" not in given:
-            own["in_channels"] = given.get("in_channels", shape[-1])
             if str(given.get("dims", len(shape) - 1)) != str(len(shape) - 1):
-                own.pop("input_shape")
+                own["in_channels"] = own.pop("input_shape")[-1]  # type: ignore[index]
                 own.pop("channels_last", None)
             elif "in_channels" in given:
                 own["input_shape"] = [*shape[:-1], given["in_channels"]]

@@ -47,7 +47,11 @@ it extends, as in `seresnext50_custom`. Weights are published for networks of th
 Options beside a spec replace its values: `plainnet emit net.toml --target keras --num-classes 5`.
 Another `--segmentor` or `--features-only` replaces `[segmentor]` with all its options. Another
 `--dims` replaces the sizes of `input_shape` by the usual ones and keeps the channels.
-`--in-channels` replaces the last number of `input_shape`.
+`--in-channels` replaces the last number of `input_shape`; `--strides` and `--kernels` replace those
+of the stem and of the stages.
+
+Editors with a TOML language server (Taplo, Even Better TOML) complete keys and mark errors where
+the first line of a spec names the schema: `#:schema plainnet.schema.json`.
 
 Every problem of a file is reported in one run, with its line:
 
