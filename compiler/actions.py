@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from .errors import CompileError, Problem, raise_all, shown
@@ -83,30 +84,22 @@ def convert(
     Returns a `Converted`: `path`, `target`, `tensors` (how many came from the checkpoint) and
     `notes`. Raises `CompileError` with every problem; then nothing was written.
     """
+    from .weights.convert import Conversion
     from .weights.convert import convert as run
 
     source = model if isinstance(model, Encoder) else _path(model)
-    return run(
-        _path(checkpoint),
-        _path(output),
-        source,
-        to=to,
-        layout=layout,
-        inflate=inflate,
-        axis=axis,
-        force=force,
-        **options,
-    )
+    asked = Conversion(to, layout, inflate, axis, force)
+    return run(Path(_path(checkpoint)), Path(_path(output)), source, asked, options)
 
 
 def check(paths: FilePath | Iterable[FilePath], *, exclude: Iterable[str] = ()) -> list[Verdict]:
     """Emit files again from the provenance at their ends, and compare. Nothing in them is run.
 
-    `paths` is one file or folder, or several. In a folder, all Python files are checked except for
-    those that match a pattern in `exclude`. Returns a `Verdict` for each file. Its `state` is
-    `"clean"`, `"reformatted"` (the same code in another layout), `"differs"`, `"not ours"` (see
-    `problems`) or `"skipped"` (found in a folder, without provenance). Raises `CompileError` if a
-    path does not exist.
+    `paths` is one file or folder, or several. In a folder, every file with the suffix of a target's
+    files, such as `.py`, is checked unless it matches a pattern in `exclude`. Returns a `Verdict`
+    for each file. Its `state` is `"clean"`, `"reformatted"` (the same code in another layout),
+    `"differs"`, `"not ours"` (see `problems`) or `"skipped"` (found in a folder, without
+    provenance). Raises `CompileError` if a path does not exist.
     """
     from .checker import check_file, find_files
 

@@ -240,10 +240,11 @@ def check_command(
 ) -> int:
     """Check whether emitted files have changed since they were written.
 
-    Emits each file again from the command at its end, and compares. Reads all *.py files in a
-    folder; those without provenance are skipped and counted. Nothing in a file is run. A file that
-    only a formatter has changed passes as `reformatted`. The exit code is 0 if all files pass, 1 if
-    one differs, and 2 if one cannot be compared or a folder holds no emitted file.
+    Emits each file again from the command at its end, and compares. In a folder, reads every file
+    with the suffix of a target's files, such as .py; those without provenance are skipped and
+    counted. Nothing in a file is run. A file that only a formatter has changed passes as
+    `reformatted`. The exit code is 0 if all files pass, 1 if one differs, and 2 if one cannot be
+    compared or a folder holds no emitted file.
     """
     from .checker import as_dict, check_file, empty_folders, exit_code, find_files
     from .tables import print_verdicts, progress

@@ -23,7 +23,7 @@ CHILD = """
 import resource, sys, time
 import numpy, torch, h5py, safetensors.numpy
 from compiler.errors import CompileError
-from compiler.weights.convert import convert
+from compiler import convert
 resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
 for path in sys.argv[2:]:
     began = time.process_time()

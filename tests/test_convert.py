@@ -16,11 +16,11 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import compiler
+from compiler import convert
 from compiler.cli import main
 from compiler.emitter import source
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
-from compiler.weights.convert import convert
 from tests.harness import (
     channels_first,
     constructor,

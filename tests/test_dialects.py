@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import compiler
+from compiler import convert
 from compiler.blocks import BASIC, BOTTLENECK
 from compiler.catalog import ENCODERS
 from compiler.dialects import PROOFS, dialects_of, publishers
@@ -16,7 +17,6 @@ from compiler.ir import Conv, Norm
 from compiler.passes import specialize as passes
 from compiler.program import lines_of
 from compiler.tables import catalog_rows
-from compiler.weights.convert import convert
 from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of, tiny
 from tests.sampling import by_kind
 from tests.test_layouts import logits, weight

@@ -1,13 +1,34 @@
 """The house: imports run downwards, frameworks stay out, targets hold the same rooms."""
 
 import ast
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
+from compiler.arguments import spell_options
+from compiler.errors import CompileError
+from compiler.initialization import init_of
+from compiler.ir import Layer
+from compiler.model import Head
 from compiler.operations import OPERATIONS
+from compiler.options import BY_NAME
+from compiler.passes.declarations import Declaration
+from compiler.passes.rows import row_of
+from compiler.passes.validate import resolve
+from compiler.passes.values import parse
+from compiler.program import Expression, Statement, code_of, lines_of, rewritten
+from compiler.segmentors import segmentor_named
+from compiler.spec.definition import _type
 from compiler.targets import TARGETS, target_named
+from compiler.targets.keras_layers import called as keras_called
+from compiler.targets.runtime import files_of, runtime_of
+from compiler.targets.spelling import simple
+from compiler.targets.torch_layers import declare as torch_declare
+from compiler.targets.torch_lists import used as declared
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
@@ -64,6 +85,7 @@ FLOORS = (
     ("verify.command", "weights.command", "spec.command"),
     ("cli", "__main__"),
 )
+UNIONS = (Expression, Statement, Declaration, Layer, Head)
 HEIGHT = {f"compiler.{name}": height for height, floor in enumerate(FLOORS) for name in floor}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -167,6 +189,64 @@ def test_templates_stay_short_and_plain(path):
     assert "{% set" not in text
     for condition in text.split("{% if ")[1:]:
         assert condition.split(" %}")[0].removeprefix("not ").replace(".", "").isidentifier()
+
+
+def _strange(*_args, **_fields):
+    """A node, a layer, a head or a kind that nobody has heard of."""
+    return SimpleNamespace(name="strange", when="", kind="dial", zero_init=False)
+
+
+STATEMENT = (_strange(),)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda: code_of(_strange()),
+        lambda: lines_of(STATEMENT),
+        lambda: rewritten(STATEMENT, lambda node: node),
+        lambda: simple(_strange()),
+        lambda: torch_declare(_strange(), 2),
+        lambda: keras_called(_strange(), (), "", 2, "", ()),
+        lambda: row_of(_strange(), ("a",), (1, 1, 1), {}, 2),
+        lambda: init_of(_strange()),
+        lambda: declared((_strange(),)),
+        lambda: spell_options(replace(resolve("resnet18", {}), head=_strange())),
+        lambda: parse(replace(BY_NAME["dims"], kind="dial"), "2"),
+        lambda: _type(replace(BY_NAME["dims"], kind="dial")),
+        lambda: segmentor_named("vnet"),
+        lambda: target_named("jax"),
+        lambda: runtime_of("jax"),
+        lambda: files_of("jax"),
+    ],
+)
+def test_what_no_table_knows_is_an_error(look):
+    with pytest.raises(
+        (AssertionError, KeyError, CompileError), match=r"(?i)strange|vnet|jax|dial"
+    ):
+        look()
+
+
+OURS = {kind.__name__ for union in UNIONS for kind in get_args(union)}
+
+
+def _matched(case):
+    """The classes of ours that a case of a `match` names."""
+    patterns = getattr(case.pattern, "patterns", [case.pattern])
+    return {
+        ast.unparse(pattern.cls).removeprefix("program.").removeprefix("ir.")
+        for pattern in patterns
+        if isinstance(pattern, ast.MatchClass)
+    } & OURS
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_match_says_what_becomes_of_the_rest(module):
+    """A new kind of node, layer or head falls through none: mypy or an error stops it."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Match) and any(map(_matched, node.cases)):
+            last = ast.unparse(node.cases[-1].pattern)
+            assert last == "_", f"{module}, line {node.lineno}: no `case _`"
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from compiler import convert
 from compiler.api import custom_encoder
 from compiler.cli import main
 from compiler.emitter import source
 from compiler.passes.validate import resolve
-from compiler.weights.convert import convert
 from tests.test_convert import state_of, tiny
 
 SHAPE = (32, 32, 3)

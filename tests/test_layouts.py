@@ -6,6 +6,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,13 +14,15 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import compiler
+from compiler import convert
 from compiler.api import traced
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
 from compiler.weights import layouts
-from compiler.weights.convert import convert
+from compiler.weights.keras_variables import weight_axes
+from compiler.weights.naming import places_of
 from compiler.weights.patterns import names_by_role
-from tests.harness import constructor, ledger_of, ledger_shapes
+from tests.harness import constructor, ledger_of, ledger_shapes, tiny
 from tests.sampling import by_kind
 
 ORACLE = {}
@@ -213,6 +216,33 @@ def test_into_a_3d_segmentor_with_one_channel(target, tmp_path):
         assert not found["encoder.conv1.weight"][:, :, :3].any()
         found = {n: torch.from_numpy(v) for n, v in found.items()}
         constructor(compiler.emit("resnet50", target=target, **options))().load_state_dict(found)
+
+
+@pytest.mark.parametrize("segmentor", ["fpn", "linknet"])
+def test_medicai_has_an_encoder_for_them_and_no_decoder(segmentor, tmp_path):
+    """Of a decoder that medicai does not have, no tensor is taken for another's."""
+    encoder, file = tiny(), tmp_path / "a.weights.h5"
+    model = resolve(encoder, {"segmentor": segmentor})
+    layout = layouts.variants("medicai", model)[0]
+    options = {"segmentor": segmentor, "layout": "medicai"}
+    with h5py.File(file, "w") as opened:
+        for place in places_of(model):
+            if there := layouts.name_there(layout, model, place.row):
+                assert place.group == "encoder"
+                layer = opened.require_group(f"layers/{there}/vars")
+                layer.attrs["name"] = there
+                axes = weight_axes(place.kind, place.weight, len(place.shape))
+                shape = [place.shape[axis] for axis in axes]
+                layer[str(place.index)] = np.ones(shape, np.float32)
+    done = convert(file, tmp_path / "b.safetensors", encoder, **options)
+    assert done.tensors and any("left at initial values: decoder" in note for note in done.notes)
+    with h5py.File(file, "a") as opened:
+        layer = opened.require_group("layers/decoder/vars")
+        layer.attrs["name"] = "decoder_stage1_conv_1_conv"
+        layer["0"] = np.ones((3, 3, 8, 8), np.float32)
+    with pytest.raises(CompileError, match="decoder_stage1_conv_1_conv"):
+        convert(file, tmp_path / "c.safetensors", encoder, **options)
+    assert not (tmp_path / "c.safetensors").exists()
 
 
 def test_names_follow_from_what_a_layer_is_and_not_from_its_path():

@@ -10,9 +10,9 @@ import torch
 from safetensors.numpy import load_file
 
 import compiler
+from compiler import convert
 from compiler.catalog import ENCODERS
 from compiler.errors import CompileError
-from compiler.weights.convert import convert
 from tests.harness import channels_first, constructor, difference, image
 from tests.reference import randomize_reference
 from tests.sampling import by_kind, encoder_kind

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from compiler.weights.convert import convert
+from compiler import convert
 from tests.harness import difference
 from tests.sampling import by_kind
 from tests.test_layouts import logits, weight

@@ -10,8 +10,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import compiler
+from compiler import convert
 from compiler.errors import CompileError
-from compiler.weights.convert import convert
 from tests.harness import (
     build_pair,
     compare,

@@ -144,6 +144,35 @@ _VALUES = {name: value for options in VARIANTS for name, value in options.items(
 _VALUES["classifier_activation"] = "sigmoid"
 
 
+@pytest.mark.parametrize(
+    ("segmentor", "options", "words"),
+    [
+        (
+            "unet",
+            {"deep_supervision": True},
+            ["stages takes x", "aux_heads: conv 1 to num_classes"],
+        ),
+        (
+            "unet",
+            {"strides": "1,2,2/1,2,2/2/2/2", "kernels": "3/1,3,3/3/3/3"},
+            ["SCALES", "kernel"],
+        ),
+        (
+            "fpn",
+            {"norm": "group", "activation": "leaky_relu"},
+            ["norm1: group_norm", "leaky_relu("],
+        ),
+        (None, {"drop_path": "0.2", "dropout": "0.3", "num_classes": 2}, ["dropout of drop_path"]),
+    ],
+)
+def test_it_knows_the_options_of_the_encoder_and_of_training(segmentor, options, words):
+    taken = {"segmentor": segmentor, **options} if segmentor else options
+    text = assert_whole("resnet18", dims=3, **taken)
+    usual = compiled(resolve("resnet18", {"dims": 3, "segmentor": segmentor}), ROW.name)[0]
+    for word in words:
+        assert word in text and word not in usual, word
+
+
 def test_a_fault_of_the_target_is_seen(monkeypatch):
     target = target_named(ROW.name)
     monkeypatch.setattr(type(target), "ops", {**target.ops, "concat": "add(xs)"})

@@ -118,6 +118,8 @@ class _Channels:
                         k: v if x == program.Name(name) else x for k, x in self.known.items()
                     }
                     return [Turns((name, *targets), (program.Name(first), *sources), tuple(body))]
+            case _:
+                pass
         return []
 
     def _heads(self, loop: program.For) -> tuple[tuple[str, ...], tuple[Expression, ...]]:
@@ -246,8 +248,13 @@ def _mentioned(loop: program.For) -> frozenset[str]:
 def _appended(body: Body) -> frozenset[str]:
     found: frozenset[str] = frozenset()
     for statement in body:
-        if isinstance(statement, program.Append):
-            found |= {statement.target}
-        elif isinstance(statement, program.For):
-            found |= _appended(statement.body)
+        match statement:
+            case program.Append(target=target):
+                found |= {target}
+            case program.For(body=inner):
+                found |= _appended(inner)
+            case program.Assign() | program.Return():
+                pass
+            case _:
+                assert_never(statement)
     return found

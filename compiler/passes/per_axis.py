@@ -111,7 +111,8 @@ def _with_stride(layer: Layer) -> Layer:
     match layer:
         case Conv(stride=2) | ConvTranspose():
             return replace(layer, stride="stride")
-    return layer
+        case _:
+            return layer
 
 
 def _scaled(

@@ -177,7 +177,8 @@ def drop_path(block: Block) -> Block:
         match node:
             case Apply(function="add", args=(branch, Name(id="residual") as residual)):
                 return replace(node, args=(Apply(name, (branch,)), residual))
-        return node
+            case _:
+                return node
 
     return replace(
         block,

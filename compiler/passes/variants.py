@@ -94,7 +94,8 @@ def gated(module: Module, gate: Each, before: str) -> Module:
             match node:
                 case Apply("concat", (Apply("upsample", (x, _)) as up, Name() as skip)):
                     return replace(node, args=(up, Apply(gate.name, (skip, x, filters))))
-            return node
+                case _:
+                    return node
 
         return change
 

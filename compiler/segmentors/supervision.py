@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import assert_never
 
 from ..errors import Problem
 from ..ir import Constant, Conv, Fragment, Module
@@ -70,8 +71,10 @@ def with_stages(module: Module) -> Module:
             case Return(value=value):
                 body += [Append(STAGES, value)] if value != stage else []
                 body.append(Return(Name(STAGES)))
-            case _:
+            case Assign() | Append():
                 body.append(statement)
+            case _:
+                assert_never(statement)
     return replace(module, body=tuple(body))
 
 

@@ -40,7 +40,8 @@ def line_before(layer: Layer) -> str:
             return HEAD
         case Conv(padded=False):
             return f'window = {layer.kernel}, {layer.stride}, "valid", "channels_last"'
-    return ""
+        case _:
+            return ""
 
 
 def called(

@@ -216,6 +216,8 @@ class KerasWriter(Writer):
             case (program.Name(id=tensor) as arg,) if layer.when:
                 before += self._conditional(tensor, layer, arg, arg, scope)
                 return simple(arg), False
+            case _:
+                pass
         siblings = len(node.args)
         values = [self._operand(arg, target, before, scope, siblings) for arg in node.args]
         if isinstance(layer, ir.Dropout):

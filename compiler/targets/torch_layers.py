@@ -96,7 +96,8 @@ def lines_before(layer: Layer, rank: int, per_axis: Collection[str]) -> list[str
             return [
                 f"{each('window', f'min(2, {stride}[{{0}}])')}  # none along an axis of stride 1"
             ]
-    return []
+        case _:
+            return []
 
 
 def _args(*values: object) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from ..ir import Block, Each, Layer
 from ..passes.declarations import Declaration, Declare, Turns
-from ..program import Apply, Body, For, Name, Return, code_of
+from ..program import Append, Apply, Assign, Body, For, Name, Return, code_of
 from .writer import called
 
 
@@ -19,7 +20,8 @@ def chains(block: Block) -> bool:
                 found.insert(0, value.function)
                 (value,) = value.args
             return isinstance(value, Name) and found == [layer.name for layer in block.layers]
-    return False
+        case _:
+            return False
 
 
 def one_of(each: Layer | Each, body: Body) -> str:
@@ -42,7 +44,8 @@ def only(item: Declaration, items: Sequence[Declaration]) -> str:
         case Turns(body=(Declare(each=each),)):
             others = (other for other in items if other is not item)
             return "" if any(each.name in _made(other) for other in others) else each.name
-    return ""
+        case _:
+            return ""
 
 
 def _made(item: Declaration) -> frozenset[str]:
@@ -52,15 +55,23 @@ def _made(item: Declaration) -> frozenset[str]:
             return frozenset({each.name})
         case Turns(body=body):
             return frozenset().union(*map(_made, body))
-    return frozenset()
+        case Assign() | Append():
+            return frozenset()
+        case _:
+            assert_never(item)
 
 
 def used(items: Sequence[Declaration]) -> frozenset[str]:
     """The names that layers are made with."""
     found: frozenset[str] = frozenset()
     for item in items:
-        if isinstance(item, Declare):
-            found |= item.uses
-        elif isinstance(item, Turns):
-            found |= used(item.body)
+        match item:
+            case Declare(uses=uses):
+                found |= uses
+            case Turns(body=body):
+                found |= used(body)
+            case Assign() | Append():
+                pass
+            case _:
+                assert_never(item)
     return found

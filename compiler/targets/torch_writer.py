@@ -149,7 +149,8 @@ class TorchWriter(Writer):
                 return self.scales[index]
             case program.Items(values=(program.Items(), *_) as values):
                 return ast.Tuple([_floats(value) for value in values])
-        return super().value(node, scope)
+            case _:
+                return super().value(node, scope)
 
     def choice(self, node: program.Choice, scope: Scope) -> ast.expr:
         test = ast.Compare(own(node.call.function), [ast.Is()], [ast.Constant(None)])

@@ -165,7 +165,10 @@ def train_torch(
     largest = max(abs(grad).max() for grad in gradients.weights.values() if grad is not None)
     if rate is None:
         rate = float(1.0 / largest) if largest > 0 else 1.0
-    torch.optim.SGD(model.parameters(), lr=rate).step()
+    with torch.no_grad():  # not torch.optim: it takes seconds to import
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.add_(parameter.grad, alpha=-rate)
     model.eval()
     del gradients
     model.zero_grad()

@@ -44,7 +44,7 @@ def convert_command(
     checkpoint: str, output: str | None, model: str | None, as_json: bool, **options: Any
 ) -> None:
     """Convert CHECKPOINT to the weights of an emitted model, in either framework."""
-    from .convert import convert
+    from ..actions import convert
 
     if not model or not output:
         missing = [Problem("--model is missing", hint="--model seresnext50, or --model FILE.py")]

@@ -39,17 +39,23 @@ class Converted:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """How to convert, as `compiler.convert` documents it; nothing has been checked."""
+
+    to: str | None
+    layout: str | None
+    inflate: str | None
+    axis: int | str
+    force: bool
+
+
 def convert(
-    checkpoint: str | Path,
-    output: str | Path,
+    checkpoint: Path,
+    output: Path,
     model: str | Encoder,
-    *,
-    to: str | None = None,
-    layout: str | None = None,
-    inflate: str | None = None,
-    axis: int | str = 0,
-    force: bool = False,
-    **options: object,
+    asked: Conversion,
+    options: Mapping[str, object],
 ) -> Converted:
     """Convert a checkpoint to the weights of an emitted model; see `compiler.convert`.
 
@@ -57,29 +63,28 @@ def convert(
     does not have keep the emitted model's initial values (seed 0). Raises `CompileError` with every
     problem, and then writes nothing.
     """
-    source, path = Path(checkpoint), Path(output)
     resolved, notes = _model(model, options)
-    target = _target(path, to)
+    target = _target(output, asked.to)
     problems: list[Problem] = []
-    layout = _chosen("--layout", layout, LAYOUT_NAMES, problems)
-    inflate = _chosen("--inflate", inflate, INFLATIONS, problems)
-    place = _chosen("--axis", axis, tuple(map(str, AXES)), problems)
+    layout = _chosen("--layout", asked.layout, LAYOUT_NAMES, problems)
+    inflate = _chosen("--inflate", asked.inflate, INFLATIONS, problems)
+    place = _chosen("--axis", asked.axis, tuple(map(str, AXES)), problems)
     problems += validate_layout(layout, resolved)
     if inflate and resolved.dims == 2:
         problems.append(Problem("--inflate is for a 3D model", hint="--dims 3"))
-    problems += _may_write(path, source, force)
+    problems += _may_write(output, checkpoint, asked.force)
     raise_all(problems)
     adapting = Adapting(
         inflate or "",
         int(place or 0),
         options.get("in_channels") is not None or options.get("input_shape") is not None,
     )
-    if problem := mistaken(source):
+    if problem := mistaken(checkpoint):
         raise CompileError(problem)
-    with open_checkpoint(source) as opened:
+    with open_checkpoint(checkpoint) as opened:
         found = match(opened, resolved, layout, adapting)
-        files_of(target).write(path, resolved, found, str(source))
-        return Converted(path, target, len(found.values), (*notes, *opened.notes, *found.notes))
+        files_of(target).write(output, resolved, found, str(checkpoint))
+        return Converted(output, target, len(found.values), (*notes, *opened.notes, *found.notes))
 
 
 def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, list[str]]:
