@@ -48,6 +48,8 @@ def spell_options(model: Model) -> dict[str, object]:
         options |= axes_options(model.encoder)
     if model.drop_path:
         options["drop_path"] = model.drop_path
+    if model.checkpointing:
+        options["checkpointing"] = True
     if model.encoder.norm != "batch":
         options["norm"] = model.encoder.norm
     if model.encoder.activation != "relu":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import black
 import jinja2
 
+from .errors import Problem, raise_all
 from .layout import broken
 from .lower import lower
 from .model import Model
+from .options import BY_NAME
 from .passes.specialize import specialize
 from .passes.trace import Ledger, trace
 from .provenance import sign
@@ -51,14 +55,33 @@ def source(model: Model, target_name: str) -> str:
 
 def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
     """The emitted file, and the ledger that it was written from."""
+    target: Target = target_named(target_name)
+    raise_all(_lacking(model, target))
     network = specialize(model)
     ledger = trace(network)
-    target: Target = target_named(target_name)
     text = _file(target, target.page(lower(network, ledger)))
     if not target.python:
         return sign(text, model, target_name, ""), ledger
     text = black.format_str(broken(text), mode=_MODE)
     return sign(text, model, target_name, WRITER), ledger
+
+
+def _lacking(model: Model, target: Target) -> list[Problem]:
+    """Options of the model that the target does not have."""
+    return [
+        Problem(
+            f"{BY_NAME[name].flag} is not available in {target.title}: {why}",
+            hint=f"leave {BY_NAME[name].flag} out: the network and its weights are the same",
+        )
+        for name, why in target.lacks.items()
+        if getattr(model, name)
+    ]
+
+
+def as_it_can(model: Model, target_name: str) -> Model:
+    """The model without what the target lacks: the same network with the same weights."""
+    lacks: dict[str, Any] = dict.fromkeys(target_named(target_name).lacks, False)
+    return replace(model, **lacks)
 
 
 def _used(constants: Sequence[ConstantText], code: str) -> list[str]:

@@ -171,7 +171,8 @@ class Block:
     it. In `shapes`, `[C /s]` stands for a tensor of C channels whose spatial sizes are divided by
     s. `inputs` pairs each tensor that the body starts from with the argument that holds its
     channels. `per_axis` are the arguments that hold a number for each axis. `args` are sizes;
-    behind them, `rates` are shares, which no shape depends on.
+    behind them, `rates` are shares, which no shape depends on. In training, one that is
+    `recomputed` keeps its inputs only, and runs again in the backward pass.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Block:
     additions: tuple[str, ...] = ()
     per_axis: tuple[str, ...] = ()
     rates: tuple[str, ...] = ()
+    recomputed: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class ModelOptions(SegmentorOptions, total=False):
     se_activation: str | None
     dialect: str | None
     drop_path: float | str | None
+    checkpointing: bool | None
     features_only: bool | None
     pooling: str | None
     include_rescaling: bool | None

@@ -241,7 +241,8 @@ class Model:
 
     `compat` names the library whose behaviour it keeps where ours is another; "" for ours.
     `drop_path` is the rate of stochastic depth in the last residual block: those before it have
-    less, in proportion to how many blocks stand before them.
+    less, in proportion to how many blocks stand before them. With `checkpointing`, stages run again
+    in the backward pass instead of keeping what they computed.
     """
 
     encoder: Encoder
@@ -251,6 +252,7 @@ class Model:
     include_rescaling: bool = False
     compat: str = ""
     drop_path: float = 0.0
+    checkpointing: bool = False
 
     @property
     def trunk(self) -> Encoder:

@@ -74,6 +74,11 @@ OPTIONS = (
         "share",
         "Stochastic depth: rate in the last residual block, linear over depth from 0. Default: 0.",
     ),
+    Option(
+        "checkpointing",
+        "flag",
+        "Recompute each stage in the backward pass: less memory in training. PyTorch only.",
+    ),
     Option("features_only", "flag", "Leave out the head and return the last pyramid level."),
     Option("pooling", "choice", "With --features-only: pool the last level.", ("avg", "max")),
     Option("include_rescaling", "flag", "Divide the image by 255 before the stem."),

@@ -45,6 +45,8 @@ KINDS: dict[str, dict[str, object]] = {
     "fpn": {"segmentor": "fpn", "num_classes": 3},
     "fpn_shallow": {"segmentor": "fpn", "encoder_depth": 3, "dialect": "timm"},
     "linknet": {"segmentor": "linknet", "num_classes": 3},
+    "trained_unet": {"segmentor": "unet", "deep_supervision": True, "drop_path": 0.1},
+    "trained_classifier": {"encoder": "resnet50v2", "dropout": 0.2, "drop_path": 0.1},
     "trans_unet": {"segmentor": "trans_unet", "num_classes": 3},
     "trans_unet_one_class": {"segmentor": "trans_unet"},
     "trans_unet_odd": {"segmentor": "trans_unet", "embed_dim": 100, "heads": 5, "mlp_dim": 33},
@@ -162,3 +164,19 @@ def test_torch_files_pass_mypy_and_keras_files_as_far_as_its_stubs_go(tmp_path):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"no issues found in {2 * len(KINDS)} source files" in result.stdout
+            folder = tmp_path / target
+            folder.mkdir(exist_ok=True)
+            (folder / f"{kind}.py").write_text(text_of(kind, 3, target))
+    options = {"segmentor": "attention_unet", "deep_supervision": True, "drop_path": 0.1}
+    text = emit("seresnet18", target="torch", dims=3, checkpointing=True, **options)
+    assert len(text.splitlines()) <= 300
+    (tmp_path / "torch" / "checkpointed.py").write_text(text)
+    loose = ["--ignore-missing-imports", "--allow-subclassing-any"]
+    for target, options in (("torch", []), ("keras", loose)):
+        result = subprocess.run(
+            [sys.executable, "-m", "mypy", "--strict", "--config-file=", *options, "."],
+            cwd=tmp_path / target,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from ..blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
-from ..ir import Axes, Block, Call, Constant, Conv, Dropout, Fragment, Linear, Norm
+from ..ir import Axes, Block, Call, Constant, Conv, Dropout, Fragment, Linear, Module, Norm
 from ..model import (
     Classifier,
     Dialect,
@@ -37,6 +37,8 @@ from ..program import (
 from ..segmentors import segmentor_named
 from .per_axis import blocks_per_axis, with_scales
 from .variants import Part, with_activation, with_norm
+
+DROP_PATH_NOTE = "stochastic depth (arXiv 1603.09382, Fig. 2): rate of the last block"
 
 
 def specialize(model: Model) -> Network:
@@ -65,7 +67,7 @@ def specialize(model: Model) -> Network:
             block = shortcut_by(block, projection)
         blocks.append(dressed(projection, encoder))
     if model.drop_path:
-        constants.append(Constant("DROP_PATH", model.drop_path, "rate of the last block"))
+        constants.append(Constant("DROP_PATH", model.drop_path, DROP_PATH_NOTE))
         block = drop_path(block)
     block = dressed(block, encoder)
     for each in (*blocks, block):
@@ -86,6 +88,8 @@ def specialize(model: Model) -> Network:
     wiring = segmentor_named(model.head.name).wiring(model)
     if not model.halves:
         wiring = with_scales(wiring, model)
+    if model.checkpointing:
+        wiring = replace(wiring, modules=tuple(map(recomputed, wiring.modules)))
     numbers = {constant.name for constant in wiring.constants}
     for module in wiring.modules:
         for each in module.blocks:
@@ -185,6 +189,18 @@ def drop_path(block: Block) -> Block:
         layers=(*block.layers, Dropout(name, name, samples=True)),
         body=rewritten(block.body, change),
         rates=(name,),
+    )
+
+
+def recomputed(module: Module) -> Module:
+    """The module with checkpoints: the blocks that it calls run again in the backward pass."""
+    called = {each.of for each in module.layers}
+    return replace(
+        module,
+        blocks=tuple(
+            replace(block, recomputed=True) if block.name in called else block
+            for block in module.blocks
+        ),
     )
 
 

@@ -95,6 +95,7 @@ def _resolve(
         include_rescaling="include_rescaling" in given,
         compat=str(given.get("compat", "")),
         drop_path=float(str(given.get("drop_path", 0.0))),
+        checkpointing="checkpointing" in given,
     )
     if made and not problems:
         problems += squeeze_problems(model) + _depth_problems(model)

@@ -54,6 +54,7 @@ class Target:
     load: ClassVar[str]  # how weights get into a model
     mask_shape: ClassVar[str] = ""  # what its attention takes
     python: ClassVar[bool] = True  # whether black can lay out its files
+    lacks: ClassVar[Mapping[str, str]] = {}  # options that it does not have, and why
     templates: ClassVar[Path | None] = None  # their folder; None for that of its name beside ours
     ops: ClassVar[Mapping[str, str]]  # `x`, `y`, `z` are the operands, `xs` all of them
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # operations of several lines
@@ -111,6 +112,7 @@ class Target:
             first_block=writer.construct(network.residual, plan.stage_args, first=True),
             next_block=writer.construct(network.residual, plan.stage_args, first=False),
             rates=RATES if network.residual.rates else (),
+            stage=self.stage(plan),
         )
 
     def model(self, plan: Plan, writer: Writer) -> ModelText:
@@ -198,6 +200,10 @@ class Target:
     def returns(self, plan: Plan) -> str:
         """The type of what the model returns."""
         return self.tensor
+
+    def stage(self, plan: Plan) -> str:
+        """What makes a stage of several blocks, in a target where one is an object."""
+        return ""
 
     def training_model(self, plan: Plan) -> str:
         """The expression that makes a second model, for training; "" if there is none."""

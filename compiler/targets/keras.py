@@ -26,6 +26,12 @@ class Keras(Target):
     title = "Keras 3"
     tensor = "Tensor"
     mask_shape = "(N, Q, T)"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "checkpointing": (
+            "keras.RematScope of Keras 3.15 fails in `fit` on TensorFlow and JAX, and on torch it"
+            " updates the moving statistics of batch norms twice"
+        )
+    }
     load = 'model.load_weights("w.weights.h5")'
     ops: ClassVar[Mapping[str, str]] = {
         "add": "layers.Add()([x, y])",

@@ -28,7 +28,8 @@ class BlockText:
 class EncoderText:
     """The encoder: its stem, its pool, and how its stages' blocks are made.
 
-    `rates` are lines that compute the blocks' rates of stochastic depth.
+    `rates` are lines that compute the blocks' rates of stochastic depth, and `stage` is what makes
+    one of several blocks.
     """
 
     doc: str
@@ -38,6 +39,7 @@ class EncoderText:
     first_block: str
     next_block: str
     rates: tuple[str, ...]
+    stage: str
 
 
 @dataclass(frozen=True)

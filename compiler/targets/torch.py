@@ -17,6 +17,12 @@ from .torch_init import init_lines
 from .torch_writer import TorchWriter
 from .writer import Writer
 
+STANDARD = {  # of Python: what is imported for the names that a file uses
+    r"math\.": "import math",
+    "Iterator": "from collections.abc import Iterator",
+    "contextmanager": "from contextlib import contextmanager, nullcontext",
+    r"Any\b": "from typing import Any",
+}
 COUNTS = {3: "three", 4: "four", 5: "five"}
 
 
@@ -84,6 +90,7 @@ class Torch(Target):
         for name in (
             "crop",
             "upsample",
+            "Stage",
             "LayerNorm",
             "DropPath",
             "Attention",
@@ -95,14 +102,18 @@ class Torch(Target):
     )
 
     def imports(self, body: str) -> list[str]:
-        lines = ["import math", ""] if re.search(r"\bmath\.", body) else []
-        if re.search(r"\bAny\b", body):
-            lines = [*lines[:1], "from typing import Any", ""]
+        lines = [line for name, line in STANDARD.items() if re.search(rf"\b{name}", body)]
+        lines += [""] if lines else []
         lines += ["import torch"] if re.search(r"\btorch\.", body) else []
         lines.append("from torch import Tensor, nn")
         if re.search(r"\bF\.", body):
             lines.append("from torch.nn import functional as F")
+        if re.search(r"\bcheckpoint\(", body):
+            lines.append("from torch.utils.checkpoint import checkpoint")
         return lines
+
+    def stage(self, plan: Plan) -> str:
+        return "Stage" if plan.model.checkpointing else "nn.Sequential"
 
     def writer(self, plan: Plan) -> TorchWriter:
         return TorchWriter(self, plan)

@@ -43,7 +43,12 @@ class TorchWriter(Writer):
     def block(self, block: Block) -> BlockText:
         """A class; where it only chains its layers, a `Sequential` of them."""
         text = super().block(block)
-        return replace(text, base="nn.Sequential", body=()) if chains(block) else text
+        if chains(block):
+            text = replace(text, base="nn.Sequential", body=())
+        if block.recomputed:
+            bases = ["Checkpointed", text.base] if chains(block) else ["Checkpointed"]
+            text = replace(text, base=", ".join(bases))
+        return text
 
     def declarations(self, code: Block | Fragment) -> list[str]:
         per_axis = code.per_axis if isinstance(code, Block) else ()

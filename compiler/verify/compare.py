@@ -29,9 +29,9 @@ Both: TypeAlias = "tuple[tuple[Runtime, Any], tuple[Runtime, Any]]"  # each with
 
 def compile_pair(model: Model) -> tuple[Source, ...]:
     """A model in the targets that are compared, as `emit` writes them."""
-    from ..emitter import source
+    from ..emitter import as_it_can, source
 
-    return tuple(Source(source(model, name), target=name) for name in compared())
+    return tuple(Source(source(as_it_can(model, name), name), target=name) for name in compared())
 
 
 def compared() -> tuple[str, str]:

@@ -67,7 +67,9 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
         found[target] = model, replace(source, target=target)
     raise_all(problems)
     (model, first), (other, second) = (found[name] for name in runnable() if name in found)
-    if replace(other, input_shape=(*model.input_shape[:-1], other.in_channels)) != model:
+    shape = (*model.input_shape[:-1], other.in_channels)
+    # Checkpoints change no number, and not every target has them.
+    if replace(other, input_shape=shape, checkpointing=model.checkpointing) != model:
         one, two = _spelled(model, other), _spelled(other, model)
         raise CompileError(
             Problem(

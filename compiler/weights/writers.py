@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..emitter import source
+from ..emitter import as_it_can, source
 from ..errors import CompileError, Problem
 from ..files import replacing, resolved
 from ..model import Model
@@ -255,5 +255,6 @@ def choose_backend() -> None:
 def _construct(model: Model, target: str) -> Any:
     """Build the emitted model from its source, which is emitted here and not read from a file."""
     module = types.ModuleType(model.name)
-    exec(compile(source(model, target), f"<{model.name}>", "exec"), module.__dict__)
+    text = source(as_it_can(model, target), target)
+    exec(compile(text, f"<{model.name}>", "exec"), module.__dict__)
     return getattr(module, model.class_name)()
