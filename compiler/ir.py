@@ -18,6 +18,8 @@ Dim: TypeAlias = int | str
 Axes: TypeAlias = int | str | tuple[int, ...]  # one for all spatial axes, or one for each
 Shape: TypeAlias = tuple[int, ...]  # channels, then the spatial sizes: no batch axis
 
+AUX_HEADS = "aux_heads"  # the path of the heads that deep supervision adds
+
 
 @dataclass(frozen=True)
 class Conv:

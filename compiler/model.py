@@ -12,7 +12,6 @@ from .option import option
 DEPTHS = ("3", "4", "5")  # of the pyramid that a segmentor uses
 RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
 UNITS = {2: "pixel", 3: "voxel"}  # what an image of so many dimensions is made of
-AUX_HEADS = "aux_heads"  # the path of the heads that deep supervision adds
 
 
 @dataclass(frozen=True)
@@ -240,9 +239,8 @@ class Model:
     """A network, wholly resolved. `input_shape` is channels last, without the batch axis.
 
     `compat` names the library whose behaviour it keeps where ours is another; "" for ours.
-    `drop_path` is the rate of stochastic depth in the last residual block: those before it have
-    less, in proportion to how many blocks stand before them. With `checkpointing`, stages run again
-    in the backward pass instead of keeping what they computed.
+    `drop_path` is the rate of stochastic depth in the last residual block, from 0 in the first on.
+    With `checkpointing`, stages run again in the backward pass and keep nothing but their inputs.
     """
 
     encoder: Encoder

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..axes import spread
 from ..errors import CompileError, Problem
-from ..ir import Axes, Shape
-from ..model import AUX_HEADS, Features
+from ..ir import AUX_HEADS, Axes, Shape
+from ..model import Features
 from ..network import Network
 from ..operations import OPERATIONS
 from .interpret import Step, Tensor, Tracer, Turn

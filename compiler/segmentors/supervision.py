@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from ..errors import Problem
-from ..ir import Constant, Conv, Fragment, Module
-from ..model import AUX_HEADS, Segmentor
+from ..ir import AUX_HEADS, Constant, Conv, Fragment, Module
+from ..model import Segmentor
 from ..program import (
     Append,
     Assign,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model import AUX_HEADS
+from ..ir import AUX_HEADS
 from ..passes.rows import Row
 from .parity import channels_first, layer_of
 
