@@ -60,6 +60,7 @@ FLOORS = (
     ("targets.writer", "targets.torch_layers", "targets.keras_layers", "targets.torch_init"),
     ("targets.constants", "targets.torch_lists"),
     ("targets.base", "targets.torch_writer", "targets.keras_writer"),
+    ("targets.torch_supervision",),
     ("targets.torch", "targets.keras"),
     ("targets.runtime",),
     ("provenance", "emitter", "showcase", "files"),

@@ -14,6 +14,7 @@ from ..program import Assign, Name, Return
 from .base import Helper, Target, layers_of
 from .prose import LINE, docstring, wrap_sentences
 from .torch_init import init_lines
+from .torch_supervision import aux_declarations, aux_outputs
 from .torch_writer import TorchWriter
 from .writer import Writer
 
@@ -128,7 +129,7 @@ class Torch(Target):
     def head_declarations(self, plan: Plan, made: tuple[str, ...]) -> tuple[str, ...]:
         aux = plan.network.aux_head
         # These stand last: a seed gives all other weights as it does without them.
-        after = self.writer(plan).aux_declarations(aux) if aux else ()
+        after = aux_declarations(aux, plan.rank) if aux else ()
         return (*made, *init_lines(layers_of(plan), plan.network.head.layers, plan.rank), *after)
 
     def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
@@ -162,12 +163,7 @@ class Torch(Target):
         return (
             *lines,
             *writer.fragment(head, prefix="").body,
-            "if not self.training:",
-            "    return x",
-            "outputs = [x]",
-            "for i, aux_head in enumerate(self.aux_heads, start=2):",
-            f"    outputs.append({writer.aux_head(aux)})",
-            "return outputs",
+            *aux_outputs(aux, writer),
         )
 
     def model_doc(self, plan: Plan) -> str:

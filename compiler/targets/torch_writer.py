@@ -185,25 +185,6 @@ class TorchWriter(Writer):
             total = ast.BinOp(total, ast.Add(), more)
         return total
 
-    def aux_declarations(self, fragment: Fragment) -> tuple[str, ...]:
-        """Lines that make the auxiliary heads."""
-        (layer,) = fragment.layers
-        return (
-            f"self.{layer.name} = nn.ModuleList()  # of the coarser stages, in training",
-            "for filters in AUX_FILTERS:",
-            f"    aux_head = {declare(layer, self.rank)}",
-            '    nn.init.zeros_(aux_head.get_parameter("bias"))',
-            f"    self.{layer.name}.append(aux_head)",
-        )
-
-    def aux_head(self, fragment: Fragment) -> str:
-        """One of the auxiliary heads, called with its stage."""
-        (layer,), (body,) = fragment.layers, fragment.body
-        assert isinstance(body, program.Assign)
-        scope = Scope({layer.name: Each(layer.name, layer, one="aux_head")})
-        scope = scope.inside("i", {"x": ast.Name("stages[-i]")})
-        return spell(self.value(body.value, scope))
-
     # -- modules -----------------------------------------------------------------------------------
 
     def run(self, module: Module) -> Body:
