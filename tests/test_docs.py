@@ -76,8 +76,8 @@ def test_the_api_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.toml").write_text('extends = "resnet18"')
     names = {}
-    for page in (ROOT / "README.md", ROOT / "docs/python.md"):
-        for block in _blocks(page, "python"):
+    for page in ("docs/anisotropic.md", "README.md", "docs/python.md"):
+        for block in _blocks(ROOT / page, "python"):
             if "plainnet." in block:
                 exec(block, names)
                 for line in block.splitlines():
