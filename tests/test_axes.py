@@ -358,7 +358,7 @@ WRONG = [
         {"strides": "1/1/2/3/2", "segmentor": "unet"},
         "error: stage 2 of resnet18 makes P4 3 times"
         " smaller than P3, but unet upsamples by 1 or 2 from level to level",
-        "  hint use strides that make 1 or 2 of each axis, as 2 or (1, 2, 2)",
+        "  hint use strides that make 1 or 2 of each axis, as 2 or (1, 2)",
     ),
 ]
 

@@ -1,5 +1,6 @@
 """Norms and activations of the encoder: against networks written by hand, and across targets."""
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from tests.harness import (
     image,
     ledger_of,
     randomize,
+    tiny,
 )
 
 TINY = {"blocks": (1, 2), "filters": (16, 24), "strides": (1, 2), "stem_filters": (16,)}
@@ -233,3 +235,16 @@ def test_a_fault_of_float32_alone_is_found():
     report = verify(model, Settings(), (Source(edited), theirs))
     assert not report.passed and "float32" in report.why
     assert all(np.isfinite(q.rounding) for q in report.quantities)
+
+
+def test_an_instance_norm_of_the_encoder_does_what_the_warning_says():
+    encoder, options = tiny(), {"norm": "instance", "input_shape": (16, 16, 2)}
+    with pytest.warns(compiler.CompileWarning, match="PyTorch raises an error, Keras returns a"):
+        torch_text, keras_text = emit_pair(encoder, **options)
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        constructor(torch_text)().eval()(torch.zeros(1, 2, 16, 16))
+    ones, noise = (
+        constructor(keras_text)()(image)
+        for image in (np.ones((1, 16, 16, 2)), image((16, 16, 2), 1))
+    )
+    assert np.array_equal(*map(keras.ops.convert_to_numpy, (ones, noise)))

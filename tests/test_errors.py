@@ -226,7 +226,7 @@ SEGMENTOR_OPTIONS = [
 ]
 
 STEPS = "upsamples by 1 or 2 from level to level"
-STEPS_HINT = "  hint use strides that make 1 or 2 of each axis, as 2 or (1, 2, 2)"
+STEPS_HINT = "  hint use strides that make 1 or 2 of each axis, as 2 or (1, 2)"
 DECODED = [  # stages and strides of an encoder, and what a segmentor answers
     (1, (1,), {}, "error: my_net ends at P2, but unet at depth 3 needs P1..P3",
      "  hint add a stage: the smallest depth is 3"),

@@ -219,6 +219,7 @@ def header(claim, text=b"{}"):
 
 
 BIG = json.dumps({"a": {"dtype": "F32", "shape": [3 << 28], "data_offsets": [0, 3 << 30]}}).encode()
+EXCHANGED = b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}'
 LEGACY = {"_use_new_zipfile_serialization": False}
 HOSTILE = {  # name: file name, how to write it, what is said
     "empty": ("x.safetensors", holding(b""), "the file is empty"),
@@ -240,6 +241,11 @@ HOSTILE = {  # name: file name, how to write it, what is said
     "cut archive": ("x.keras", cut("good.keras", 0.5), "not a readable .keras file"),
     "3 GB header": ("x.safetensors", holding(header(3 << 30)), "not a readable .safetensors file"),
     "3 GB tensor": ("x.safetensors", holding(header(len(BIG), BIG)), "not a readable"),
+    "exchanged offsets": (
+        "x.safetensors",
+        holding(header(len(EXCHANGED), EXCHANGED + bytes(8))),
+        "the tensor 'a' ends at byte 0, before it begins at 8",
+    ),
     "3 GB h5": ("x.weights.h5", claims_in_h5, "'encoder.conv1.weight' is 805306368 in the"),
     "unpacks in h5": ("x.weights.h5", unpacks_in_h5, "'encoder_conv1/0' is compressed"),
     "branches in h5": ("x.weights.h5", branches_in_h5, "is linked under two names"),

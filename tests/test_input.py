@@ -187,6 +187,7 @@ def test_instance_norm_over_a_single_voxel_is_a_warning_too():
         compiler.emit("resnet18_unet", target="torch", input_shape=(4, 4, 3), **options)
     [told] = [str(w.message) for w in caught if "instance norm has one value per" in str(w.message)]
     assert told.startswith("at 4 x 4, P2 and P3 are single pixels: ")
+    assert "PyTorch raises an error, Keras returns a constant" in told
     size = int(re.search(r"With a size of (\d+) or more on one axis, it sees more", told)[1])
     for shape, starves in (((size - 1, size - 1, 3), True), ((size, 4, 3), False)):
         lines = advice(resolve("resnet18_unet", options | {"input_shape": shape}))

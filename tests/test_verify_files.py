@@ -62,6 +62,18 @@ def test_an_added_instance_norm_of_one_voxel_is_refused():
         verify(model, Settings(), files)
 
 
+def test_the_shapes_are_those_of_the_files():
+    """Not those of the network that they were emitted from."""
+    model = _model(segmentor="unet", encoder_depth=3, decoder_filters=(8, 8, 8))
+    files = tuple(
+        Source(file.text.replace("(8, 8, 8)", "(8, 4, 6)")) for file in compile_pair(model)
+    )
+    report = verify(model, Settings(), files)
+    assert report.passed, (report.first, report.why, report.error)
+    shapes = {q.name: q.shape for q in report.quantities}
+    assert [shapes[f"decoder block {i}"][-1] for i in range(3)] == [8, 4, 6]
+
+
 RENAMED = (
     lambda text: re.sub(r"\bself\.bn2\b", "self.second_norm", text),
     lambda text: text.replace("{name}_bn2", "{name}_second_norm"),

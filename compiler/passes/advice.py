@@ -17,7 +17,8 @@ WHY = {
         "a batch of one can train",
     ),
     "instance_norm": (
-        "instance norm has one value per channel there and returns a constant",
+        "instance norm has one value per channel there: PyTorch raises an error, Keras returns a"
+        " constant",
         "it sees more than one",
     ),
 }

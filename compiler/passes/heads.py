@@ -160,7 +160,7 @@ def _step_problems(encoder: Encoder, head: Segmentor, dims: int) -> list[Problem
                 Problem(
                     f"{part} {level} {shown} times smaller than {whole}, but {head.name} upsamples"
                     " by 1 or 2 from level to level",
-                    hint="use strides that make 1 or 2 of each axis, as 2 or (1, 2, 2)",
+                    hint=f"use strides that make 1 or 2 of each axis, as 2 or {(1, 2, 2)[:dims]}",
                     field="stem_stride" if level == "P1" else f"strides[{int(level[1:]) - 2}]",
                 )
             )

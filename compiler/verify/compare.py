@@ -196,7 +196,7 @@ def _outputs(report: Report, ledger: Ledger, ours: Any, theirs: Any, dtype: str)
 def _measure(report: Report, name: str, shape: tuple[int, ...], a: Any, b: Any, dtype: str) -> None:
     quantity = next((q for q in report.quantities if q.name == name), None)
     if quantity is None:
-        quantity = Quantity(name, _last(shape))
+        quantity = Quantity(name, _last(b.shape[1:]))
         report.quantities.append(quantity)
     if a.shape != b.shape:
         quantity.note, quantity.failed = f"shapes {b.shape} in torch, {a.shape} in keras", True

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -52,10 +55,27 @@ def convert_command(
         if not output:
             missing.append(Problem("-o is missing", hint="-o w.safetensors, or -o w.weights.h5"))
         raise CompileError(*missing)
-    done = convert(checkpoint, output, model, **options)
+    with _without_onednn():
+        done = convert(checkpoint, output, model, **options)
     if as_json:
         print(json.dumps({**asdict(done), "path": str(done.path)}, indent=2))
         return
     for note in done.notes:
         print(escaped(note))
     print(escaped(f"{done.tensors} tensors for {done.target}: {done.path}"))
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Where Keras imports TensorFlow, as it does to save a model on every backend.
+
+    TensorFlow prints a note about oneDNN then, whatever its log level. Nothing is computed here.
+    """
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    before = os.environ.get(name)
+    os.environ.setdefault(name, "0")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]

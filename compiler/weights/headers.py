@@ -69,6 +69,9 @@ def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
         ):
             if dtype not in BITS:
                 _refuse(path, f"the tensor {shown(name)} has the unknown dtype {shown(dtype)}")
+            if last < first:
+                message = f"the tensor {shown(name)} ends at byte {last:,}, before it begins"
+                _refuse(path, f"{message} at {first:,}")
             bits = math.prod(shape) * BITS[dtype]
             if bits != 8 * (last - first):
                 message = f"the tensor {shown(name)} has {last - first:,} bytes"
