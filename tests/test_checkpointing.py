@@ -9,7 +9,8 @@ import torch
 
 import compiler
 from compiler.errors import CompileError
-from compiler.verify.parity import load
+
+from .harness import load
 
 TINY = compiler.custom_encoder(
     "tiny", blocks=(2, 1, 1), block="bottleneck", filters=(4, 4, 8), strides=(1, 2, 2), se_ratio=4
