@@ -8,7 +8,7 @@ from .ir import Axes
 
 
 def plain(value: Axes) -> Axes:
-    """The value as one number where all axes have the same."""
+    """One number if all axes have the same value; else the value as it is."""
     if isinstance(value, tuple) and len(set(value)) == 1:
         return value[0]
     return value

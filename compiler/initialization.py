@@ -1,4 +1,4 @@
-"""What layers' weights start from, in every target."""
+"""The distributions that initialize the weights of layers, in every target."""
 
 from __future__ import annotations
 

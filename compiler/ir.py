@@ -127,8 +127,8 @@ class Dropout:
 class Attention:
     """Multi-head attention of tokens: queries, context and an optional mask.
 
-    Dense layers `query`, `key`, `value` and `attention_output`, all of `channels` width; `dropout`
-    is that of the attention weights.
+    Its dense layers `query`, `key`, `value` and `attention_output` are all `channels` wide.
+    `dropout` applies to the attention weights.
     """
 
     name: str
@@ -139,10 +139,10 @@ class Attention:
 
 @dataclass(frozen=True)
 class Table:
-    """Learned rows, `rows` of them, that are no layer's weights: (rows, channels).
+    """A table of learned rows that belongs to no layer: (rows, channels).
 
-    They are the same for each item of the batch, and repeated for it unless they are `shared`: what
-    they are added to has its own.
+    They are the same for each item of the batch. They are repeated along the batch unless they are
+    `shared`, because they are then added to a tensor that has a batch axis.
     """
 
     name: str
@@ -159,7 +159,7 @@ Layer: TypeAlias = (
 
 @dataclass(frozen=True)
 class Fragment:
-    """Layers, and the lines that run them from `x` on."""
+    """Layers, and the lines that run them on `x`."""
 
     layers: tuple[Layer, ...]
     body: Body
@@ -169,12 +169,12 @@ class Fragment:
 class Block:
     """A class of the emitted file.
 
-    `doc` says what it is, `source` the paper's figure, `additions` what was written into
-    it. In `shapes`, `[C /s]` stands for a tensor of C channels whose spatial sizes are divided by
-    s. `inputs` pairs each tensor that the body starts from with the argument that holds its
-    channels. `per_axis` are the arguments that hold a number for each axis. `args` are sizes;
-    behind them, `rates` are shares, which no shape depends on. In training, one that is
-    `recomputed` keeps its inputs only, and runs again in the backward pass.
+    `doc` describes it, `source` names the paper's figure, and `additions` list what passes added.
+    In `shapes`, `[C /s]` stands for a tensor of C channels whose spatial sizes are divided by s.
+    `inputs` pairs each tensor that the body starts from with the argument that holds its channels.
+    `args` are sizes; those in `per_axis` hold one number for each axis. They are followed by
+    `rates`, the dropout rates, on which no shape depends. A `recomputed` block keeps only its
+    inputs in training and runs again in the backward pass.
     """
 
     name: str
@@ -195,8 +195,8 @@ class Block:
 class Constant:
     """A named number of the file, or a tuple of them.
 
-    `text` is how it is written where it follows from others, so that a change of those is enough;
-    `comment` stands behind it.
+    A constant that follows from others is written as `text`, so that changing those is enough.
+    `comment` is the comment at the end of its line.
     """
 
     name: str
@@ -209,11 +209,10 @@ class Constant:
 class Each:
     """A layer of a module: one for each turn of the loops around its call, or a single one.
 
-    `of` is the name of a block, or a layer whose channels are left open: those that come in are
-    its input's, and what it is asked to put out stands behind its tensors in the call, as a block's
-    other arguments do. `one` is what one of several is called, and `result` the variable of its
-    result, where a target gives that a line of its own. With `times`, it is that many blocks, one
-    after the other.
+    `of` is the name of a block, or a layer whose channels are open: the input channels are those
+    of its input, and the output channels follow the tensors in the call, as a block's other
+    arguments do. `one` names a single one of several layers, and `result` the variable of the
+    result where a target gives it a line of its own. With `times`, it is that many blocks in a row.
     """
 
     name: str
@@ -227,10 +226,10 @@ class Each:
 class Module:
     """A part of a network above its encoder: blocks wired by one program.
 
-    `inputs` are its tensors with the argument that holds their channels, of which `pyramid` and
-    `image` are the model's. `arguments` are what else it is told when it is made. Its `path` stands
-    before those of its weights. `step` is what people call its output; without one, each turn of
-    its outermost loop is a step. `blocks` are defined before it.
+    `inputs` pairs its tensors with the arguments that hold their channels; `pyramid` and `image`
+    come from the model. `arguments` are the other arguments of its constructor. `path` is the
+    prefix of its weights' names. `step` is the name of its output in tables; without one, each turn
+    of its outermost loop is a step. `blocks` are the blocks that it calls.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Long lines broken as black breaks them: a text that black changes, it formats twice."""
+"""Breaks long lines as black does, because black formats a text twice if it changes anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model with its blocks and programs: what passes read and targets write."""
+"""A model with its blocks and programs, which passes read and targets write."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .model import Model, Stage
 
 @dataclass(frozen=True)
 class Network:
-    """A model with every choice written into its blocks: what the later passes read.
+    """A model with every choice written into its blocks, as the later passes read it.
 
-    `blocks` stand in the order of definition, each after those it calls; the last is the residual
-    block of the stages. `constants` are named numbers of the file: those of the encoder, and
-    `more_constants` of what stands above it. `modules` run one after the other, each with what the
-    one before it has put out, before the `head`. With deep supervision, the last of them puts out
-    `stages`, and the `aux_head` is made for each of `AUX_FILTERS`, in training.
+    `blocks` are in the order of definition, each after those that it calls; the last is the
+    residual block of the stages. `constants` are the encoder's named numbers and `more_constants`
+    those of the modules above it. `modules` run one after the other, each on the output of the one
+    before it; the `head` runs last. With deep supervision, the last module returns `stages`, and
+    the model has one `aux_head` for each of `AUX_FILTERS`, which runs in training.
     """
 
     model: Model
@@ -36,7 +36,7 @@ class Network:
 
     @property
     def stages(self) -> tuple[tuple[int | tuple[int, ...], ...], ...]:
-        """The table of stages: the depth, and what the residual block is made with."""
+        """The table of stages: the depth, and the arguments of the residual block."""
         args = self.residual.args[1:]  # the first is in_channels, which the loop carries
         return tuple(
             (stage.depth, *(self._cell(stage, arg) for arg in args))

@@ -30,16 +30,16 @@ def _sum(*values: Expression) -> Expression:
 
 
 def _named(name: str) -> Reading:
-    """A number that no channel tells: an argument of the module, by this name."""
+    """A number that does not follow from channels: the module's argument of this name."""
     return lambda *_operands: Name(name)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What an operation does to shapes and to channels: by default, it keeps its first operand's.
+    """What an operation does to shapes and to channels. By default it keeps its first operand's.
 
-    `pointwise` operations change values only: what comes out is seen, but for them, where it went
-    in. What is no `tensor` is a number, or sizes.
+    A `pointwise` operation changes values only, so its input is observed where its output would
+    be. If `tensor` is false, the result is a number or a tuple of sizes.
     """
 
     shape: Callable[..., Any]
@@ -57,7 +57,7 @@ def _like(x: Shape, like: Shape) -> Shape:
 
 
 def _upsampled(x: Shape, like: Shape, scale: Shape | None = None, past: int = 0) -> Shape:
-    """The size of `like`: that of x times the scale, or less, or up to `past` voxels more."""
+    """The size of `like`, which must be at most `past` voxels above that of x times the scale."""
     for size, wanted, by in zip(x[1:], like[1:], scale or (2,) * len(x[1:]), strict=True):
         if not by * (size - 1) < wanted <= by * size + (past if by > 1 else 0):
             raise ValueError(f"brings {x} to {like} by {scale or 2}")

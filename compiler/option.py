@@ -31,11 +31,11 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The option as it is typed: `--in-channels`."""
+        """The option as people type it: `--in-channels`."""
         return "--" + self.name.replace("_", "-")
 
     def typed(self, value: object) -> str:
-        """A value of the option as it is typed: `64,32`, `1,2,2/2/2`."""
+        """A value of the option as people type it: `64,32`, `1,2,2/2/2`."""
         if not isinstance(value, tuple):
             return str(value)
         return "/".join(map(entry, value)) if self.kind == "axes" else entry(value)
@@ -49,9 +49,9 @@ def option(
     limit: Limit = NUMBER,
     name: str = "",
 ) -> Any:
-    """A field of a head that an option fills: of the field's name, unless it has one.
+    """A field of a head that an option fills, which has the field's name unless `name` is given.
 
-    The sentence about the default is the table's to write.
+    `options_of` adds the sentence about the default to the help text.
     """
     return field(default=default, metadata={"option": Option(name, kind, help, choices, (), limit)})
 
@@ -59,7 +59,7 @@ def option(
 def options_of(heads: Iterable[tuple[str, type]]) -> tuple[Option, ...]:
     """The options of all heads, by their fields. Raises `ValueError`.
 
-    Heads may share an option, which may have another default in each.
+    Heads may share an option, with a different default in each.
     """
     found: dict[str, Option] = {}
     defaults: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Reading text files that may be anything."""
+"""Reads text files, whatever they contain."""
 
 from __future__ import annotations
 

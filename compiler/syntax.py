@@ -1,4 +1,4 @@
-"""The part of a source text that a formatter leaves alone: its syntax tree and its comments."""
+"""The parts of a source text that formatters do not change: its syntax tree and its comments."""
 
 from __future__ import annotations
 

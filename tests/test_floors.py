@@ -1,6 +1,7 @@
 """The house: imports run downwards, frameworks stay out, targets hold the same rooms."""
 
 import ast
+import re
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -248,6 +249,16 @@ def test_a_match_says_what_becomes_of_the_rest(module):
         if isinstance(node, ast.Match) and any(map(_matched, node.cases)):
             last = ast.unparse(node.cases[-1].pattern)
             assert last == "_", f"{module}, line {node.lineno}: no `case _`"
+
+
+def test_contributing_names_every_module():
+    """By its name, or by that of its folder where each of its modules is much like the others."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| floor |")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`(\w+)/?`", table))
+    alike = {"compiler.segmentors", "compiler.targets", "compiler.verify", "compiler.weights"}
+    for module in MODULES.keys() - PACKAGES:
+        folder, _, name = module.rpartition(".")
+        assert name in named or (folder in alike and folder.split(".")[1] in named), module
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -87,7 +87,7 @@ def axes_options(encoder: Encoder) -> Spelled:
 
 
 def even_problems(what: str, kernels: Sequence[Axes]) -> list[Problem]:
-    """Even kernels: padding both sides alike would change the size."""
+    """Problems of even kernels, which change the size when both sides have the same padding."""
     problems = []
     for i, kernel in enumerate(kernels):
         numbers = kernel if isinstance(kernel, tuple) else (kernel,)
@@ -99,7 +99,7 @@ def even_problems(what: str, kernels: Sequence[Axes]) -> list[Problem]:
 
 
 def pool_problems(what: str, pool: Axes) -> list[Problem]:
-    """A pool that would skip voxels: its window covers three."""
+    """Problems of a pool that would skip voxels, since its window covers only three."""
     largest = max(pool) if isinstance(pool, tuple) else pool
     if not isinstance(largest, int) or largest <= 2:
         return []
@@ -112,7 +112,7 @@ def pool_problems(what: str, pool: Axes) -> list[Problem]:
 
 
 def rank_problems(encoder: Encoder, dims: int | None = None) -> list[Problem]:
-    """Kernels and strides for another number of axes than `dims`, or than one another."""
+    """Problems of kernels and strides whose number of axes is not `dims`, or is not the same."""
     stem = encoder.stem
     values = {"stem_stride": stem.stride, "stem_pool": stem.pool}
     values |= {f"stem_kernels[{i}]": kernel for i, kernel in enumerate(stem.kernels)}

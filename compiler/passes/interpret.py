@@ -281,7 +281,7 @@ class _Frame:
         return output
 
     def made(self, layer: Layer, at: At, inputs: list[Tensor]) -> Tensor:
-        """The output of a layer that is there, its rows noted."""
+        """The output of a layer that is present; its rows are noted."""
         x = inputs[0]
         if isinstance(layer, ir.Dropout):
             return x

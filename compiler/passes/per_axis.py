@@ -20,7 +20,7 @@ SCALES = "SCALES"  # of the upsamplings of a decoder, deepest first; the last re
 
 
 def blocks_per_axis(blocks: Sequence[Block], encoder: Encoder) -> tuple[Block, ...]:
-    """The blocks of an encoder, the residual block last, with its strides and kernels."""
+    """An encoder's blocks, the residual block last, with the strides and kernels of its stages."""
     *others, residual = blocks
     if any(isinstance(stage.stride, tuple) for stage in encoder.stages):
         others = [_strided(block) for block in others]
@@ -37,7 +37,7 @@ def blocks_per_axis(blocks: Sequence[Block], encoder: Encoder) -> tuple[Block, .
 
 
 def _strided(block: Block) -> Block:
-    """The block with a stride of each axis, if it has one."""
+    """The block with one stride per axis, if it has a stride."""
     if "stride" not in block.args:
         return block
 
@@ -61,7 +61,7 @@ def _with_kernel(block: Block, kernel: int | str | tuple[int, ...]) -> Block:
 
 
 def with_scales(wiring: Wiring, model: Model) -> Wiring:
-    """A decoder that undoes each level's stride: its upsamplings and gates are told the scale."""
+    """The decoder whose upsamplings and gates take the scale that undoes each level's stride."""
     past = DIALECTS[model.encoder.dialect].ceil_pool
     comment = f"{model.trunk.levels[-1]} up to the image"
     scales = Constant(SCALES, model.steps[::-1], comment)
@@ -92,7 +92,7 @@ def _scaled_module(module: Module, past: bool) -> Module:
 
 
 def _scaled_block(block: Block, past: bool) -> Block:
-    """The block with a stride of each axis for the one that halves or doubles its input."""
+    """The block with one stride per axis where it halves or doubles its input."""
     layers = tuple(_with_stride(layer) for layer in block.layers)
     if layers == block.layers:
         return block
@@ -118,7 +118,7 @@ def _with_stride(layer: Layer) -> Layer:
 def _scaled(
     layers: Collection[str], scale: Expression, past: bool
 ) -> Callable[[Expression], Expression]:
-    """A change that tells upsamplings and these layers their scale."""
+    """A change that passes the scale to upsamplings and to these layers."""
     names = {
         "upsample": "upsample_past" if past else "upsample_by",
         "linear_upsample": "linear_upsample_by",

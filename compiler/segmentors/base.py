@@ -1,4 +1,4 @@
-"""What a segmentor is made of: its row in the registry."""
+"""The parts of a segmentor: its wiring, its words, and the row that the registry holds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..passes.interpret import Step
 
 
 def dropout(rate: float) -> Any:
-    """The field of a head for its dropout: of values, or in convolutions of whole channels."""
+    """The dropout field of a head. Maps lose whole channels, tokens single values."""
     return option(rate, "share", "Dropout rate.")
 
 
 class SharedOptions(TypedDict, total=False):
-    """Options of several segmentors that are no relatives, as keywords."""
+    """Keywords of options that several unrelated segmentors take."""
 
     encoder_depth: int | str | None
     dropout: float | str | None
@@ -61,7 +61,7 @@ def divisor_of(model: Model, level: int) -> str:
 class Wiring:
     """What a segmentor puts on an encoder: modules, the head after them, and their constants.
 
-    The `aux_head` is that of the coarser stages, where they have one.
+    With deep supervision, `aux_head` is the head of the coarser stages.
     """
 
     modules: tuple[Module, ...]
@@ -74,9 +74,10 @@ class Wiring:
 class Words:
     """What a file says about its segmentor.
 
-    `title` is its first sentence and `notes` follow its size, which `fits` says of what images it
-    takes; `docs` are its modules', by their names, and `rows` the table's lines between the encoder
-    and the output, which has the text `output`. `model` is said after the shapes of the model.
+    `title` is its first sentence. `notes` follow its size, and `fits` says which images it takes.
+    `docs` holds the docstring of each module by name. `rows` are the table's lines between the
+    encoder and the output, whose own text is `output`. `model` follows the shapes in the model's
+    docstring.
     """
 
     title: Callable[[Model], str]
@@ -92,8 +93,9 @@ class Words:
 class Definition:
     """A segmentor: the head that its options fill, its program with every variant, its words.
 
-    `problems` are those of a head at an image's sizes, on an encoder if one is known. `compat`
-    names the libraries whose behaviour it can keep, and `adapted` is the head under one, or none.
+    `problems` finds what is wrong with a head for an image of these sizes, and on the encoder if
+    that is known. `compat` names the libraries that it can match, and `adapted` returns the head
+    that matches one of them.
     """
 
     head: type[Segmentor]

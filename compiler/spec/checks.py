@@ -1,4 +1,4 @@
-"""Values of a spec against its typed definition: every problem, and what is right."""
+"""Checks a spec against its typed definition: every problem, and what would be right."""
 
 from __future__ import annotations
 

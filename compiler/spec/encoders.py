@@ -1,4 +1,4 @@
-"""The encoder's keys of a spec -> Encoder: that of the catalog where it is the same network."""
+"""Turns the encoder's keys of a spec into an `Encoder`, the catalog's if it is the same network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spec file -> the encoder and the options that it describes, with the line of each."""
+"""Reads a spec file: the encoder and the options that it describes, with the line of each."""
 
 from __future__ import annotations
 

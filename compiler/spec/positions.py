@@ -1,4 +1,4 @@
-"""Where each key of a TOML text stands. The text has been parsed: only its layout is read here.
+"""Finds the line of each key of a TOML text, which must have been parsed successfully.
 
 `tomllib` returns values without positions. A test compares the paths found here with its values.
 """

@@ -1,4 +1,4 @@
-"""The JSON Schema of specs, and docs/spec.md: both from the typed definition."""
+"""Writes the JSON Schema of specs and docs/spec.md, both from the typed definition."""
 
 from __future__ import annotations
 

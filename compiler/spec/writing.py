@@ -1,4 +1,4 @@
-"""Model -> spec: the whole network, every key with what it means."""
+"""Writes the spec of a model, with a comment on every key."""
 
 from __future__ import annotations
 

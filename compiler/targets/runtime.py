@@ -19,16 +19,16 @@ from . import TARGETS, made, target_row
 
 
 class Runtime(Protocol):
-    """Runs the files of a target. What `build` returns, a network, is its own to know."""
+    """Runs the files of a target. Only the runtime knows what `build` returns as a network."""
 
     name: str  # the target's
     label: str  # what a line of progress calls it
 
     def prepare(self, backend: str) -> None:
-        """Import what it needs. Raises `CompileError` where that is missing."""
+        """Import the frameworks that it needs. Raises `CompileError` if one is missing."""
 
     def release(self) -> None:
-        """Forget the networks that were built."""
+        """Free the networks that were built."""
 
     def computing(self, dtype: str) -> AbstractContextManager[None]:
         """Build and run in this dtype."""
@@ -86,40 +86,40 @@ class WeightFiles(Protocol):
     ) -> tuple[dict[str, Any], str, list[str]]:
         """The tensors of a file by name (`weights.checkpoints.Tensor`), and its dialect.
 
-        The last are names of what stands beside the network in the file and was left out.
+        The last item lists tensors that were omitted because they do not belong to the network.
         """
 
     def write(self, path: Path, model: Model, match: Any, origin: str) -> None:
         """Write the weights of a match (`weights.matching.Match`)."""
 
     def place_name(self, place: Any) -> str:
-        """What a file calls a weight of ours."""
+        """The name of one of our weights in a file."""
 
     def name_below(self, layer: str, place: Any) -> str:
-        """What a file calls a weight of the layer that a layout calls `layer`."""
+        """The name in a file of a weight of the layer that a layout calls `layer`."""
 
     def plain_name(self, name: str) -> str:
-        """A name without what depends on the session in which a file was written."""
+        """A name without the numbers that depend on the session that wrote the file."""
 
     def heads(self, place: Any, shape: Shape) -> int | None:
-        """The heads of an attention's kernel, where the files tell them apart."""
+        """The number of heads of an attention kernel, if the files have an axis for them."""
 
     def shape(self, place: Any, shape: Shape) -> Shape:
         """A tensor's shape in the layout of the ledger."""
 
     def value(self, place: Any, value: Any, shape: Shape) -> Any:
-        """A tensor's value in the layout of the ledger, where it has that shape."""
+        """A tensor's value in the layout of the ledger, where `shape` is its shape."""
 
 
 def runtime_of(name: str) -> Runtime | None:
-    """How the files of a target run; None if they do not. Raises `KeyError`."""
+    """The runtime of a target; None if its files do not run. Raises `KeyError`."""
     place = target_row(name).runtime
     found: Runtime | None = made(place) if place else None
     return found
 
 
 def runnable() -> tuple[str, ...]:
-    """The targets whose files run, the first of which is the one that others are compared with."""
+    """The targets whose files run; the others are compared with the first."""
     return tuple(row.name for row in TARGETS.values() if row.runtime)
 
 

@@ -125,7 +125,7 @@ def run_once(ledger: Ledger, model: Any, shape: Shape) -> Ledger:
 
 
 def changes(ledger: Ledger, joint: Ledger) -> str:
-    """What both files have and the ledger has not, or the other way round; "" if nothing."""
+    """How both files differ from the ledger in the same way; "" if they do not."""
     before = {row.path: (row.kind, row.weights) for row in ledger.rows}
     after = {row.path: (row.kind, row.weights) for row in joint.rows}
     paths = [path for path in (*after, *before) if before.get(path) != after.get(path)]
@@ -149,7 +149,7 @@ def _grouped(shapes: Mapping[str, Shape]) -> dict[str, dict[str, Shape]]:
 
 
 def _kind(module: Any) -> str:
-    """The kind of row that a module of PyTorch is; what has no module is a bare parameter."""
+    """The kind of ledger row of a PyTorch module; a weight without a module is a bare parameter."""
     names = [] if module is None else [base.__name__ for base in type(module).__mro__]
     kind = next((kind for name, kind in _KINDS.items() if name in names), "table")
     if kind == "group_norm" and module.num_groups == module.num_channels:
@@ -158,7 +158,7 @@ def _kind(module: Any) -> str:
 
 
 def _kinds(row: Row | None, module: Any, shapes: Mapping[str, Shape]) -> list[str]:
-    """The kinds of row that a layer may be: what the ledger says, unless both files replaced it."""
+    """The kinds of row that a layer may be, the ledger's first unless both files replaced it."""
     kind = _kind(module)
     if row is None:
         return [kind]

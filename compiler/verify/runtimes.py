@@ -16,7 +16,7 @@ from . import doubles, gradients, joint, loading, measure, parity
 
 
 class TorchRuntime:
-    """PyTorch: the ledger's names and layouts are its own."""
+    """PyTorch, whose names and layouts the ledger uses."""
 
     name = label = "torch"
 

@@ -19,7 +19,7 @@ from .writers import write_keras, write_torch
 
 
 class TorchFiles:
-    """The ledger's names and layouts are PyTorch's own."""
+    """PyTorch's files, whose names and layouts the ledger uses."""
 
     name = "torch"
 
@@ -57,7 +57,7 @@ class TorchFiles:
 
 
 class KerasFiles:
-    """The weights of a layer are numbered, and kernels have their sizes first."""
+    """Keras' files: a layer's weights are numbered, and kernels have their spatial axes first."""
 
     name = "keras"
 
@@ -76,7 +76,7 @@ class KerasFiles:
         return f"{layer}/{place.index}"
 
     def plain_name(self, name: str) -> str:
-        """Without Keras' own numbers, and without the rank."""
+        """The name without Keras' own numbers and without the rank."""
         layer, slash, rest = name.partition("/")
         layer = re.sub(r"_[23]D$", "", layer)
         layer = re.sub(r"^conv[23]d(_\d+)?$", "conv", layer)
