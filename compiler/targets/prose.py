@@ -33,7 +33,7 @@ def docstring(first: str, rest: str = "") -> str:
     line = f"{first} {rest}".rstrip()
     if len(line) <= LINE - 10:  # indentation and quotes
         return line
-    if len(first) > LINE - 7:
+    if len(first) > LINE - (7 if rest else 10):  # black would join a lone line with its quotes
         first, _, more = first.rpartition(". ")
         first, rest = f"{first}.", f"{more} {rest}"
     return "\n    ".join([f"{first}\n", *textwrap.wrap(rest, LINE - 4), ""])
