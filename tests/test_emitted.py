@@ -13,9 +13,21 @@ import black
 import pytest
 
 from compiler.api import custom_encoder, emit
+from compiler.errors import CompileError
 from compiler.layout import broken
 
 SHAPES = {2: (64, 64, 1), 3: (40, 33, 32, 1)}
+ALL = {  # options that each add lines
+    "encoder": "seresnet50d",
+    "num_classes": 3,
+    "classifier_activation": "softmax",
+    "include_rescaling": True,
+    "norm": "layer",
+    "activation": "leaky_relu",
+    "decoder_block": "transpose",
+    "strides": "2/2/2/1/2",
+    "drop_path": 0.1,
+}
 KINDS: dict[str, dict[str, object]] = {
     "classifier": {},
     "basic_vd": {"encoder": "resnet18d", "dialect": "timm"},
@@ -58,6 +70,15 @@ KINDS: dict[str, dict[str, object]] = {
         "encoder_depth": 4,
         "num_classes": 3,
     },
+    "trans_unet_softmax": {
+        "segmentor": "trans_unet",
+        "classifier_activation": "softmax",
+        "num_classes": 3,
+    },
+    "trans_unet_strides": {"segmentor": "trans_unet", "strides": "2/2/2/1/2", "num_classes": 3},
+    "unet_all": {**ALL, "segmentor": "unet", "deep_supervision": True},
+    "unet_plus_plus_all": {**ALL, "segmentor": "unet_plus_plus", "deep_supervision": True},
+    "attention_unet_all": {**ALL, "segmentor": "attention_unet", "deep_supervision": True},
     "trans_unet_medicai": {
         "segmentor": "trans_unet",
         "compat": "medicai",
@@ -123,6 +144,26 @@ def test_breaking_a_long_line_keeps_its_meaning(line):
 def test_blocks_with_many_arguments_fit():
     text = emit("resnet50", target="torch", drop_path=0.1, kernels=(7, 3, 3, 5, 5))
     assert "            blocks += [\n" in text
+
+
+@pytest.mark.parametrize("target", ["torch", "keras"])
+def test_no_encoder_takes_a_name_of_a_file(target):
+    names = set()
+    for kind, dims in itertools.product(KINDS, (2, 3)):
+        tree = ast.parse(text_of(kind, dims, target))
+        names |= {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names |= {alias.asname or alias.name for alias in node.names}
+            elif isinstance(node, ast.Name):
+                names.add(node.id)
+    # A class has a capital first and no underscore; that of a model begins with its family.
+    possible = {name for name in names if name[0].isupper() and "_" not in name}
+    taken = {name for name in possible if not name.startswith(("ResNet", "SEResNe"))}
+    assert len(taken) > 10
+    for name in sorted(taken):
+        with pytest.raises(CompileError, match=f"name '{name}' is taken"):
+            custom_encoder(name, blocks=(1, 1, 1, 1))
 
 
 # Clipped or coined phrases that stood in emitted files once (the left of STYLE's table).

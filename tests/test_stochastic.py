@@ -54,9 +54,13 @@ def drops(model) -> list:
     return [module for module in model.modules() if type(module).__name__ == "DropPath"]
 
 
+def rate_of(layer) -> float:
+    return layer.p if isinstance(layer, torch.nn.Dropout) else layer.rate
+
+
 def test_rates_are_linear_over_depth_as_in_timm(case):
     for model in case[0]:
-        np.testing.assert_allclose([layer.rate for layer in drops(model)], rates(), rtol=1e-12)
+        np.testing.assert_allclose([rate_of(layer) for layer in drops(model)], rates(), rtol=1e-12)
 
 
 def test_inference_is_that_of_the_file_without(case):
