@@ -46,6 +46,8 @@ def spell_options(model: Model) -> dict[str, object]:
         options["dialect"] = model.encoder.dialect
     if not model.encoder.custom:  # which says its own
         options |= axes_options(model.encoder)
+    if model.init != "pytorch":
+        options["init"] = model.init
     if model.drop_path:
         options["drop_path"] = model.drop_path
     if model.checkpointing:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import DIALECTS, Encoder
+from .dialect import DIALECTS
+from .model import Encoder
 
 
 @dataclass(frozen=True)

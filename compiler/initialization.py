@@ -9,15 +9,18 @@ from .ir import Attention, Conv, ConvTranspose, Linear
 
 
 class Init(Enum):
-    """Distribution of a layer's initial weights, uniform around 0; biases start at 0.
+    """Distribution of a layer's initial weights, around 0; biases start at 0.
 
-    The value is the variance times the fan: how many values are summed into one output, or for
-    `XAVIER` the mean of that and its counterpart in the gradient.
+    The first are uniform: their value is the variance times the fan, which is how many values are
+    summed into one output, or for `XAVIER` the mean of that and its counterpart in the gradient.
+    The last two are normal, for `--init he`.
     """
 
     SMALL = 1 / 3  # PyTorch's default, within 1 / sqrt(fan): a norm follows, or the loss
     HE = 2.0  # no norm follows, and a ReLU halves the mean square
     XAVIER = 1.0  # dense layers of a transformer
+    FAN_OUT = "variance 2 / fan_out"  # as torchvision and timm start their ResNets
+    HEAD = "deviation 0.01"
 
 
 def init_of(layer: Conv | ConvTranspose | Linear | Attention) -> Init:
@@ -27,6 +30,8 @@ def init_of(layer: Conv | ConvTranspose | Linear | Attention) -> Init:
     weights changes nothing but how fast they turn.)
     """
     match layer:
+        case Conv(init="he") | ConvTranspose(init="he") | Linear(init="he"):
+            return _he(layer)
         case Conv(output=output, bias=bias):
             return Init.HE if bias and not output else Init.SMALL
         case ConvTranspose(normed=normed):
@@ -35,5 +40,18 @@ def init_of(layer: Conv | ConvTranspose | Linear | Attention) -> Init:
             return Init.SMALL if output else Init.XAVIER
         case Attention():
             return Init.XAVIER
+        case _:
+            assert_never(layer)
+
+
+def _he(layer: Conv | ConvTranspose | Linear) -> Init:
+    """He over fan-out, heads small: what `--init he` asks for."""
+    match layer:
+        case Conv(output=output):
+            return Init.HEAD if output else Init.FAN_OUT
+        case ConvTranspose():
+            return Init.HE
+        case Linear(output=output):
+            return Init.HEAD if output else Init.XAVIER
         case _:
             assert_never(layer)

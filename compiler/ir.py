@@ -26,7 +26,8 @@ class Conv:
     """Convolution. Without `when`, it is always there.
 
     It is padded by kernel // 2 on both sides, or not at all where it is not `padded`. `output`
-    marks the network's head, which is computed in float32 under mixed precision.
+    marks the network's head, which is computed in float32 under mixed precision. `init` names what
+    its weights start from; "" is this project's choice (`initialization`).
     """
 
     name: str
@@ -39,6 +40,7 @@ class Conv:
     padded: bool = True
     when: str = ""
     output: bool = False
+    init: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,14 @@ class Norm:
 
 @dataclass(frozen=True)
 class Linear:
-    """Dense layer over the channels, with bias; `output` as in `Conv`."""
+    """Dense layer over the channels, with bias; `output` and `init` as in `Conv`."""
 
     name: str
     cin: Dim
     cout: Dim
     when: str = ""
     output: bool = False
+    init: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Call:
 class ConvTranspose:
     """Transposed convolution that doubles each size: kernel 4, stride 2, padding 1, with bias.
 
-    An axis of stride 1 has kernel 1. `normed` says that a norm follows.
+    An axis of stride 1 has kernel 1. `normed` says that a norm follows; `init` is as in `Conv`.
     """
 
     name: str
@@ -107,6 +110,7 @@ class ConvTranspose:
     stride: Axes = 2
     normed: bool = True
     when: str = ""
+    init: str = ""
 
 
 @dataclass(frozen=True)

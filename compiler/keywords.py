@@ -31,6 +31,7 @@ class ModelOptions(SegmentorOptions, total=False):
     se_ratio: int | str | None
     se_activation: str | None
     dialect: str | None
+    init: str | None
     drop_path: float | str | None
     checkpointing: bool | None
     features_only: bool | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 from .axes import product, spread
+from .dialect import DIALECTS, Dialect
 from .ir import Axes, Shape
 from .option import option
 
@@ -31,43 +32,6 @@ class SqueezeExcite:
     def own(self) -> bool:
         """Whether it has a position or a divisor that is not its dialect's."""
         return bool(self.position or self.divisor)
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a library writes the same encoders: what its published checkpoints hold.
-
-    The gate stands before the last norm of a block or after it, in basic blocks with a ReLU between
-    the two under `relu_before_gate`. Its width is rounded to a multiple of `divisor`.
-    `strided_1x1` puts the stride of an ungrouped bottleneck on its first convolution. The stem's
-    pool is padded by one, or unpadded with a partial last window (`ceil_pool`). With `zero_gamma`,
-    each block starts as the identity. `dialects.PROOFS` says which blocks a dialect has.
-    """
-
-    name: str
-    gate_after_norm: bool = False
-    relu_before_gate: bool = False
-    divisor: int = 1
-    strided_1x1: bool = False
-    ceil_pool: bool = False
-    zero_gamma: bool = False
-
-
-DIALECTS = {
-    dialect.name: dialect
-    for dialect in (
-        Dialect("medicai"),
-        Dialect("timm", gate_after_norm=True, divisor=8, zero_gamma=True),
-        Dialect(
-            "cadene",
-            gate_after_norm=True,
-            relu_before_gate=True,
-            strided_1x1=True,
-            ceil_pool=True,
-        ),
-        Dialect("torchvision"),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -241,6 +205,7 @@ class Model:
     `compat` names the library whose behaviour it keeps where ours is another; "" for ours.
     `drop_path` is the rate of stochastic depth in the last residual block, from 0 in the first on.
     With `checkpointing`, stages run again in the backward pass and keep nothing but their inputs.
+    `init` is what weights start from: `pytorch` or `he`.
     """
 
     encoder: Encoder
@@ -251,6 +216,7 @@ class Model:
     compat: str = ""
     drop_path: float = 0.0
     checkpointing: bool = False
+    init: str = "pytorch"
 
     @property
     def trunk(self) -> Encoder:

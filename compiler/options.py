@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .dialect import DIALECTS
 from .limits import AXIS, CHANNELS, KERNEL, STRIDE
-from .model import DIALECTS, Classifier
+from .model import Classifier
 from .option import Option, options_of
 from .segmentors import SEGMENTORS
 
@@ -68,6 +69,12 @@ OPTIONS = (
         "choice",
         "Library whose checkpoints the encoder matches. Default: medicai.",
         (*DIALECTS,),
+    ),
+    Option(
+        "init",
+        "choice",
+        "Initial weights: PyTorch's where a norm follows, or He over fan-out. Default: pytorch.",
+        ("pytorch", "he"),
     ),
     Option(
         "drop_path",

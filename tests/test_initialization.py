@@ -33,6 +33,8 @@ KINDS = {
         "decoder_block": "transpose",
         "decoder_normalization": "none",
     },
+    "he": {"init": "he"},
+    "he_unet": {**UNET, "decoder_block": "transpose", "deep_supervision": True, "init": "he"},
     "attention_unet": {**UNET, "segmentor": "attention_unet"},
     "trans_unet": {
         "segmentor": "trans_unet",
@@ -69,6 +71,12 @@ def _variance(row, kind: str, shape: tuple[int, ...]) -> float:
     biased = any(name == "bias" for name, _ in row.weights)
     if row.kind == "table":
         return 0.02**2
+    if KINDS[kind].get("init") == "he":
+        if "head" in row.path:
+            return 0.01**2
+        if row.kind == "conv_transpose":
+            return 2 / (shape[0] * 2**2)
+        return 2 / (shape[0] * math.prod(shape[2:]))
     if row.path == "head":
         return 1 / (3 * fan_in)
     if row.kind == "conv_transpose" and kind == "unet_transposed_none":
@@ -83,7 +91,8 @@ def test_weights_start_from_one_distribution(kind):
     ours, theirs, ledger = _built(kind)
     state, checked = ours.state_dict(), set()
     for row in ledger.rows:
-        owner = theirs.get_layer(layer_name(row.path.removesuffix(_projection(row))))
+        whole = getattr(theirs, "training_model", theirs)  # with auxiliary heads
+        owner = whole.get_layer(layer_name(row.path.removesuffix(_projection(row))))
         layer = {v.path: v for v in owner.weights}
         for name, shape in row.weights:
             key = row.path if row.kind == "table" else f"{row.path}.{name}"
@@ -98,7 +107,8 @@ def test_weights_start_from_one_distribution(kind):
                 assert mine.flat[0] == yours.flat[0], key
                 continue
             std = math.sqrt(_variance(row, kind, shape))
-            limit = 5 if row.kind == "table" else math.sqrt(3) * (1 + 1e-5)
+            normal = row.kind == "table" or "he" in kind.split("_")
+            limit = 6 if normal else math.sqrt(3) * (1 + 1e-5)
             for values in (mine, yours):
                 few = 5 / math.sqrt(2 * values.size)  # five standard errors and more
                 assert abs(values.mean()) < few * 2 * std, key

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+from ..dialect import DIALECTS
 from ..ir import Block, Constant, Conv, ConvTranspose, Layer, Module
-from ..model import DIALECTS, Encoder, Model
+from ..model import Encoder, Model
 from ..program import Apply, Body, Expression, For, Item, Name, rewritten
 from ..segmentors.base import Wiring
 

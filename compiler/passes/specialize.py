@@ -10,16 +10,9 @@ from dataclasses import replace
 from typing import assert_never
 
 from ..blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
+from ..dialect import Dialect
 from ..ir import Axes, Block, Call, Constant, Conv, Dropout, Fragment, Linear, Module, Norm
-from ..model import (
-    Classifier,
-    Dialect,
-    Encoder,
-    Features,
-    Model,
-    Segmentor,
-    SqueezeExcite,
-)
+from ..model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite
 from ..network import Network
 from ..operations import OPERATIONS, POSITIVE, PYRAMID
 from ..parsing import check
@@ -35,6 +28,7 @@ from ..program import (
     wrapped,
 )
 from ..segmentors import segmentor_named
+from .initialized import initialized
 from .per_axis import blocks_per_axis, with_scales
 from .variants import Part, with_activation, with_norm
 
@@ -43,6 +37,11 @@ DROP_PATH_NOTE = "stochastic depth (arXiv 1603.09382, Fig. 2): rate of the last 
 
 def specialize(model: Model) -> Network:
     """Write every choice of the model into its blocks."""
+    network = _specialized(model)
+    return initialized(network, model.init) if model.init != "pytorch" else network
+
+
+def _specialized(model: Model) -> Network:
     encoder = model.trunk
     dialect = encoder.rules
     block, projection = RESIDUAL_BLOCKS[encoder.block, encoder.pre_activation]

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from ..axes import spread
 from ..catalog import ENCODERS, in_options_only
+from ..dialect import DIALECTS
 from ..errors import CompileError, Problem, counted, raise_all, shown, suggest
 from ..limits import CHANNELS, VOXELS
-from ..model import DIALECTS, Encoder, Model
+from ..model import Encoder, Model
 from ..names import FilePath, find_model, spec_path
 from ..options import BY_NAME, DEFAULT_SHAPE, RANKS
 from .axes import with_axes
@@ -96,6 +97,7 @@ def _resolve(
         compat=str(given.get("compat", "")),
         drop_path=float(str(given.get("drop_path", 0.0))),
         checkpointing="checkpointing" in given,
+        init=str(given.get("init", "pytorch")),
     )
     if made and not problems:
         problems += squeeze_problems(model) + _depth_problems(model)

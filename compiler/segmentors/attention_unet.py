@@ -7,8 +7,9 @@ from functools import partial
 from typing import ClassVar
 
 from ..blocks import ATTENTION_GATE
+from ..dialect import DIALECTS, Dialect
 from ..ir import Block, Each
-from ..model import DIALECTS, Dialect, Model
+from ..model import Model
 from ..passes.variants import gated
 from ..program import Apply, Expression, Name, rewritten
 from .base import Definition, Doc, Wiring, Words

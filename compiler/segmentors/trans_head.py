@@ -8,8 +8,9 @@ from typing import ClassVar, TypedDict
 
 from .. import limits
 from ..axes import product, spread
+from ..dialect import DIALECTS
 from ..errors import Problem
-from ..model import DIALECTS, UNITS, Encoder, Model, Segmentor
+from ..model import UNITS, Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..option import option
 from ..passes.interpret import Step

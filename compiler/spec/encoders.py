@@ -9,9 +9,10 @@ from typing import Any
 from msgspec import UNSET
 
 from ..catalog import ENCODERS, in_options_only
+from ..dialect import DIALECTS, Dialect
 from ..errors import Problem
 from ..ir import Axes
-from ..model import DIALECTS, Dialect, Encoder, SqueezeExcite, Stem
+from ..model import Encoder, SqueezeExcite, Stem
 from ..passes.axes import axes_options, with_axes
 from ..passes.custom import make_encoder
 from .checks import Wrong

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ..dialect import DIALECTS
+from ..initialization import Init, init_of
 from ..ir import Conv, Layer, Module, Norm, Shape
 from ..lower import Plan
-from ..model import DIALECTS, RANK_NAMES, UNITS, Segmentor
+from ..model import RANK_NAMES, UNITS, Segmentor
 from ..program import Assign, calls, chain, names
 from ..segmentors.base import Doc
 from .constants import axes_line, channels_constant, constant_lines
@@ -173,6 +175,7 @@ class Target:
             wide=any(not isinstance(conv.kernel, int) for conv in convs if conv.padded),
             grouped=any(conv.groups != 1 for conv in convs),
             biased=any(conv.bias for conv in convs),
+            fan_out=any(init_of(conv) == Init.FAN_OUT for conv in convs),
             zero_init=any(isinstance(x, Norm) and x.zero_init for x in layers_of(plan)),
         )
 

@@ -30,14 +30,15 @@ from .spelling import expression, spell, spell_eps, substitute
 LAST = "data_format='channels_last'"  # whatever keras.config says
 SMALL = "kernel_initializer=pytorch_uniform()"
 # What has a line before the layer that it is for.
-HEAD = 'options = {"kernel_initializer": pytorch_uniform(), "dtype": keras.config.floatx()}'
+HEAD = 'options = {{"kernel_initializer": {}, "dtype": keras.config.floatx()}}'
+START = {Init.SMALL: "pytorch_uniform()", Init.HEAD: "keras.initializers.RandomNormal(stddev=0.01)"}
 
 
 def line_before(layer: Layer) -> str:
     """Arguments that make a layer's line too long, named on a line of their own."""
     match layer:
         case Conv(output=True) | Linear(output=True):
-            return HEAD
+            return HEAD.format(START[init_of(layer)])
         case Conv(padded=False):
             return f'window = {layer.kernel}, {layer.stride}, "valid", "channels_last"'
         case _:
@@ -90,6 +91,8 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             return f"layers.Conv{rank}D(cout, 1, {LAST}, **options, name=name)(x)"
         case Conv(padded=False):
             start = "kernel_initializer='he_uniform'" if layer.bias else SMALL
+            if init_of(layer) == Init.FAN_OUT:
+                start = "kernel_initializer=he_normal()"
             return f"layers.Conv{rank}D(cout, *window, {start}, name=name)(x)"
         case Conv():
             options = ", stride=stride" * (layer.stride != 1)

@@ -78,7 +78,7 @@ class Facts:
     `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
     `per_axis` are the columns of the stage table with a number for each axis.
     `norm` makes the encoder's norm of a tensor `x`, and `norm_doc` says what it is, where files
-    have a function for it.
+    have a function for it. With `fan_out`, convolutions start from He over fan-out.
     """
 
     rank: int
@@ -93,6 +93,7 @@ class Facts:
     stretches: bool
     grouped: bool
     biased: bool
+    fan_out: bool
     scaled: bool
     wide: bool
     per_axis: tuple[str, ...]

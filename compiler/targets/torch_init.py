@@ -14,6 +14,8 @@ def init_lines(layers: Sequence[Layer], head: Sequence[Layer], rank: int) -> lis
     They stand after the head, which keeps PyTorch's default, as convolutions without a bias do.
     """
     outputs = [layer for layer in head if isinstance(layer, Conv | Linear) and layer.output]
+    if any(isinstance(layer, Conv) and init_of(layer) == Init.FAN_OUT for layer in layers):
+        return _he_lines(layers, outputs, rank)
     lines: list[str] = []
     waiting = list(outputs)  # for a line that sets their bias
     dense = any(isinstance(layer, Linear) and init_of(layer) == Init.XAVIER for layer in layers)
@@ -32,6 +34,39 @@ def init_lines(layers: Sequence[Layer], head: Sequence[Layer], rank: int) -> lis
             lines += [f"    {word} {test}:", f"        nn.init.{init}_uniform_(module.weight)"]
         if not choices:
             lines.append("    nn.init.kaiming_uniform_(module.weight)")
+    lines += _up_lines(layers, rank)
+    loop = "for module in self.modules():  # where no norm follows, PyTorch's default is small"
+    return [
+        *map(_zero_bias, waiting),
+        *([loop, *(f"    {line}" for line in lines)] if lines else []),
+    ]
+
+
+def _he_lines(layers: Sequence[Layer], outputs: Sequence[Conv | Linear], rank: int) -> list[str]:
+    """He over fan-out, the head small."""
+    lines = [
+        f"if isinstance(module, nn.Conv{rank}d):",
+        '    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")',
+        "    if module.bias is not None:",
+        "        nn.init.zeros_(module.bias)",
+    ]
+    if any(isinstance(layer, Linear) and init_of(layer) == Init.XAVIER for layer in layers):
+        lines += [
+            "if isinstance(module, nn.Linear):",
+            "    nn.init.xavier_uniform_(module.weight)",
+            "    nn.init.zeros_(module.bias)",
+        ]
+    lines += _up_lines(layers, rank)
+    return [
+        "for module in self.modules():  # over fan-out (arXiv 1502.01852); the head small",
+        *(f"    {line}" for line in lines),
+        *(f"nn.init.normal_(self.{layer.name}.weight, std=0.01)" for layer in outputs),
+        *(_zero_bias(layer) for layer in outputs if isinstance(layer, Linear)),
+    ]
+
+
+def _up_lines(layers: Sequence[Layer], rank: int) -> list[str]:
+    lines: list[str] = []
     ups = [layer for layer in layers if isinstance(layer, ConvTranspose)]
     if ups:
         transposed = f"nn.ConvTranspose{rank}d"
@@ -46,11 +81,15 @@ def init_lines(layers: Sequence[Layer], head: Sequence[Layer], rank: int) -> lis
                 *(f"    {line}" for line in fan),
                 "    nn.init.uniform_(module.weight, -((6 / fan) ** 0.5), (6 / fan) ** 0.5)",
             ]
-    loop = "for module in self.modules():  # where no norm follows, PyTorch's default is small"
-    return [
-        *map(_zero_bias, waiting),
-        *([loop, *(f"    {line}" for line in lines)] if lines else []),
-    ]
+    return lines
+
+
+def aux_start(layer: Layer) -> list[str]:
+    """Lines that start an auxiliary head as the head."""
+    lines = ['    nn.init.zeros_(aux_head.get_parameter("bias"))']
+    if isinstance(layer, Conv) and init_of(layer) == Init.HEAD:
+        lines.insert(0, "    nn.init.normal_(aux_head.weight, std=0.01)")
+    return lines
 
 
 def _zero_bias(layer: Conv | Linear) -> str:

@@ -7,6 +7,7 @@ import ast
 from ..ir import Each, Fragment
 from ..program import Assign
 from .spelling import spell
+from .torch_init import aux_start
 from .torch_layers import declare
 from .torch_writer import TorchWriter
 from .writer import Scope
@@ -19,7 +20,7 @@ def aux_declarations(fragment: Fragment, rank: int) -> tuple[str, ...]:
         f"self.{layer.name} = nn.ModuleList()  # of the coarser stages, in training",
         "for filters in AUX_FILTERS:",
         f"    aux_head = {declare(layer, rank)}",
-        '    nn.init.zeros_(aux_head.get_parameter("bias"))',
+        *aux_start(layer),
         f"    self.{layer.name}.append(aux_head)",
     )
 
