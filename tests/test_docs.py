@@ -8,7 +8,10 @@ import click
 import pytest
 
 import compiler
-from compiler.cli import cli
+from compiler.checker import model_of
+from compiler.cli import cli, main
+from compiler.provenance import read
+from compiler.weights.layouts import validate_layout
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,6 +56,22 @@ def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in link:
             assert (page.parent / link).exists(), link
+
+
+@pages
+def test_what_a_page_emits_takes_the_checkpoint_that_it_converts(page, tmp_path, monkeypatch):
+    """A checkpoint of another dialect would be rejected."""
+    monkeypatch.chdir(tmp_path)
+    for block in _blocks(page, "sh"):
+        commands = [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+        for words in commands:
+            if "--layout" in words:
+                for other in commands:
+                    if other[1] == "emit":
+                        assert main(other[1:]) == 0
+                provenance = read(Path(words[words.index("--model") + 1]).read_text())
+                model, _ = model_of(provenance)
+                assert not validate_layout(words[words.index("--layout") + 1], model)
 
 
 def test_the_readme_is_short():
