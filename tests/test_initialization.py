@@ -1,6 +1,8 @@
 """Both targets start from the distributions that the IR states, layer by layer."""
 
 import math
+import re
+import sys
 
 import keras
 import numpy as np
@@ -19,6 +21,7 @@ ENCODERS = {
     "vd": {"block": "basic_vd"},
 }
 UNET = {"segmentor": "unet", "encoder_depth": 3, "decoder_filters": (64, 64, 64)}
+VOLUME = {**UNET, "input_shape": (16, 16, 16, 4)}
 KINDS = {
     "plain": {},
     "grouped": {},
@@ -35,6 +38,12 @@ KINDS = {
     },
     "he": {"init": "he"},
     "he_unet": {**UNET, "decoder_block": "transpose", "deep_supervision": True, "init": "he"},
+    "unet_none_3d": {**VOLUME, "decoder_normalization": "none"},
+    "unet_transposed_none_3d": {
+        **VOLUME,
+        "decoder_block": "transpose",
+        "decoder_normalization": "none",
+    },
     "attention_unet": {**UNET, "segmentor": "attention_unet"},
     "trans_unet": {
         "segmentor": "trans_unet",
@@ -48,13 +57,13 @@ KINDS = {
 }
 
 
-def _built(kind: str):
+def _built(kind: str, emitted=emit_pair):
     """Models of both targets as their constructors leave them, and the ledger."""
     options = {"input_shape": (32, 32, 4), **KINDS[kind]}
     encoder = options.pop("encoder", None) or custom_encoder(
         "wide", **WIDE, **ENCODERS.get(kind, ENCODERS["se"])
     )
-    ours, theirs = map(constructor, emit_pair(encoder, **options))
+    ours, theirs = map(constructor, emitted(encoder, **options))
     keras.utils.set_random_seed(0)
     torch.manual_seed(0)
     return ours(), theirs(), ledger_of(encoder, **options)
@@ -79,8 +88,8 @@ def _variance(row, kind: str, shape: tuple[int, ...]) -> float:
         return 2 / (shape[0] * math.prod(shape[2:]))
     if row.path == "head":
         return 1 / (3 * fan_in)
-    if row.kind == "conv_transpose" and kind == "unet_transposed_none":
-        return 2 / (shape[0] * 2**2)
+    if row.kind == "conv_transpose" and "none" in kind:
+        return 2 / (shape[0] * 2 ** (len(shape) - 2))
     if row.kind in ("conv", "conv_transpose"):
         return (2 if biased and row.kind == "conv" else 1 / 3) / fan_in
     return 2 / (fan_in + fan_out)
@@ -132,11 +141,11 @@ def test_equal_layers_differ(kind):
         assert len(first) == len(drawn)
 
 
-@pytest.mark.parametrize("kind", ["unet_none", "unet_transposed_none"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "none" in kind])
 def test_a_decoder_without_norm_keeps_its_signal(kind):
     """Each block's output is about as large as its input, and the last one's as the first one's."""
     ours, theirs, _ = _built(kind)
-    x = np.random.default_rng(0).normal(size=(2, 32, 32, 4)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(2, *theirs.input_shape[1:])).astype("float32")
     names = [f"decoder.blocks.{i}" for i in range(3)]
     sizes = {name: [] for name in names}
     for name in names:
@@ -157,3 +166,57 @@ def test_a_decoder_without_norm_keeps_its_signal(kind):
     outputs = [channels_first(keras.ops.relu(y)).std() for y in probe(x, training=True)]
     for yours, (_, after) in zip(outputs, mine, strict=True):
         assert 1 / 2 < yours / after < 2, (outputs, mine)
+
+
+FAULTS = {  # what is planted in the text of one target
+    "norm follows": (
+        "se",
+        "keras",
+        "VarianceScaling(1 / 3,",
+        "VarianceScaling(2 / 3,",
+        "conv1.weight",
+    ),
+    "gate": ("se", "keras", '"he_uniform"', '"lecun_uniform"', "se.conv1.weight"),
+    "gate in torch": ("se", "torch", "kaiming_uniform_", "xavier_uniform_", "se.conv1.weight"),
+    "bias": ("se", "torch", "zeros_(module.bias)", "ones_(module.bias)", "se.conv1.bias"),
+    "head": ("unet", "keras", '"kernel_initializer": pytorch_uniform(), ', "", "head.weight"),
+    "transposed": (
+        "unet_transposed_none",
+        "keras",
+        "(2.0 * 2**2,",
+        "(2.0,",
+        "decoder.ups.0.conv.weight",
+    ),
+    "attention": ("trans_unet", "keras", "(3 / EMBED)", "(6 / EMBED)", "query.weight"),
+    "dense": (
+        "trans_unet",
+        "torch",
+        "xavier_uniform_",
+        "kaiming_uniform_",
+        "attention.query.weight",
+    ),
+    "table": ("trans_unet", "keras", "stddev=0.02", "stddev=0.03", "positions"),
+    "table in torch": (
+        "trans_unet",
+        "torch",
+        "0.02 * torch.randn",
+        "0.03 * torch.randn",
+        "positions",
+    ),
+    "scale": ("zero_gamma", "keras", 'gamma="zeros"', 'gamma="ones"', "bn2.weight"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_another_distribution_is_seen(fault, monkeypatch):
+    kind, target, right, wrong, where = FAULTS[fault]
+
+    def planted(encoder, **options):
+        texts = dict(zip(("torch", "keras"), emit_pair(encoder, **options)))
+        assert right in texts[target]
+        return {**texts, target: texts[target].replace(right, wrong)}.values()
+
+    models = _built(kind, planted)
+    monkeypatch.setattr(sys.modules[__name__], "_built", lambda kind: models)
+    with pytest.raises(AssertionError, match=re.escape(where)):
+        test_weights_start_from_one_distribution(kind)
