@@ -179,8 +179,8 @@ FAULTS = {
     "bias missing": (
         {},
         "keras",
-        "num_classes, kernel_initializer=",
-        "num_classes, use_bias=False, kernel_initializer=",
+        "num_classes, **options",
+        "num_classes, use_bias=False, **options",
         "head",
         "head.bias is missing in keras",
     ),
