@@ -56,7 +56,7 @@ def test_a_formatter_is_no_edit(terminal, formatter):
         for path in folder.rglob("*.py")
         if path.read_bytes() != (GENERATED / path.relative_to(folder)).read_bytes()
     }
-    assert len(changed) > len(files) / 3
+    assert len(changed) > len(files) / 6  # black at 120 columns changes a quarter of them
     lines = terminal.succeeds("check nets").splitlines()
     assert {line.split()[1] for line in lines if line.startswith("reformatted")} == changed
     assert {line.split()[0] for line in lines} <= {"clean", "reformatted"}

@@ -469,7 +469,7 @@ BAD = [
     ("emit resnet18 torch", "got unexpected extra argument (torch)"),
     ("emit resnet18 --target torch --dims 4", "--dims is '4'."),
     (["emit", "resnet18", "--target", "torch", "--dims", ""], "--dims is ''."),
-    ("emit resnet18 --target torch --dims 3 --input-shape 64,64,3", "--input-shape 64,64,3 has 2"),
+    ("emit resnet18 --target torch --dims 3 --input-shape 64,64,3", "--input-shape 64,64,3 has 3"),
     ("emit resnet18 --target torch --input-shape ,", "--input-shape has '', which is not"),
     ("emit resnet18 --target torch --input-shape 64,64,", "--input-shape has '', which is not"),
     ("emit resnet18 --target torch --input-shape a,64,3", "--input-shape has 'a', which is not"),

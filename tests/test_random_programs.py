@@ -64,23 +64,27 @@ def programs(draw):
     if draw(st.booleans()):
         lines.append(f"x = {layer(draw(changed('x')), draw(st.integers(1, 9)))}")
     lines.append("for skip, filters in zip(skips, FILTERS):")
-    joined = f"concat(stretch({draw(changed('x'))}, skip), {draw(changed('skip'))})"
+    joined = f"concat(corner_stretch({draw(changed('x'))}, skip), {draw(changed('skip'))})"
     if draw(st.booleans()):
         lines += ["    up = " + joined, f"    up = {draw(changed('up'))}"]
         joined = "up"
     turn = [f"    x = {draw(changed(layer(joined, 'filters', one='one')))}"]
     if draw(st.booleans()):
-        turn.append(f"    maps.append({draw(changed('stretch(x, image)'))})")
+        turn.append(f"    maps.append({draw(changed('corner_stretch(x, image)'))})")
     if draw(st.booleans()):
         turn += [
             "    below = [skip]",
             "    for path in row:",
-            f"        below.append({layer('stretch(path, skip)', 'filters', one='one')})",
+            f"        below.append({layer('corner_stretch(path, skip)', 'filters', one='one')})",
             "    row = below",
             f"    x = {layer('concat(*row)', 'filters', one='one')}",
         ]
     lines += turn
-    end = draw(st.sampled_from(["x", "stretch(x, image)", "concat(stretch(x, image), *maps)"]))
+    end = draw(
+        st.sampled_from(
+            ["x", "corner_stretch(x, image)", "concat(corner_stretch(x, image), *maps)"]
+        )
+    )
     lines.append(f"return {draw(changed(layer(end, draw(st.integers(1, 9)))))}")
     return lines, tuple(layers)
 
