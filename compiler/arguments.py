@@ -71,11 +71,12 @@ def _segmentor_options(head: Segmentor, encoder: Encoder) -> dict[str, object]:
     if head.activation != "none":
         options["classifier_activation"] = head.activation
     usual = {field.name: field.default for field in fields(head)}
-    usual |= {"depth": min(5, len(encoder.levels)), "decoder_normalization": encoder.norm}
+    usual["depth"] = min(5, len(encoder.levels))
     for option in OPTIONS:
         if head.name in option.of and option.field:
             value = getattr(head, option.field)
-            if value != usual[option.field]:
+            default = getattr(encoder, option.follows) if option.follows else usual[option.field]
+            if value != default:
                 options[option.name] = value
     return options
 

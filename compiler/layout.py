@@ -8,8 +8,13 @@ WIDTH = 100
 
 
 def broken(text: str) -> str:
-    """The text with its long definitions and calls over several lines."""
-    return "\n".join(part for line in text.split("\n") for part in _broken(line))
+    """The text with its long definitions and calls over several lines; docstrings stay."""
+    lines: list[str] = []
+    inside = False  # of a docstring
+    for line in text.split("\n"):
+        lines += [line] if inside else _broken(line)
+        inside ^= line.count('"""') % 2 == 1
+    return "\n".join(lines)
 
 
 def _broken(line: str) -> list[str]:

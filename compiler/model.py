@@ -10,6 +10,7 @@ from .dialect import DIALECTS, Dialect
 from .ir import Axes, Shape
 from .option import option
 
+NORMS = ("batch", "instance", "group", "layer")  # of an encoder
 DEPTHS = ("3", "4", "5")  # of the pyramid that a segmentor uses
 RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
 UNITS = {2: "pixel", 3: "voxel"}  # what an image of so many dimensions is made of

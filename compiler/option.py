@@ -18,7 +18,8 @@ class Option:
 
     `of` names the heads that take it and is empty if every model does; `field` is the field of
     these heads that it fills. `limit` applies to each of its numbers. A `choice` without `choices`
-    is one of the activations.
+    is one of the activations. Without a value, an option that `follows` a field of the encoder has
+    the value of that field.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Option:
     of: tuple[str, ...] = ()
     limit: Limit = NUMBER
     field: str = ""
+    follows: str = ""
 
     @property
     def flag(self) -> str:
@@ -48,12 +50,14 @@ def option(
     choices: tuple[str, ...] = (),
     limit: Limit = NUMBER,
     name: str = "",
+    follows: str = "",
 ) -> Any:
     """A field of a head that an option fills, which has the field's name unless `name` is given.
 
     `options_of` adds the sentence about the default to the help text.
     """
-    return field(default=default, metadata={"option": Option(name, kind, help, choices, (), limit)})
+    made = Option(name, kind, help, choices, limit=limit, follows=follows)
+    return field(default=default, metadata={"option": made})
 
 
 def options_of(heads: Iterable[tuple[str, type]]) -> tuple[Option, ...]:
@@ -73,7 +77,8 @@ def options_of(heads: Iterable[tuple[str, type]]) -> tuple[Option, ...]:
             if replace(known, of=()) != asked:
                 raise ValueError(f"{known.of[0]} and {name} differ in {asked.flag}")
             found[asked.name] = replace(known, of=(*known.of, name))
-            defaults.setdefault(asked.name, {})[name] = _spelled(each.default)
+            usual = "that of the encoder" if asked.follows else _spelled(each.default)
+            defaults.setdefault(asked.name, {})[name] = usual
     return tuple(
         (
             replace(one, help=f"{one.help} Default: {_joined(defaults[one.name])}.")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from .dialect import DIALECTS
 from .limits import AXIS, CHANNELS, KERNEL, STRIDE
-from .model import Classifier
+from .model import NORMS, Classifier
 from .option import Option, options_of
 from .segmentors import SEGMENTORS
 
 RANKS = (2, 3)
-ENCODER_NORMS = ("batch", "instance", "group", "layer")
 DEFAULT_SHAPE = {2: (224, 224, 3), 3: (96, 96, 96, 4)}
 DEFAULT_CLASSES = {2: 1000, 3: 3}
 COMPAT = {name: row.compat for name, row in SEGMENTORS.items() if row.compat}
@@ -59,7 +58,7 @@ OPTIONS = (
         "norm",
         "choice",
         "Normalization in the encoder, and in the decoder where none is chosen. Default: batch.",
-        ENCODER_NORMS,
+        NORMS,
     ),
     Option("activation", "choice", "Activation in the encoder. Default: relu."),
     Option("se_ratio", "count", "Squeeze ratio of the SE gate. Default: 16."),

@@ -141,6 +141,23 @@ def test_breaking_a_long_line_keeps_its_meaning(line):
     assert (black.format_str(text, mode=mode) == text) is LONG_LINES[line]
 
 
+def test_a_docstring_is_not_code_to_break():
+    long = f'"""\n    block 0  (N,  256, 24,  6,  6){" word" * 20}\n"""\n'
+    assert broken(long) == long
+
+
+@pytest.mark.parametrize("target", ["torch", "keras"])
+def test_a_long_row_of_the_table_goes_on_below_its_text(target):
+    strides = ((1, 2, 2), (1, 2, 2), 2, 2, 2)
+    text = emit("resnet50_attention_unet", target=target, dims=3, strides=strides)
+    rows = text.splitlines()
+    at = next(i for i, row in enumerate(rows) if row.startswith("    block 0"))
+    start = rows[at].index("upsample P5")
+    assert rows[at + 1].lstrip() in "upsample P5, concat gated P4, two 3x3x3 convolutions"
+    assert rows[at + 1].strip() and not rows[at + 1][:start].strip()
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_blocks_with_many_arguments_fit():
     text = emit("resnet50", target="torch", drop_path=0.1, kernels=(7, 3, 3, 5, 5))
     assert "            blocks += [\n" in text

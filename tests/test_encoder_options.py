@@ -1,5 +1,7 @@
 """Norms and activations of the encoder: against networks written by hand, and across targets."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from compiler.passes.validate import resolve
 from compiler.provenance import parse_command, read
 from compiler.verify.compare import compile_pair, verify
 from compiler.verify.loading import Source
-from compiler.verify.report import Quantity, Report, Settings
+from compiler.verify.report import Quantity, Report, Settings, as_dict
 from tests.harness import (
     build_pair,
     compare,
@@ -219,6 +221,9 @@ def test_float32_is_held_against_its_own_rounding():
         (float("nan"), 1.0, False),
     ):
         assert report.ok(Quantity("P5", float32=float32, rounding=rounding)) is ok
+    report.amplifies = True
+    report.quantities.append(Quantity("P5", float32=0.0, rounding=float("inf")))
+    json.loads(json.dumps(as_dict(report), allow_nan=False))
 
 
 def test_a_fault_of_float32_alone_is_found():

@@ -115,8 +115,10 @@ def _segmentor(
     fields = {option.field: given[option.name] for option in taken if option.name in given}
     deepest = min(5, max(3, len(encoder.levels))) if encoder else 5
     fields["depth"] = int(str(fields.get("depth", deepest)))
-    if any(option.name == "decoder_normalization" for option in taken):
-        fields.setdefault("decoder_normalization", encoder.norm if encoder else "batch")
+    if encoder:
+        for option in taken:
+            if option.follows:
+                fields.setdefault(option.field, getattr(encoder, option.follows))
     head = definition.head(classes, activation, **fields)  # type: ignore[arg-type]
     head = definition.adapted(head, str(given.get("compat", "")))
     problems += definition.problems(head, sizes, encoder)

@@ -11,7 +11,7 @@ from .. import limits
 from ..blocks import DECODER_BLOCK, LEAN_DECODER_BLOCK, UP
 from ..errors import Problem
 from ..ir import Block, Constant, Conv, Each, Fragment, Module
-from ..model import Encoder, Model, Segmentor
+from ..model import NORMS, Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..option import option
 from ..parsing import parse
@@ -46,7 +46,8 @@ class UNet(Segmentor):
         "batch",
         "choice",
         "Normalization in the decoder.",
-        ("batch", "instance", "group", "layer", "none"),
+        (*NORMS, "none"),
+        follows="norm",
     )
     decoder_activation: str = option("relu", "choice", "Activation in the decoder.")
     deep_supervision: bool = option(

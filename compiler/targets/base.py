@@ -287,7 +287,10 @@ class Target:
             else:
                 shape = self._aligned(row.shape, width, widths)
             level = "" if leveled and not row.level else f"{row.level:<{levels}}  "
-            lines.append(f"{row.label:<{label}}  {shape}  {level}{text}".rstrip())
+            start = f"{row.label:<{label}}  {shape}  {level}"
+            first, *rest = textwrap.wrap(text, LINE - 4 - len(start)) or [""]
+            lines.append(f"{start}{first}".rstrip())
+            lines += [" " * len(start) + more for more in rest]
         return lines
 
     def _aligned(self, shape: Shape, width: int, widths: Sequence[int]) -> str:

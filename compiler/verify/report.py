@@ -120,7 +120,7 @@ def as_dict(report: Report, weights: bool = True) -> dict[str, object]:
                 "float64": _number(quantity.float64),
                 "note": quantity.note or None,
                 "passed": report.ok(quantity),
-                **({"rounding": quantity.rounding} if report.amplifies else {}),
+                **({"rounding": _number(quantity.rounding)} if report.amplifies else {}),
             }
             for quantity in report.quantities
         ],
