@@ -119,7 +119,10 @@ HEADERS = {
     "a shape of text": (entry(lambda e: e.update(shape=["6", 3, 3])), "is not described by"),
     "a shape of yes": (entry(lambda e: e.update(shape=[True, 18, 3])), "is not described by"),
     "no offsets": (entry(lambda e: e.pop("data_offsets")), "is not described by"),
-    "backwards": (entry(lambda e: e["data_offsets"].reverse()), "but its shape and dtype need 216"),
+    "backwards": (
+        entry(lambda e: e["data_offsets"].reverse()),
+        "ends at byte 24, before it begins at 240",
+    ),
     "overlapping": (whole(share), "the one before it"),
     "exchanged": (whole(swap_ends), "bytes, but its shape and dtype need"),
     "a gap": (
