@@ -37,7 +37,7 @@ FLOORS = (
     ("reading", "spec.positions"),
     ("ir", "parsing", "expressions"),
     ("axes", "operations", "initialization"),
-    ("dialect",),
+    ("dialect", "nnunet.architecture"),
     ("model", "option"),
     ("network", "blocks", "catalog", "dialects"),
     ("passes", "passes.rows", "passes.variants", "passes.declarations"),
@@ -103,6 +103,7 @@ MODULES = {
 }
 PACKAGES = {
     "compiler",
+    "compiler.nnunet",
     "compiler.spec",
     "compiler.verify",
     "compiler.weights",
