@@ -132,25 +132,29 @@ def _units(a: Architecture) -> list[Problem]:
 def _residual(a: Architecture, stages: int) -> list[Problem]:
     """The fields that only one of the two networks has."""
     found = _choice("block", a.block, BLOCK_KINDS)
-    if not isinstance(a.se_ratio, int) or a.se_ratio:
-        found += _whole("se_ratio", a.se_ratio, CHANNELS)
+    if a.network not in NETWORKS:
+        return found
     if a.network == "plain":
-        residual = {
+        absent = {
             "stem_channels": None,
-            "block": "basic",
+            "block": BLOCK_KINDS[0],
             "bottleneck_channels": (),
             "se_ratio": 0,
         }
         hint = "a plain network has no residual blocks"
-        found += [
-            _wrong(name, getattr(a, name), hint)
-            for name, absent in residual.items()
-            if getattr(a, name) != absent
+        return [
+            *found,
+            *(
+                _wrong(n, getattr(a, n), hint)
+                for n, usual in absent.items()
+                if getattr(a, n) != usual
+            ),
         ]
-        return found if not a.se_ratio else [*found, _wrong("se_ratio", a.se_ratio, hint)]
     if a.nonlin_first:
         found.append(_wrong("nonlin_first", a.nonlin_first, "only a plain network has it"))
     found += _whole("stem_channels", a.stem_channels, CHANNELS)
+    if a.se_ratio != 0:
+        found += _whole("se_ratio", a.se_ratio, CHANNELS)
     if a.block == "bottleneck":
         found += _row("bottleneck_channels", a.bottleneck_channels, stages, CHANNELS)
     elif a.bottleneck_channels != ():
@@ -209,9 +213,8 @@ def _length(field: str, values: object, length: int) -> Problem:
     hint = f"it takes {counted(length, 'entry', 'entries')} here"
     if not isinstance(values, tuple):
         return _wrong(field, values, hint)
-    return Problem(
-        f"{field} has {counted(len(values), 'entry', 'entries')}", hint=hint, field=field
-    )
+    message = f"{field} has {counted(len(values), 'entry', 'entries')}"
+    return Problem(message, hint=hint, field=field)
 
 
 def _whole(field: str, value: object, limit: Limit) -> list[Problem]:
