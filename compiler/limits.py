@@ -65,6 +65,9 @@ SPEC_BYTES = Limit(64 * 2**10, "A spec has at most 64 KiB.")
 SPEC_DOTS = Limit(100, "A line of a spec has at most 100 dots: reading a key takes cubic time.")
 SPEC_PROBLEMS = Limit(100, "The first 100 problems of a spec are reported.")
 
+# A plans file or a `dataset.json` of nnU-Net, which may list every training case.
+JSON_BYTES = Limit(16 * 2**20, "A JSON file has at most 16 MiB.")
+
 # A checkpoint.
 CHECKPOINT_ENTRIES = Limit(10**5, "A checkpoint has at most 100,000 tensors.")
 DIRECTORY_BYTES = Limit(32 * 2**20, "The directory of an archive has at most 32 MiB.")

@@ -1,11 +1,23 @@
 """nnU-Net: what plans, checkpoints and the planner's rules describe, and what is refused."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from compiler.errors import CompileError
 from compiler.nnunet.architecture import Architecture
+from compiler.nnunet.dataset import channels, labels
+from compiler.nnunet.documents import Table, read_json
+from compiler.nnunet.planner import planned, topology
+from compiler.nnunet.plans import architecture, configuration
+
+ORACLE = Path(__file__).parent / "oracle/nnunet"
+PRESETS = json.loads((ORACLE / "presets.json").read_text())
+FACTS = json.loads((ORACLE / "plans_examples/facts.json").read_text())
+FIXTURES = json.loads((ORACLE / "fixtures.json").read_text())
+FIXTURES = FIXTURES["networks"] | FIXTURES["extras"]
 
 PLAIN = Architecture(
     *("plain", 2, 1, 2),
@@ -80,3 +92,408 @@ def test_strides_multiply_to_at_most_an_axis():
     assert replace(PLAIN, **deep, strides=((1, 1), *((2, 4),) * 8)).divisors == (256, 65536)
     with pytest.raises(CompileError, match="product of the strides"):
         replace(PLAIN, **deep, strides=((1, 1), *((2, 8),) * 8))
+
+
+# -- plans -----------------------------------------------------------------------------------------
+
+
+def read(name, configuration_name, trainer=""):
+    """Channels, classes and the architecture of a configuration of one of the examples."""
+    plans = read_json(ORACLE / f"plans_examples/{name}.plans.json")
+    dataset = read_json(ORACLE / f"plans_examples/{name}.dataset.json")
+    found = configuration(plans, configuration_name)
+    classes, foreground = labels(dataset)
+    entering = channels(dataset) + foreground * found.is_cascade
+    return found, architecture(found, entering, classes, trainer)
+
+
+def of_fixture(fixture, key="architecture"):
+    """The architecture of a fixture, in its new form or its old one."""
+    own = {"patch_size": fixture["input_shape"][2:]}
+    own |= {key: fixture[key]} if key == "architecture" else fixture[key]
+    found = configuration(Table({"configurations": {"2d": own}}, "plans.json"), None)
+    return architecture(found, fixture["input_channels"], fixture["num_classes"])
+
+
+@pytest.mark.parametrize("case", sorted(FACTS))
+def test_plans_are_read_as_nnunet_reads_them(case):
+    fact = FACTS[case]
+    found, made = read(*case.split("/"))
+    assert (made.in_channels, made.num_classes) == (fact["input_channels"], fact["num_classes"])
+    assert list(found.patch_size) == fact["output"][2:]
+    assert made.dims == len(found.patch_size)
+
+
+def test_a_configuration_inherits():
+    assert read("thick_slices_resenc_m", "3d_fullres_bs4")[1:] == (
+        read("thick_slices_resenc_m", "3d_fullres")[1:]
+    )
+    full, cascade = (
+        read("isotropic_plain_old_form", name)[1] for name in ("3d_fullres", "3d_cascade_fullres")
+    )
+    assert replace(full, in_channels=3) == cascade
+
+
+@pytest.mark.parametrize("name", sorted(FIXTURES))
+def test_each_fixture_is_an_architecture(name):
+    fixture = FIXTURES[name]
+    given, made = fixture["architecture"]["arch_kwargs"], of_fixture(fixture)
+    assert made.network == ("resenc" if "n_blocks_per_stage" in given else "plain")
+    assert made.features == tuple(given["features_per_stage"])
+    assert [list(kernel) for kernel in made.kernels] == given["kernel_sizes"]
+    assert [list(stride) for stride in made.strides] == given["strides"]
+    blocks = given.get("n_blocks_per_stage") or given["n_conv_per_stage"]
+    assert (list(made.blocks), list(made.decoder_convs)) == (
+        *(blocks, given["n_conv_per_stage_decoder"]),
+    )
+    assert made.norm == ("batch" if "BatchNorm" in given["norm_op"] else "instance")
+
+
+def test_what_only_some_fixtures_have():
+    odd = of_fixture(FIXTURES["resenc_2d_bottleneck"])
+    assert (odd.block, odd.stem_channels, odd.bottleneck_channels) == (
+        *("bottleneck", 6, (4, 6, 8, 10)),
+    )
+    norms = of_fixture(FIXTURES["plain_3d_bn"])
+    assert (norms.dropout, norms.activation, norms.slope, norms.conv_bias) == (
+        *(0.2, "relu", 0.0, False),
+    )
+    first = of_fixture(FIXTURES["plain_2d_nonlin_first"])
+    assert (first.nonlin_first, first.slope) == (True, 0.1)
+
+
+@pytest.mark.parametrize("name", [n for n in FIXTURES if "old_configuration" in FIXTURES[n]])
+def test_old_plans_are_the_same_architecture(name):
+    assert of_fixture(FIXTURES[name], "old_configuration") == of_fixture(FIXTURES[name])
+
+
+def test_old_plans_of_a_residual_encoder_count_its_blocks():
+    fixture = FIXTURES["plain_3d_aniso"]
+    new, old = json.loads(json.dumps([fixture["architecture"], fixture["old_configuration"]]))
+    new["network_class_name"] = new["network_class_name"].replace("PlainConv", "ResidualEncoder")
+    new["arch_kwargs"]["n_blocks_per_stage"] = new["arch_kwargs"].pop("n_conv_per_stage")
+    old["UNet_class_name"] = "ResidualEncoderUNet"
+    fixture = fixture | {"architecture": new, "old_configuration": old}
+    assert of_fixture(fixture, "old_configuration") == of_fixture(fixture)
+
+
+def test_the_trainer_with_batch_norm_is_honoured():
+    usual = read("thick_slices_resenc_m", "2d")[1]
+    batch = read("thick_slices_resenc_m", "2d", trainer="nnUNetTrainerBN")[1]
+    assert batch == replace(usual, norm="batch")
+
+
+def test_numbers_stand_for_lists():
+    """One number for all stages, and one for all axes of a stage; defaults of the classes."""
+    kwargs = {
+        "n_stages": 3,
+        "features_per_stage": 8,
+        "conv_op": "torch.nn.Conv2d",
+        "kernel_sizes": 3,
+        "strides": [1, [2, 1], 2],
+        "n_blocks_per_stage": 2,
+        "n_conv_per_stage_decoder": 1,
+        "norm_op": "torch.nn.BatchNorm2d",
+        "nonlin": "torch.nn.SiLU",
+        "deep_supervision": True,
+    }
+    made = of_kwargs(kwargs, "ResidualEncoderUNet")
+    assert made == Architecture(
+        *("resenc", 2, 1, 2),
+        features=(8, 8, 8),
+        kernels=((3, 3),) * 3,
+        strides=((1, 1), (2, 1), (2, 2)),
+        blocks=(2, 2, 2),
+        decoder_convs=(1, 1),
+        conv_bias=False,
+        norm="batch",
+        activation="silu",
+        slope=0.0,
+        stem_channels=8,
+    )
+    bare = of_kwargs(kwargs | {"norm_op": "torch.nn.InstanceNorm2d"}, "ResidualEncoderUNet")
+    assert bare == replace(made, norm="instance", norm_affine=False)
+
+
+def of_kwargs(kwargs, network="PlainConvUNet"):
+    listed = ["conv_op", "norm_op", "nonlin", *(["block"] if "block" in kwargs else [])]
+    fixture = {
+        "architecture": {
+            "network_class_name": f"dynamic_network_architectures.architectures.unet.{network}",
+            "arch_kwargs": kwargs,
+            "_kw_requires_import": [*listed, *(["dropout_op"] if "dropout_op" in kwargs else [])],
+        },
+        "input_shape": [1, 1, 16, 16],
+        "input_channels": 1,
+        "num_classes": 2,
+    }
+    return of_fixture(fixture)
+
+
+SMALL = FIXTURES["plain_2d_nonlin_first"]["architecture"]["arch_kwargs"]
+BRAIN = "fran.networks.Brain"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "message"),
+    [
+        ({"se_ratio": 16}, "'se_ratio'", "unknown argument 'se_ratio'"),
+        ({"squeeze_excitation": True}, "'squeeze_excitation'", "unknown argument"),
+        ({"stem_channels": 8}, "'stem_channels'", "unknown argument"),
+        ({"n_stages": 10**6}, "n_stages", "n_stages is 1000000"),
+        ({"n_stages": "3"}, "n_stages", "n_stages is '3'"),
+        ({"n_stages": 4}, "features_per_stage", "has 3 entries, but n_stages is 4"),
+        ({"features_per_stage": [4, "8", 8]}, "features_per_stage[1]", "[1] is '8'"),
+        ({"strides": [[1, 1], [0, 2], [2, 2]]}, "strides[1]", "strides[1] is 0"),
+        ({"strides": [[1, 1], [2, 2], [2, 10**9]]}, "strides[2]", "is 1000000000"),
+        ({"strides": "122"}, "strides", "strides is '122'"),
+        ({"strides": [[1, 1], [2, 2]]}, "strides", "strides has 2 entries"),
+        ({"strides": None}, "strides", "strides is None"),
+        ({"kernel_sizes": [[3, 3], [3, 3], [3, 4]]}, "kernel_sizes[2]", "is (3, 4)"),
+        ({"kernel_sizes": [[3] * 10**5] * 3}, "kernel_sizes[0]", "kernel_sizes[0] is (3, 3"),
+        ({"n_conv_per_stage": [2, 2, 10**6]}, "n_conv_per_stage[2]", "is 1000000"),
+        ({"n_conv_per_stage_decoder": [2]}, "n_conv_per_stage_decoder", "has 1 entry"),
+        ({"conv_bias": None}, "conv_bias", "conv_bias is None"),
+        ({"conv_op": "torch.nn.Conv1d"}, "conv_op", "conv_op is 'torch.nn.Conv1d'"),
+        ({"conv_op": "torch.nn.ConvTranspose2d"}, "conv_op", "is 'torch.nn.ConvTranspose2d'"),
+        ({"conv_op": BRAIN}, "conv_op", f"conv_op is '{BRAIN}'"),
+        ({"norm_op": None}, "norm_op", "norm_op is None"),
+        ({"norm_op": "torch.nn.InstanceNorm3d"}, "norm_op", "is 'torch.nn.InstanceNorm3d'"),
+        ({"norm_op": "torch.nn.GroupNorm"}, "norm_op", "is 'torch.nn.GroupNorm'"),
+        ({"norm_op_kwargs": {"eps": "1e-5"}}, "norm_op_kwargs.eps", "eps is '1e-5'"),
+        ({"norm_op_kwargs": {"eps": float("inf")}}, "norm_op_kwargs.eps", "eps is inf"),
+        ({"norm_op_kwargs": {"momentum": 0.2}}, "norm_op_kwargs.momentum", "momentum is 0.2"),
+        (
+            {"norm_op_kwargs": {"track_running_stats": True}},
+            "norm_op_kwargs.track_running_stats",
+            "track_running_stats is True",
+        ),
+        ({"norm_op_kwargs": {"groups": 8}}, "norm_op_kwargs.'groups'", "the norm has the unknown"),
+        ({"norm_op_kwargs": [1e-5]}, "norm_op_kwargs", "norm_op_kwargs is [1e-05]"),
+        ({"dropout_op": "torch.nn.Dropout"}, "dropout_op", "is 'torch.nn.Dropout'"),
+        (
+            {"dropout_op": "torch.nn.Dropout2d", "dropout_op_kwargs": {"p": 1}},
+            "dropout_op_kwargs.p",
+            "p is 1",
+        ),
+        ({"nonlin": None}, "nonlin", "nonlin is None"),
+        ({"nonlin": "torch.nn.PReLU"}, "nonlin", "nonlin is 'torch.nn.PReLU'"),
+        (
+            {"nonlin_kwargs": {"negative_slope": -1}},
+            "nonlin_kwargs.negative_slope",
+            "negative_slope is -1",
+        ),
+        ({"nonlin_kwargs": {"alpha": 1}}, "nonlin_kwargs.'alpha'", "the activation has"),
+        ({"nonlin_first": "yes"}, "nonlin_first", "nonlin_first is 'yes'"),
+    ],
+)
+def test_what_a_file_could_not_hold_is_named(changes, key, message):
+    kwargs = {**SMALL, "dropout_op_kwargs": None, **changes}
+    with pytest.raises(CompileError) as caught:
+        of_kwargs(kwargs)
+    problem = caught.value.problems[0]
+    assert message in problem.message
+    assert problem.at == f"plans.json, configurations.2d.architecture.arch_kwargs.{key}"
+
+
+@pytest.mark.parametrize("missing", ["features_per_stage", "kernel_sizes", "n_conv_per_stage"])
+def test_a_missing_argument_is_named(missing):
+    with pytest.raises(CompileError, match=f"it has no '{missing}'"):
+        of_kwargs({key: value for key, value in SMALL.items() if key != missing})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network_class_name": BRAIN}, f"network_class_name is '{BRAIN}'"),
+        ({"network_class_name": "PlainConvUNet"}, "network_class_name is 'PlainConvUNet'"),
+        ({"network_class_name": None}, "network_class_name is None"),
+        ({"arch_kwargs": [3]}, r"arch_kwargs is \[3\], which is not a table"),
+        ({"plan_b": 1}, "the architecture has the unknown argument 'plan_b'"),
+        ({"_kw_requires_import": ["conv_op", "norm_op"]}, "'nonlin' is not listed"),
+        ({"_kw_requires_import": [*SMALL]}, "'n_stages' is not the name of a class"),
+        ({"_kw_requires_import": ["block"]}, "arch_kwargs has no 'block'"),
+        ({"_kw_requires_import": 3}, "_kw_requires_import is 3"),
+    ],
+)
+def test_the_table_around_the_arguments_is_checked(changes, message):
+    fixture = FIXTURES["plain_2d_nonlin_first"]
+    with pytest.raises(CompileError, match=message):
+        of_fixture(fixture | {"architecture": fixture["architecture"] | changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"UNet_class_name": "Generic_UNet"}, "UNet_class_name is 'Generic_UNet'"),
+        ({"UNet_class_name": None}, "UNet_class_name is None"),
+        ({"UNet_base_num_features": "32"}, "UNet_base_num_features is '32'"),
+        ({"unet_max_num_features": 0}, "unet_max_num_features is 0"),
+        ({"n_conv_per_stage_encoder": [2] * 10**6}, "n_stages is 1000000"),
+        ({"n_conv_per_stage_encoder": 2}, "n_stages is None"),
+        ({"pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2]]}, "pool_op_kernel_sizes has 2 entries"),
+        ({"patch_size": [64]}, r"patch_size is \[64\]"),
+    ],
+)
+def test_old_plans_are_checked(changes, message):
+    fixture = FIXTURES["plain_3d_aniso"]
+    with pytest.raises(CompileError, match=message):
+        of_fixture(
+            fixture | {"old_configuration": fixture["old_configuration"] | changes},
+            "old_configuration",
+        )
+
+
+@pytest.mark.parametrize(
+    ("plans", "name", "message"),
+    [
+        ({}, None, "it has no 'configurations'"),
+        ({"configurations": [1]}, None, "configurations is [1], which is not a table"),
+        ({"configurations": {}}, None, "no configuration given"),
+        ({"configurations": {"2d": {}, "3d": {}}}, None, "there are '2d', '3d'"),
+        (
+            {"configurations": {"2d": {}, "3d": {}}},
+            "3f",
+            "no configuration '3f'. Did you mean '3d'",
+        ),
+        ({"configurations": {"2d": 3}}, "2d", "2d is 3, which is not a table"),
+        ({"configurations": {"2d": {}}}, "2d", "it has neither 'architecture' nor the older"),
+        ({"configurations": {"2d": {"inherits_from": "2d"}}}, "2d", "in a circle: '2d' -> '2d'"),
+        (
+            {"configurations": {"a": {"inherits_from": "b"}, "b": {"inherits_from": "a"}}},
+            "a",
+            "in a circle: 'a' -> 'b' -> 'a'",
+        ),
+        ({"configurations": {"a": {"inherits_from": "b"}}}, "a", "there is no configuration 'b'"),
+        ({"configurations": {"a": {"inherits_from": [1]}}}, "a", "no configuration [1]"),
+    ],
+)
+def test_configurations_are_checked(plans, name, message):
+    with pytest.raises(CompileError) as caught:
+        architecture(configuration(Table(plans, "plans.json"), name), 1, 2)
+    assert message in str(caught.value)
+
+
+# -- datasets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"background": 0, "a": 1, "b": 2}, (3, 2)),
+        ({"background": 0, "a": 1, "b": 2, "ignore": 3}, (3, 2)),
+        ({"background": 0, "a": 1, "also a": 1}, (2, 1)),
+        ({"background": 0, "a": [1], "b": [2]}, (3, 2)),  # one label each: no regions
+        ({"background": 0, "whole": [1, 2, 3], "core": [2, 3], "spot": 3}, (3, 3)),
+        ({"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}, (2, 2)),
+    ],
+)
+def test_classes_are_counted_as_nnunet_counts_them(given, expected):
+    dataset = {"labels": given, "regions_class_order": [1] * expected[0]}
+    assert labels(Table(dataset, "dataset.json")) == expected
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ({}, "it has no 'labels'"),
+        ({"labels": ["background"]}, "which is not a table"),
+        ({"labels": {"a": 1}}, "the label 'background' is not 0"),
+        ({"labels": {"background": 0, "a": "1"}}, "the label 'a' is '1'"),
+        ({"labels": {"background": 0, "a": True}}, "the label 'a' is True"),
+        ({"labels": {"background": 0, "a": []}}, "the region 'a' has no label"),
+        ({"labels": {"background": 0, "a": 1, "ignore": 5}}, "the label 'ignore' is 5"),
+        ({"labels": {"background": 0, "a": [1, 2]}}, "the 1 region"),
+    ],
+)
+def test_labels_are_checked(dataset, message):
+    with pytest.raises(CompileError) as caught:
+        labels(Table(dataset, "dataset.json"))
+    assert message in str(caught.value)
+
+
+def test_channels_have_two_names():
+    assert channels(Table({"channel_names": {"0": "CT"}}, "dataset.json")) == 1
+    assert channels(Table({"modality": {"0": "T1", "1": "T2"}}, "dataset.json")) == 2
+    for wrong in ({}, {"modality": "CT"}, {"channel_names": {}}, {"channel_names": 3}):
+        with pytest.raises(CompileError):
+            channels(Table(wrong, "dataset.json"))
+    with pytest.raises(CompileError, match="'modality' has 1 entries, but 'channel_names' 2"):
+        channels(Table({"modality": {"0": 1}, "channel_names": {"0": 1, "1": 2}}, "dataset.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it is not valid JSON"),
+        ("[1]", "it is not a JSON object"),
+        ('{"a": 1,\n"a": 2}', "the key 'a' is there twice"),
+        ('{"a": {"b": 1, "b": 1}}', "the key 'b' is there twice"),
+        ('{"a": NaN}', "NaN is not a number of JSON"),
+        ('{"a": -Infinity}', "-Infinity is not a number of JSON"),
+        ('{"a": ' + "9" * 5000 + "}", "a number has too many digits"),
+        ("[" * 10**6, "nest too deeply"),
+        ('{"a": ' * 10**5, "nest too deeply"),
+        ('{"a":\n 1,,}', "plans.json:2"),
+        ("\udcff", "it is not valid UTF-8"),
+        (" " * (16 * 2**20 + 1), "above the limit"),
+    ],
+)
+def test_json_is_read_within_bounds(tmp_path, text, message):
+    path = tmp_path / "plans.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(CompileError) as caught:
+        read_json(path)
+    assert message in str(caught.value)
+
+
+# -- the planner -----------------------------------------------------------------------------------
+
+# Of the data that the planners saw. Those of 3d_lowres are not recorded: these have their ratio.
+SPACINGS = {
+    "Dataset901_CardiacLike": (5, 1.56, 1.56),
+    "Dataset902_ProstateLike": (3, 0.625, 0.625),
+    "Dataset903_BrainTumorLike": (1, 1, 1),
+    "Dataset904_LiverLike": (1, 0.77, 0.77),
+    "Dataset905_HippocampusLike": (1, 1, 1),
+    "Dataset906_AbdomenLike": (2.5, 0.76, 0.76),
+}
+LOWRES = {"nnUNetPlannerResEncL": (2.5, 1.2, 1.2)}
+PLANNED = [case for case, row in PRESETS.items() if "arch" in row]
+
+
+@pytest.mark.parametrize("case", PLANNED)
+def test_the_planner_chooses_what_nnunets_chose(case):
+    data, planner, name = case.split("|")
+    row = PRESETS[case]
+    spacing = SPACINGS[data]
+    if name == "3d_lowres" and data == "Dataset906_AbdomenLike":
+        spacing = LOWRES.get(planner, (2.5, 1.5, 1.5))
+    own = {"patch_size": row["patch"], "architecture": row["arch"]}
+    found = configuration(Table({"configurations": {name: own}}, "plans.json"), name)
+    network = "plain" if planner == "ExperimentPlanner" else "resenc"
+    dims = len(row["patch"])
+    assert planned(network, row["patch"], spacing[-dims:], 4, 3) == architecture(found, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("patch", "spacing", "strides", "kernels"),
+    [
+        # Stride 2 where the kernel is still 1.
+        ((64, 8, 8), (6, 1, 1), "111 122 211 211 211", "133 133 133 133 333"),
+        ((11, 3, 3), (1, 1, 1), "111", "333"),  # a single axis is strided over from 12 on
+        ((12, 3, 3), (1, 1, 1), "111 211", "333 333"),
+        ((9, 9), (1, 1), "11 22", "33 33"),
+        ((8, 16), (2, 1), "11 12 22", "13 33 33"),  # twice the finest is coarse
+    ],
+)
+def test_rules_of_the_planner(patch, spacing, strides, kernels):
+    found = [" ".join("".join(map(str, each)) for each in row) for row in topology(patch, spacing)]
+    assert found == [strides, kernels]
+
+
+def test_a_patch_that_nothing_strides_over_is_refused():
+    with pytest.raises(CompileError, match="a patch of 7 x 7 is too small"):
+        planned("plain", (7, 7), (1, 1), 1, 2)
+    with pytest.raises(CompileError, match="the spacing has 2 numbers, but the patch has 3 axes"):
+        planned("plain", (64, 64, 64), (1, 1), 1, 2)
