@@ -74,6 +74,7 @@ class Torch(Target):
         "attention_mask": "attention_mask(x, y, z)",
         "patch_attention_mask": "patch_attention_mask(x, y, z)",
         "flat_attention_mask": "flat_attention_mask(x, y)",
+        "flat_attention_bias": "flat_attention_bias(x, y)",
         "steep_leaky_relu": "F.leaky_relu(x, 0.3)",
         "relu": "F.relu(x)",
         "leaky_relu": "F.leaky_relu(x, 0.01)",
@@ -99,6 +100,7 @@ class Torch(Target):
             "attention_mask",
             "patch_attention_mask",
             "flat_attention_mask",
+            "flat_attention_bias",
         )
     )
 
