@@ -1,17 +1,25 @@
 """nnU-Net: what plans, checkpoints and the planner's rules describe, and what is refused."""
 
 import json
+import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from compiler.errors import CompileError
 from compiler.nnunet.architecture import Architecture
+from compiler.nnunet.checkpoint import read_checkpoint
 from compiler.nnunet.dataset import channels, labels
 from compiler.nnunet.documents import Table, read_json
 from compiler.nnunet.planner import planned, topology
 from compiler.nnunet.plans import architecture, configuration
+from compiler.weights.archives import read_records
+from compiler.weights.formats import open_checkpoint
+from compiler.weights.stored import entries, tensors
 
 ORACLE = Path(__file__).parent / "oracle/nnunet"
 PRESETS = json.loads((ORACLE / "presets.json").read_text())
@@ -353,8 +361,8 @@ def test_old_plans_are_checked(changes, message):
         ({"configurations": {"2d": {}, "3d": {}}}, None, "there are '2d', '3d'"),
         (
             {"configurations": {"2d": {}, "3d": {}}},
-            "3f",
-            "no configuration '3f'. Did you mean '3d'",
+            "3dd",
+            "no configuration '3dd'. Did you mean '3d'",
         ),
         ({"configurations": {"2d": 3}}, "2d", "2d is 3, which is not a table"),
         ({"configurations": {"2d": {}}}, "2d", "it has neither 'architecture' nor the older"),
@@ -497,3 +505,202 @@ def test_a_patch_that_nothing_strides_over_is_refused():
         planned("plain", (7, 7), (1, 1), 1, 2)
     with pytest.raises(CompileError, match="the spacing has 2 numbers, but the patch has 3 axes"):
         planned("plain", (64, 64, 64), (1, 1), 1, 2)
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+TINY = ORACLE / "tiny_checkpoint/checkpoint_final.pth"
+
+
+STEM = b"(K\x03K\x02K\x01K\x03K\x03t"  # its shape, as it is pickled
+
+
+def edited(path, change, source=TINY):
+    """A checkpoint whose pickle is changed, with the checksums of the new one."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            new.writestr(entry.filename, change(data) if "data.pkl" in entry.filename else data)
+    return path
+
+
+def saved(path, **changes):
+    """A checkpoint of our own with the weights of the real one."""
+    content = torch.load(TINY, weights_only=False)
+    for key in ("optimizer_state", "logging", "_best_ema"):
+        content.pop(key)
+    content["init_args"]["device"] = None
+    for key, value in changes.items():
+        within = content["init_args"] if key in content["init_args"] else content
+        within[key] = value
+    torch.save(content, path)
+    return path
+
+
+def test_a_checkpoint_names_its_plans():
+    found = read_checkpoint(TINY)
+    assert dict(found.plans.values) == json.loads((TINY.parent / "plans.json").read_text())
+    assert dict(found.dataset.values) == json.loads((TINY.parent / "dataset.json").read_text())
+    assert (found.configuration, found.trainer) == ("3d_fullres", "nnUNetTrainer")
+    assert found.heads == {0, 1, 2}
+
+
+def test_its_weights_are_read_bit_by_bit():
+    """All names, the aliases too, without PyTorch's reader, which refuses the file."""
+    weights = torch.load(TINY, weights_only=False)["network_weights"]
+    with open_checkpoint(TINY) as opened:
+        assert [*opened.tensors] == [*weights]
+        assert "'optimizer_state'" in opened.notes[0]
+        for name, expected in weights.items():
+            values = opened.tensors[name].load()
+            assert values.dtype == np.float32 and values.tobytes() == expected.numpy().tobytes()
+    with pytest.raises(Exception, match="weights_only"):
+        torch.load(TINY, weights_only=True)
+
+
+def test_every_dtype_and_view_is_read(tmp_path):
+    """Also tensors that share a storage, and views that are not contiguous."""
+    base = torch.arange(24.0).reshape(4, 6)
+    weights = {
+        "whole": base,
+        "turned": base.T,
+        "part": base[1:3, ::2],
+        "spread": torch.ones(1).expand(5),
+        "number": torch.tensor(3),
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(base[0]),
+        **{
+            str(dtype): torch.tensor([0.5, -2, 7]).to(dtype)
+            for dtype in (torch.float64, torch.float16, torch.bfloat16)
+        },
+    }
+    records = {"network_weights": weights}
+    torch.save(records, tmp_path / "x.pth")
+    found = read_records(tmp_path / "x.pth")
+    state = entries(entries(found.content, "x.pth")["network_weights"], "x.pth")
+    read_tensors = tensors(tmp_path / "x.pth", found, state)
+    assert [*read_tensors] == [*weights]
+    for name, expected in weights.items():
+        values = read_tensors[name].load()
+        expected = expected.detach().contiguous()
+        assert values.shape == tuple(expected.shape)
+        assert read_tensors[name].dtype == str(expected.dtype).removeprefix("torch.")
+        assert values.tobytes() == expected.view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def test_a_checkpoint_of_numpy_1_is_the_same(tmp_path):
+    new, old = b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"
+    assert new in zipfile.ZipFile(TINY).read("checkpoint_final/data.pkl")
+    path = edited(tmp_path / "old.pth", lambda data: data.replace(new, old))
+    assert read_checkpoint(path).plans.values == read_checkpoint(TINY).plans.values
+    with open_checkpoint(path) as opened:
+        assert len(opened.tensors) == 224
+
+
+def test_prefixes_of_wrappers_hide_no_head(tmp_path):
+    weights = torch.load(TINY, weights_only=False)["network_weights"]
+    weights = {f"module._orig_mod.{name}": value for name, value in weights.items()}
+    assert read_checkpoint(saved(tmp_path / "x.pth", network_weights=weights)).heads == {0, 1, 2}
+
+
+class Calls:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/plainnet_a_plan_was_run",)
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+HOSTILE = {
+    "a call": ({"plans": Calls()}, "it calls"),
+    "a call in the log": ({"logging": Calls()}, "it calls"),
+    "no table": ({"plans": [1]}, "plans is [1], which is not a table"),
+    "no plans": ({"plans": None}, "plans is None, which is not a table"),
+    "keys that are no text": ({"plans": {1: 2}}, "the key 1 is not text"),
+    "no name": ({"configuration": 3}, "configuration is 3"),
+    "no trainer": ({"trainer_name": None}, "trainer_name is None"),
+    "no arguments": ({"init_args": 3}, "it has no 'network_weights' and 'init_args'"),
+    "lists in lists": ({"plans": {"a": nested(40)}}, "the number of its values is 1,000,001"),
+    "depth": ({"plans": {"a": nested(80)}}, "the depth of its pickle"),
+    "an object": ({"dataset_json": torch.device("cpu")}, "dataset_json is an object, which"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_checkpoints_are_refused(name, tmp_path):
+    changes, message = HOSTILE[name]
+    path = saved(tmp_path / "x.pth", **changes)
+    with pytest.raises(CompileError) as caught:
+        read_checkpoint(path)
+    assert message in str(caught.value)
+    assert not os.path.exists("/tmp/plainnet_a_plan_was_run")
+
+
+def test_a_list_that_holds_itself_is_refused(tmp_path):
+    circle = []
+    circle.append(circle)
+    with pytest.raises(CompileError, match="the depth of its values"):
+        read_checkpoint(saved(tmp_path / "x.pth", plans={"a": circle}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # The shape (3, 2, 1, 3, 3) of the stem as (255, 2, 1, 3, 3): outside its storage.
+        (
+            lambda data: data.replace(STEM, STEM.replace(b"(K\x03", b"(K\xff")),
+            "but its tensors need",
+        ),
+        # An optimizer's number of NumPy becomes a call of the system.
+        (lambda data: data.replace(b"cnumpy\ndtype\n", b"cposix\nsystem\n"), "it calls 'posix.sys"),
+        (lambda data: data[:2000], "damaged or truncated"),
+    ],
+    ids=["a tensor outside of its storage", "a call", "the end is missing"],
+)
+def test_edited_pickles_are_refused(tmp_path, change, message):
+    path = edited(tmp_path / "x.pth", change)
+    assert zipfile.ZipFile(path).read("checkpoint_final/data.pkl") != (
+        zipfile.ZipFile(TINY).read("checkpoint_final/data.pkl")
+    )
+    for reader in (read_checkpoint, lambda path: open_checkpoint(path).__enter__()):
+        with pytest.raises(CompileError) as caught:
+            reader(path)
+        assert message in str(caught.value)
+
+
+def test_what_is_no_checkpoint_of_nnunet_is_refused(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "other.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "text.pth").write_text("weights")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    for name, message in {
+        "other.pth": "it has no 'network_weights' and 'init_args', but 'state_dict'",
+        "old.pth": "it is not a checkpoint of nnU-Net",
+        "text.pth": "it is a text file, not a checkpoint",
+        "empty.pth": "it is not a checkpoint of nnU-Net",
+        "missing.pth": "No such file",
+    }.items():
+        with pytest.raises(CompileError, match=message):
+            read_checkpoint(tmp_path / name)
+
+
+def test_a_changed_plan_is_noticed(tmp_path):
+    """By the checksum of the pickle, though no other part is read."""
+    content = bytearray(TINY.read_bytes())
+    content[content.index(b"3d_fullres")] ^= 1
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(CompileError, match="checksum"):
+        read_checkpoint(tmp_path / "x.pth")
+
+
+def test_other_checkpoints_with_numbers_of_numpy_are_refused_still(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "best": np.float64(1)}, tmp_path / "x.pt")
+    with (
+        pytest.raises(CompileError, match="which no state dict needs"),
+        open_checkpoint(tmp_path / "x.pt"),
+    ):
+        pass
