@@ -1,6 +1,6 @@
 """Values and tensors that the pickle of a `.pt` describes, without running it or loading PyTorch.
 
-A tensor's values are copied out of the file once they are asked for.
+A tensor's storage is mapped into memory once its values are asked for.
 """
 
 from __future__ import annotations
@@ -84,13 +84,14 @@ def tensors(path: Path, records: Records, state: Mapping[Any, Any]) -> dict[str,
         with Part(path, order) as part:
             if part.read(16) != b"little":
                 raise CompileError(Problem("its numbers are big-endian", str(path)))
+    mapped: dict[str, Any] = {}
     found = {}
     for name, node in state.items():
         match node:
             case Node(
                 kind="tensor", items=[str(key), str(kind), int(), tuple(), tuple()]
             ) if isinstance(name, str):
-                found[name] = _tensor(path, records, name, key, kind, tuple(node.items[2:]))
+                found[name] = _tensor(path, records, name, node.items, mapped)
             case _:
                 message = f"the entry {shown(str(name))} of its state dict is not a tensor"
                 raise CompileError(Problem(message, str(path)))
@@ -98,9 +99,10 @@ def tensors(path: Path, records: Records, state: Mapping[Any, Any]) -> dict[str,
 
 
 def _tensor(
-    path: Path, records: Records, name: str, key: str, kind: str, view: tuple[Any, ...]
+    path: Path, records: Records, name: str, items: list[Any], mapped: dict[str, Any]
 ) -> Tensor:
-    offset, shape, strides = view
+    """One tensor. `mapped` are the storages in memory, which tensors of the same one share."""
+    key, kind, offset, shape, strides = items
     dtype = DTYPES.get(kind, "not dense")
 
     def load() -> Any:
@@ -116,13 +118,16 @@ def _tensor(
         if not math.prod(shape):
             return np.zeros(shape, numbers)
         item = ITEM_BYTES[kind]
-        entry = records.parts[f"{records.folder}data/{key}"]
-        with Part(path, entry) as part:
-            start = part.start
-        count = entry.file_size // item  # `read_records` and `Scan` have checked it
-        raw = np.memmap(path, numbers, "r", start, (count,))
+        if key not in mapped:
+            entry = records.parts[f"{records.folder}data/{key}"]
+            with Part(path, entry) as part:
+                start = part.start
+            # Changes stay in memory. `read_records` and `Scan` have checked the sizes.
+            mapped[key] = np.memmap(path, np.uint8, "c", start, (entry.file_size,))
+        count = len(mapped[key]) // item
+        raw = mapped[key][: count * item].view(numbers)
         steps = tuple(step * item for step in strides)
-        view = np.lib.stride_tricks.as_strided(raw[offset:], shape, steps, writeable=False)
-        return np.array(view, order="C")
+        view = np.lib.stride_tricks.as_strided(raw[offset:], shape, steps)
+        return view if view.flags.c_contiguous else np.array(view, order="C")
 
     return Tensor(name, shape, dtype, load)
