@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,14 @@ import torch
 
 from compiler.errors import CompileError
 from compiler.nnunet.architecture import Architecture
+from compiler.nnunet.asked import Asked, asked
 from compiler.nnunet.checkpoint import read_checkpoint
 from compiler.nnunet.dataset import channels, labels
 from compiler.nnunet.documents import Table, read_json
 from compiler.nnunet.planner import planned, topology
 from compiler.nnunet.plans import architecture, configuration
+from compiler.nnunet.sources import Channels, describe
+from compiler.nnunet.trainers import doubt
 from compiler.weights.archives import read_records
 from compiler.weights.formats import open_checkpoint
 from compiler.weights.stored import entries, tensors
@@ -704,3 +708,167 @@ def test_other_checkpoints_with_numbers_of_numpy_are_refused_still(tmp_path):
         open_checkpoint(tmp_path / "x.pt"),
     ):
         pass
+
+
+# -- where a network is described ------------------------------------------------------------------
+
+FULL = Asked("3d_fullres")
+NONE = Channels()
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results as nnU-Net leaves it, with one fold."""
+    folder = tmp_path / "nnUNetTrainer__nnUNetResEncUNetMPlans__3d_fullres"
+    (folder / "fold_1").mkdir(parents=True)
+    for name in ("plans.json", "dataset.json"):
+        shutil.copy(TINY.parent / name, folder)
+    shutil.copy(TINY, folder / "fold_1")
+    return folder
+
+
+def test_checkpoint_folder_and_plans_are_one_network(results):
+    trained = describe(TINY, Asked(), NONE)
+    assert trained.architecture.deep_supervision  # it has a head at each level
+    assert (trained.patch_size, trained.warnings) == ((12, 48, 40), ())
+    for path in (results / "fold_1/checkpoint_final.pth", results / "fold_1", results):
+        assert describe(path, Asked(), NONE) == trained
+    planned_alone = describe(results / "plans.json", FULL, NONE)
+    assert planned_alone.architecture == replace(trained.architecture, deep_supervision=False)
+    shutil.rmtree(results / "fold_1")
+    assert describe(results, Asked(), NONE) == planned_alone  # by the name of the folder
+
+
+def test_the_folder_names_the_trainer_too(results):
+    shutil.rmtree(results / "fold_1")
+    batch = results.with_name(results.name.replace("Trainer__", "TrainerBN__"))
+    results.rename(batch)
+    assert describe(batch, Asked(), NONE).architecture.norm == "batch"
+    other = batch.with_name(batch.name.replace("TrainerBN__", "TrainerFancy__"))
+    batch.rename(other)
+    found = describe(other, Asked(), NONE)
+    assert found.architecture.norm == "instance"
+    (warning,) = found.warnings
+    assert "'nnUNetTrainerFancy' is not one of nnU-Net's own" in warning
+
+
+@pytest.mark.parametrize(
+    ("trainer", "doubtful"),
+    [
+        ("", False),
+        ("nnUNetTrainer", False),
+        ("nnUNetTrainerBN", False),
+        ("nnUNetTrainer_250epochs", False),
+        ("nnUNetTrainerNoDeepSupervision", False),
+        ("nnUNetTrainerUMambaBot", True),
+        ("nnUNet_Primus_M_Trainer", True),
+    ],
+)
+def test_trainers_of_others_are_doubted(trainer, doubtful):
+    assert bool(doubt(trainer)) == doubtful
+
+
+def test_the_trainer_of_a_checkpoint_is_honoured(tmp_path):
+    path = saved(tmp_path / "x.pth", trainer_name="nnUNetTrainerBN")
+    assert describe(path, Asked(), NONE).architecture.norm == "batch"
+    path = saved(tmp_path / "y.pth", trainer_name="MyTrainer")
+    assert "'MyTrainer'" in describe(path, Asked(), NONE).warnings[0]
+
+
+def test_heads_of_a_checkpoint(tmp_path):
+    """Before 2023, a network built without deep supervision had the last head alone."""
+    weights = torch.load(TINY, weights_only=False)["network_weights"]
+    last = {
+        n: v
+        for n, v in weights.items()
+        if not n.startswith(("decoder.seg_layers.0", "decoder.seg_layers.1"))
+    }
+    path = saved(tmp_path / "x.pth", network_weights=last)
+    assert not describe(path, Asked(), NONE).architecture.deep_supervision
+    odd = {n: v for n, v in weights.items() if not n.startswith("decoder.seg_layers.2")}
+    path = saved(tmp_path / "y.pth", network_weights=odd)
+    with pytest.raises(CompileError, match="its decoder has the heads 0, 1, but the plans"):
+        describe(path, Asked(), NONE)
+
+
+def test_channels_are_those_of_the_dataset_unless_they_are_given(results, tmp_path):
+    plans = results / "plans.json"
+    shutil.copy(results / "dataset.json", tmp_path / "elsewhere.json")
+    (results / "dataset.json").unlink()
+    with pytest.raises(CompileError, match=r"there is no dataset\.json beside it"):
+        describe(plans, FULL, NONE)
+    with pytest.raises(CompileError, match=r"there is no dataset\.json beside it"):
+        describe(plans, FULL, Channels(2, None))
+    given = describe(plans, FULL, Channels(2, 2))
+    there = describe(plans, replace(FULL, dataset=str(tmp_path / "elsewhere.json")), NONE)
+    assert given == there
+    assert there == describe(TINY.parent / "plans.json", FULL, NONE)
+    other = describe(TINY.parent / "plans.json", FULL, Channels(None, 7)).architecture
+    assert (other.in_channels, other.num_classes) == (2, 7)
+
+
+def test_a_missing_dataset_and_what_says_nothing_are_errors(results):
+    missing = str(results / "none.json")
+    with pytest.raises(CompileError, match="No such file"):
+        describe(results / "plans.json", replace(FULL, dataset=missing), Channels(1, 1))
+    with pytest.raises(CompileError, match="--dataset: a checkpoint has its own"):
+        describe(TINY, Asked(dataset="dataset.json"), NONE)
+    with pytest.raises(CompileError, match="it is of the configuration '3d_fullres', not '2d'"):
+        describe(TINY, Asked("2d"), NONE)
+    assert describe(TINY, FULL, NONE) == describe(TINY, Asked(), NONE)
+    with pytest.raises(CompileError, match="it has neither checkpoints nor plans"):
+        describe(results.parent, Asked(), NONE)
+
+
+def test_a_label_manager_of_somebody_counts_in_its_own_way(results):
+    plans = json.loads((results / "plans.json").read_text()) | {"label_manager": "Mine"}
+    (results / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(CompileError, match="label_manager is 'Mine'"):
+        describe(results / "plans.json", FULL, NONE)
+    assert describe(results / "plans.json", FULL, Channels(None, 2))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"patch_size": "20,256,224"}, Asked(patch_size=(20, 256, 224))),
+        ({"patch_size": [64, 64]}, Asked(patch_size=(64, 64))),
+        ({"spacing": "5,1.56,1.56"}, Asked(spacing=(5.0, 1.56, 1.56))),
+        ({"spacing": (1, 0.5)}, Asked(spacing=(1.0, 0.5))),
+        ({"configuration": "2d", "dataset": Path("a.json")}, Asked("2d", "a.json")),
+        ({"dims": 3, "spacing": None}, Asked()),
+    ],
+)
+def test_what_is_asked_is_read(given, expected):
+    problems = []
+    found, others = asked(given, problems)
+    assert (found, problems) == (expected, [])
+    assert others == {name: value for name, value in given.items() if name == "dims"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"patch_size": "0,64"}, "--patch-size has 0, which is below 1"),
+        ({"patch_size": "64"}, "--patch-size is '64'"),
+        ({"patch_size": "1,2,3,4"}, "--patch-size is '1,2,3,4'"),
+        ({"patch_size": 64}, "--patch-size is 64"),
+        ({"patch_size": "64,9999999999999"}, "which is above 1,048,576"),
+        ({"spacing": "1,0"}, "--spacing has '0', which is not the size of a voxel"),
+        ({"spacing": "1,nan"}, "--spacing has 'nan'"),
+        ({"spacing": "1,inf"}, "--spacing has 'inf'"),
+        ({"spacing": "1,-1"}, "--spacing has '-1'"),
+        ({"spacing": "1,1e999"}, "--spacing has '1e999'"),
+        ({"spacing": (1, 10**400)}, "--spacing has a number of more than 20 digits"),
+        ({"spacing": (True, 1)}, "--spacing has True"),
+        ({"spacing": "1," * 10**6}, "--spacing is '1,1,1"),
+        ({"configuration": 3}, "--configuration is 3"),
+        ({"configuration": ""}, "--configuration is ''"),
+        ({"configuration": "a" * 2000}, "the length of --configuration"),
+        ({"dataset": b"x"}, "--dataset is b'x'"),
+    ],
+)
+def test_what_is_asked_is_checked(given, message):
+    problems = []
+    asked(given, problems)
+    assert len(problems) == 1 and message in problems[0].message

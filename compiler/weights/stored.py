@@ -88,9 +88,7 @@ def tensors(path: Path, records: Records, state: Mapping[Any, Any]) -> dict[str,
     found = {}
     for name, node in state.items():
         match node:
-            case Node(
-                kind="tensor", items=[str(key), str(kind), int(), tuple(), tuple()]
-            ) if isinstance(name, str):
+            case Node(kind="tensor", items=[_, _, _, tuple(), tuple()]) if isinstance(name, str):
                 found[name] = _tensor(path, records, name, node.items, mapped)
             case _:
                 message = f"the entry {shown(str(name))} of its state dict is not a tensor"
