@@ -13,6 +13,7 @@ from ..options import BY_NAME, OPTIONS
 from .checks import description
 from .definition import IN_STAGES, Head, Spec, SqueezeExcite, Stem, place
 from .definition import Segmentor as SegmentorTable
+from .encoders import width_per_group
 from .positions import KeyPath
 
 _WIDTH = 96
@@ -78,6 +79,10 @@ def _encoder(encoder: Encoder) -> dict[KeyPath, Any]:
     }
     if encoder.basic:
         del values[("groups",)]
+    elif not encoder.widths:
+        read = width_per_group(encoder.stage_widths[0], encoder.filters[0], encoder.groups)
+        if read != encoder.width_per_group:  # rounded down: the widths do not say it
+            values[("width_per_group",)] = encoder.width_per_group
     if encoder.se:
         values[("se", "ratio")] = encoder.se.ratio
         values[("se", "activation")] = encoder.se.activation
