@@ -29,7 +29,7 @@ class EncoderText:
     """The encoder: its stem, its pool, and how its stages' blocks are made.
 
     `rates` are lines that compute the blocks' rates of stochastic depth, and `stage` is what makes
-    one of several blocks.
+    one of several blocks. `methods` are lines that define what its class has besides.
     """
 
     doc: str
@@ -40,6 +40,7 @@ class EncoderText:
     next_block: str
     rates: tuple[str, ...]
     stage: str
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
