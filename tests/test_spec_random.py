@@ -29,7 +29,9 @@ def path(tmp_path_factory):
 
 # What hypothesis found before, shrunk.
 UNEVEN = {  # 5 filters at half the usual width make 2 channels, which say 25 of 64
-    **{"name": "net", "block": "bottleneck", "width_per_group": 32},
+    "name": "net",
+    "block": "bottleneck",
+    "width_per_group": 32,
     "stages": [{"depth": 1, "channels": 20}],
 }
 
