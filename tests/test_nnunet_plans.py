@@ -1,5 +1,6 @@
 """nnU-Net: what plans, checkpoints and the planner's rules describe, and what is refused."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compiler.errors import CompileError
 from compiler.nnunet.architecture import Architecture
@@ -628,7 +631,7 @@ HOSTILE = {
     "no name": ({"configuration": 3}, "configuration is 3"),
     "no trainer": ({"trainer_name": None}, "trainer_name is None"),
     "no arguments": ({"init_args": 3}, "it has no 'network_weights' and 'init_args'"),
-    "lists in lists": ({"plans": {"a": nested(40)}}, "the number of its values is 1,000,001"),
+    "lists in lists": ({"plans": {"a": nested(40)}}, "the number of its values is 300,001"),
     "depth": ({"plans": {"a": nested(80)}}, "the depth of its pickle"),
     "an object": ({"dataset_json": torch.device("cpu")}, "dataset_json is an object, which"),
 }
@@ -872,3 +875,73 @@ def test_what_is_asked_is_checked(given, message):
     problems = []
     asked(given, problems)
     assert len(problems) == 1 and message in problems[0].message
+
+
+# -- anything at all -------------------------------------------------------------------------------
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+
+
+def places(value, path=()):
+    """The paths of everything in a JSON value."""
+    yield path
+    keys = value if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
+    for key in keys:
+        yield from places(value[key], (*path, key))
+
+
+SOUND = [
+    {"patch_size": fixture["input_shape"][2:], **own}
+    for fixture in FIXTURES.values()
+    for own in ({"architecture": fixture["architecture"]}, fixture.get("old_configuration"))
+    if own
+]
+
+
+@settings(max_examples=200 * int(os.environ.get("PLAINNET_FUZZ", "1")), deadline=None)
+@given(st.data())
+def test_spoilt_plans_are_an_architecture_or_an_error(data):
+    """One value anywhere in a configuration is replaced by another, or taken away."""
+    own = json.loads(json.dumps(data.draw(st.sampled_from(SOUND))))
+    path = data.draw(st.sampled_from([*places(own)][1:]))
+    *outer, last = path
+    within = own
+    for key in outer:
+        within = within[key]
+    if isinstance(within, dict) and data.draw(st.booleans()):
+        del within[last]
+    else:
+        within[last] = data.draw(JUNK)
+    plans = Table({"configurations": {"3d": own}}, "plans.json")
+    with contextlib.suppress(CompileError):
+        assert isinstance(architecture(configuration(plans, "3d"), 1, 2), Architecture)
+
+
+@settings(max_examples=200 * int(os.environ.get("PLAINNET_FUZZ", "1")), deadline=None)
+@given(st.dictionaries(st.sampled_from(["labels", "modality", "regions_class_order"]), JUNK), JUNK)
+def test_spoilt_datasets_are_counts_or_an_error(dataset, background):
+    if isinstance(dataset.get("labels"), dict):
+        dataset["labels"]["background"] = background
+    for count in (channels, labels):
+        with contextlib.suppress(CompileError):
+            count(Table(dataset, "dataset.json"))
+
+
+def test_a_damaged_pickle_is_an_error_or_what_was_saved(tmp_path):
+    """One byte of the pickle is another, with a checksum that says nothing."""
+    data = zipfile.ZipFile(TINY).read("checkpoint_final/data.pkl")
+    generator = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(40):
+        damaged = bytearray(data)
+        damaged[generator.integers(len(data))] = generator.integers(256)
+        path = edited(tmp_path / "x.pth", lambda _, new=bytes(damaged): new)
+        try:
+            outcomes.add(type(describe(path, Asked(), NONE)).__name__)
+        except CompileError:
+            outcomes.add("an error")
+    assert outcomes == {"Described", "an error"}

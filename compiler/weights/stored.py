@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, raise_all
 from ..limits import PICKLE_DEPTH, PICKLE_VALUES
 from .archives import Part, Records
 from .checkpoints import Tensor, need, shown
@@ -61,10 +61,9 @@ class Values:
     def of(self, node: object, depth: int = 0) -> Any:
         """The value of a node. Raises `CompileError`."""
         self.made += 1
-        found = PICKLE_VALUES.problems("the number of its values", self.made, self.at)
-        found += PICKLE_DEPTH.problems("the depth of its values", depth, self.at)
-        if found:
-            raise CompileError(*found)
+        if self.made > PICKLE_VALUES.largest or depth > PICKLE_DEPTH.largest:
+            raise_all(PICKLE_VALUES.problems("the number of its values", self.made, self.at))
+            raise_all(PICKLE_DEPTH.problems("the depth of its values", depth, self.at))
         if not isinstance(node, Node):
             plain = node is None or isinstance(node, str | int | float)
             return node if plain else Thing()
