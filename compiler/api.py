@@ -126,10 +126,10 @@ def custom_encoder(
     filters: Sequence[int] = (64, 128, 256, 512),
     strides: Sequence[int | Sequence[int]] = (1, 2, 2, 2),
     kernels: Sequence[int | Sequence[int]] | None = None,
-    stem_filters: Sequence[int] = (64,),
-    stem_kernels: Sequence[int | Sequence[int]] = (7,),
-    stem_stride: int | Sequence[int] = 2,
-    stem_pool: int | Sequence[int] = 2,
+    stem_filters: Sequence[int] | None = None,
+    stem_kernels: Sequence[int | Sequence[int]] | None = None,
+    stem_stride: int | Sequence[int] | None = None,
+    stem_pool: int | Sequence[int] | None = None,
     pre_activation: bool = False,
     groups: int = 1,
     width_per_group: int = 64,
@@ -139,6 +139,11 @@ def custom_encoder(
     se_divisor: int | None = None,
     widths: Sequence[int] | None = None,
     channels: Sequence[int] | None = None,
+    unit_bias: bool | None = None,
+    unit_eps: float | None = None,
+    unit_slope: float | None = None,
+    unit_dropout: float | None = None,
+    unit_activation_first: bool | None = None,
 ) -> Encoder:
     """Describe an encoder that is not in the catalog, for every function that takes a name.
 
@@ -148,13 +153,24 @@ def custom_encoder(
     with `_vd` for ResNet-D's pooled shortcut. `stem_filters` and `stem_kernels` describe the
     convolutions before the stages, the first of which has the stride `stem_stride`; a max-pool of
     stride `stem_pool` (1 or 2) follows, with a window of 3, or of 1 on axes that it does not stride
-    over. Kernels are odd. A kernel or stride is one number, or one for each axis: `(1, 2, 2)`.
+    over. By default, the stem is a 7x7 convolution of 64 filters that halves, as the pool does.
+    Kernels are odd. A kernel or stride is one number, or one for each axis: `(1, 2, 2)`.
     `pre_activation` makes it a ResNet v2. `groups` is the cardinality and `width_per_group` the
     width of a group in stage 0 (ResNeXt, Table 1), for bottlenecks. With `se_ratio`, each block has
     a squeeze-and-excitation gate, `se_position` (`"before_norm"`, `"after_norm"`) the last norm of
     the block, its width rounded to a multiple of `se_divisor`; by default, both are those of the
     dialect. `widths` are those of a bottleneck's 3x3 convolutions and
     `channels` its outputs, stage by stage, where filters and groups do not determine them.
+
+    nnU-Net's kinds of `block` are `"plain"`, a convolution, and `"basic_d"` and `"bottleneck_d"`,
+    whose shortcuts average where they stride and project where the channels change. `filters` are
+    the outputs of such a stage, `widths` those of the convolutions inside of a bottleneck. A plain
+    encoder has no stem, the others by default one convolution without a stride; P1 is the output of
+    stage 0. Norm and activation are by default instance norm and leaky ReLU. `unit_slope` is the
+    negative slope of that (0.01) and `unit_eps` the epsilon of the norms (1e-5). Convolutions have
+    a bias unless `unit_bias` is False. With `unit_dropout`, whole channels are dropped behind
+    convolutions at this rate. With `unit_activation_first`, the activation of plain blocks precedes
+    the norm.
 
     Raises `CompileError` with every problem of the arguments.
     """
@@ -178,6 +194,11 @@ def custom_encoder(
         se_divisor=se_divisor,
         widths=widths,
         channels=channels,
+        unit_bias=unit_bias,
+        unit_eps=unit_eps,
+        unit_slope=unit_slope,
+        unit_dropout=unit_dropout,
+        unit_activation_first=unit_activation_first,
     )
     raise_all(problems)
     assert encoder is not None

@@ -6,9 +6,12 @@ from dataclasses import fields
 from typing import assert_never
 
 from .catalog import ENCODERS
-from .model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite
+from .model import Classifier, Encoder, Features, Model, Segmentor
 from .options import DEFAULT_CLASSES, DEFAULT_SHAPE, OPTIONS
+from .parts import SqueezeExcite
 from .passes.axes import axes_options
+from .passes.custom_units import DEFAULTS
+from .passes.heads import usual_init
 from .passes.validate import looks_channels_first
 
 
@@ -46,17 +49,21 @@ def spell_options(model: Model) -> dict[str, object]:
         options["dialect"] = model.encoder.dialect
     if not model.encoder.custom:  # which says its own
         options |= axes_options(model.encoder)
-    if model.init != "pytorch":
+    if model.init != usual_init(model.head):
         options["init"] = model.init
     if model.drop_path:
         options["drop_path"] = model.drop_path
     if model.checkpointing:
         options["checkpointing"] = True
-    if model.encoder.norm != "batch":
+    usual_norm, usual_activation = _usual_units(model.encoder)
+    if model.encoder.norm != usual_norm:
         options["norm"] = model.encoder.norm
-    if model.encoder.activation != "relu":
+    if model.encoder.activation != usual_activation:
         options["activation"] = model.encoder.activation
     se, usual = model.encoder.se, _usual_se(model.encoder)
+    if se and not usual:
+        options["se_ratio"] = se.ratio
+        usual = SqueezeExcite(se.ratio)
     if se and usual and se.ratio != usual.ratio:
         options["se_ratio"] = se.ratio
     if se and usual and se.activation != usual.activation:
@@ -82,7 +89,14 @@ def _segmentor_options(head: Segmentor, encoder: Encoder) -> dict[str, object]:
 
 
 def _usual_dialect(encoder: Encoder) -> str:
-    return "medicai" if encoder.custom else ENCODERS[encoder.name].dialect
+    if encoder.custom:
+        return DEFAULTS["dialect"] if encoder.units else "medicai"
+    return ENCODERS[encoder.name].dialect
+
+
+def _usual_units(encoder: Encoder) -> tuple[str, str]:
+    """The norm and the activation that the encoder has without options."""
+    return (DEFAULTS["norm"], DEFAULTS["activation"]) if encoder.units else ("batch", "relu")
 
 
 def _usual_se(encoder: Encoder) -> SqueezeExcite | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .ir import Attention, AvgPool, Block, Call, Conv, ConvTranspose, Dropout, Linear, Norm
 from .parsing import parse
+from .unit_blocks import BASIC_D, BOTTLENECK_D, CONV_BLOCK, RESIZED_PROJECTION
 
 CHANGES_SHAPE = "stride != 1 or in_channels != channels"
 
@@ -285,5 +286,9 @@ RESIDUAL_BLOCKS = {  # (block of the encoder, pre-activation) -> block, its proj
     ("basic_vd", True): (PRE_BASIC, POOLED_PROJECTION),
     ("bottleneck_vd", False): (BOTTLENECK, POOLED_PROJECTION),
     ("bottleneck_vd", True): (PRE_BOTTLENECK, POOLED_PROJECTION),
+    ("plain", False): (CONV_BLOCK, None),
+    ("basic_d", False): (BASIC_D, RESIZED_PROJECTION),
+    ("bottleneck_d", False): (BOTTLENECK_D, RESIZED_PROJECTION),
 }
+UNIT_BLOCKS = ("plain", "basic_d", "bottleneck_d")  # those of nnU-Net, which have units
 BLOCK_KINDS = tuple(dict.fromkeys(kind for kind, _ in RESIDUAL_BLOCKS))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from .model import Encoder, SqueezeExcite, Stem
+from .model import Encoder
+from .parts import SqueezeExcite, Stem, Units
 
 _50, _101, _152, _200 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 12, 48, 3)
 _DEEP_STEM = Stem(filters=(32, 32, 64), kernels=(3, 3, 3))
@@ -71,8 +73,40 @@ SENETS = tuple(
     )
     for encoder in RESNETS + OTHERS
 )
-ENCODERS = {encoder.name: encoder for encoder in SENETS + RESNETS + OTHERS}
-FAMILIES = ("senet", "resnet")
+# nnU-Net's encoders for isotropic volumes. Their strides and kernels follow from data and its
+# spacing, so that a network of its own is a custom encoder of the same name.
+_NNUNET: dict[str, Any] = {
+    "family": "nnunet",
+    "filters": (32, 64, 128, 256, 320, 320),
+    "strides": (1, 2, 2, 2, 2, 2),
+    "kernels": (3,) * 6,
+    "dialect": "nnunet",
+    "norm": "instance",
+    "activation": "leaky_relu",
+    "units": Units(),
+}
+NNUNETS = (
+    Encoder(
+        "nnunet_plain",
+        "NNUNetPlain",
+        "nnU-Net",
+        block="plain",
+        depths=(2,) * 6,
+        stem=Stem((), (), 1, 1),
+        **_NNUNET,
+    ),
+    Encoder(
+        "nnunet_resenc",
+        "NNUNetResEnc",
+        "nnU-Net ResEnc",
+        block="basic_d",
+        depths=(1, 3, 4, 6, 6, 6),
+        stem=Stem((32,), (3,), 1, 1),
+        **_NNUNET,
+    ),
+)
+ENCODERS = {encoder.name: encoder for encoder in SENETS + RESNETS + OTHERS + NNUNETS}
+FAMILIES = ("senet", "resnet", "nnunet")
 
 # The encoders of the reference library's page: the classifiers of `generated/`.
 SHOWCASE = tuple(f"se{encoder.name}" for encoder in RESNETS if encoder.name != "resnext101_64x4d")
@@ -82,6 +116,8 @@ SEGMENTED = "seresnext50"  # the encoder that shows the segmentors
 def in_options_only(known: Encoder, encoder: Encoder) -> bool:
     """Whether an encoder is that of the catalog, but for what options change."""
     se = known.se
+    if encoder.units and encoder.se and not encoder.se.own:
+        se = encoder.se  # an option there
     if se and encoder.se:
         se = replace(se, ratio=encoder.se.ratio, activation=encoder.se.activation)
     options = {name: getattr(encoder, name) for name in ("dialect", "norm", "activation")}

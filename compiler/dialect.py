@@ -13,7 +13,7 @@ class Dialect:
     the two under `relu_before_gate`. Its width is rounded to a multiple of `divisor`.
     `strided_1x1` puts the stride of an ungrouped bottleneck on its first convolution. The stem's
     pool is padded by one, or unpadded with a partial last window (`ceil_pool`). With `zero_gamma`,
-    each block starts as the identity. `dialects.PROOFS` says which blocks a dialect has.
+    each residual block starts as its shortcut. `dialects.PROOFS` says which blocks a dialect has.
     """
 
     name: str
@@ -38,5 +38,6 @@ DIALECTS = {
             ceil_pool=True,
         ),
         Dialect("torchvision"),
+        Dialect("nnunet", gate_after_norm=True, divisor=8, zero_gamma=True),
     )
 }

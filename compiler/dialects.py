@@ -81,6 +81,14 @@ PROOFS: dict[str, dict[str, Proof]] = {  # dialect -> kind of block -> proof
         "bottleneck": Proof("torchvision resnet50", _TORCHVISION),
         "grouped bottleneck": Proof("torchvision resnext50_32x4d", _TORCHVISION),
     },
+    "nnunet": {
+        "plain": Proof("PlainConvUNet", ("nnunet",)),
+        "plain, SE": _UNPROVEN,
+        "basic d": Proof("ResidualEncoderUNet", ("nnunet",)),
+        "basic d, SE": Proof("ResidualEncoder(squeeze_excitation=True)", ("nnunet",)),
+        "bottleneck d": Proof("ResidualEncoderUNet(block=BottleneckD)", ("nnunet",)),
+        "bottleneck d, SE": _UNPROVEN,
+    },
 }
 STEMS = {"timm": (1, 3), "cadene": (1, 3), "torchvision": (1,)}  # convolutions; medicai: any
 
@@ -115,16 +123,3 @@ def publishers(encoder: Encoder, layout: str) -> list[str]:
         return []
     proofs = {name: PROOFS[name].get(encoder.kind, _UNPROVEN) for name in DIALECTS}
     return [name for name, proof in proofs.items() if layout in proof.layouts]
-
-
-def on_other_axes(encoder: Encoder, library: str) -> str:
-    """A sentence on a library's checkpoints, for an encoder whose strides or kernels are others.
-
-    "" if nobody has weights for the encoder anyway, or if it has the published ones.
-    """
-    others = encoder.other_axes
-    if not others or not encoder.published:
-        return ""
-    if "kernels" in others:
-        return f"Published checkpoints of {library} have other {others}."
-    return f"Published checkpoints of {library} fit, but were trained with other {others}."

@@ -13,7 +13,7 @@ class Init(Enum):
 
     The first are uniform: their value is the variance times the fan, which is how many values are
     summed into one output, or for `XAVIER` the mean of that and its counterpart in the gradient.
-    The last two are normal, for `--init he`.
+    The next two are normal, for `--init he`, and so is the last, for `--init nnunet`.
     """
 
     SMALL = 1 / 3  # PyTorch's default, within 1 / sqrt(fan): a norm follows, or the loss
@@ -21,6 +21,7 @@ class Init(Enum):
     XAVIER = 1.0  # dense layers of a transformer
     FAN_OUT = "variance 2 / fan_out"  # as torchvision and timm start their ResNets
     HEAD = "deviation 0.01"
+    NNUNET = "variance 2 / fan_in"  # of every convolution of nnU-Net
 
 
 def init_of(layer: Conv | ConvTranspose | Linear | Attention) -> Init:
@@ -32,6 +33,8 @@ def init_of(layer: Conv | ConvTranspose | Linear | Attention) -> Init:
     match layer:
         case Conv(init="he") | ConvTranspose(init="he") | Linear(init="he"):
             return _he(layer)
+        case Conv(init="nnunet") | ConvTranspose(init="nnunet"):
+            return Init.NNUNET
         case Conv(output=output, bias=bias):
             return Init.HE if bias and not output else Init.SMALL
         case ConvTranspose(normed=normed):

@@ -79,11 +79,13 @@ class Linear:
 class AvgPool:
     """Average over windows of 2, the last one cut where a size is odd; padding is not counted.
 
-    An axis of stride 1 is not averaged.
+    An axis of stride 1 is not averaged. An `exact` one has windows of its stride, which divides the
+    sizes.
     """
 
     name: str
     stride: Axes
+    exact: bool = False
     when: str = ""
 
 
@@ -101,13 +103,17 @@ class Call:
 class ConvTranspose:
     """Transposed convolution that doubles each size: kernel 4, stride 2, padding 1, with bias.
 
-    An axis of stride 1 has kernel 1. `normed` says that a norm follows; `init` is as in `Conv`.
+    An axis of stride 1 has kernel 1. An `exact` one has its stride for a kernel and no padding, so
+    that no two taps meet in an output. In a module, a stride that is "" is an argument of the call.
+    `normed` says that a norm follows; `init` is as in `Conv`.
     """
 
     name: str
     cin: Dim
     cout: Dim
     stride: Axes = 2
+    exact: bool = False
+    bias: bool = True
     normed: bool = True
     when: str = ""
     init: str = ""
@@ -167,6 +173,24 @@ class Fragment:
 
     layers: tuple[Layer, ...]
     body: Body
+
+
+@dataclass(frozen=True)
+class AuxHead:
+    """The head of each decoder stage but the last, from the stage with the number `first` on.
+
+    It runs on `x`, and `filters` are the channels of `x`. Where it is not `used`, it is there for
+    its weights only.
+    """
+
+    fragment: Fragment
+    first: int = 1
+    used: bool = True
+
+    @property
+    def stages(self) -> str:
+        """These stages, the finest first."""
+        return f"[-2:{self.first - 1}:-1]" if self.first else "[-2::-1]"
 
 
 @dataclass(frozen=True)
@@ -262,6 +286,9 @@ def bound(
             rest = iter(args)
             values = tuple(given[a] if a in given else next(rest) for a in block.args)
             return Call(each.name, layer, values)
+        case ConvTranspose(stride=""):
+            cin, (cout, stride) = channels[0], args
+            return replace(layer, name=each.name, cin=cin, cout=cout, stride=stride)
         case Conv() | ConvTranspose() | Linear():
             return replace(layer, name=each.name, cin=channels[0], cout=args[0])
         case Norm() | Attention():
@@ -284,4 +311,6 @@ def sizes_of(each: Each, blocks: Mapping[str, Block]) -> int:
     if isinstance(each.of, str):
         block = blocks[each.of]
         return len({*block.args} - {channels for _, channels in block.inputs})
+    if isinstance(each.of, ConvTranspose) and each.of.stride == "":
+        return 2
     return int(isinstance(each.of, Conv | ConvTranspose | Linear | Table))

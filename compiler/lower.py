@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from .axes import times
-from .dialects import on_other_axes
 from .ir import Block, Conv
 from .model import Classifier, Encoder, Features, Model, Segmentor, Stage
 from .network import Network
@@ -92,14 +91,20 @@ def _notes(model: Model, parameters: int) -> tuple[str, ...]:
     if not model.encoder.published:
         references += f" The encoder has {_changes(model.encoder)}."
     elif model.encoder.dialect != "medicai":
-        dialect = model.encoder.dialect
-        other = on_other_axes(model.trunk, dialect)
-        references += f" {other or f'Matches {dialect} checkpoints.'}"
+        references += f" Matches {model.encoder.dialect} checkpoints."
     if not isinstance(model.head, Segmentor):
-        return (f"{parameters:,} parameters. {references}",)
+        size = "; ".join(filter(None, [f"{parameters:,} parameters", _multiples(model)]))
+        return (f"{size}. {references}",)
     words = segmentor_named(model.head.name).words
     reference, *more = words.notes(model)
-    return (f"{parameters:,} parameters; {words.fits}. {reference}", *more, references)
+    fits = _multiples(model) or words.fits
+    return (f"{parameters:,} parameters; {fits}. {reference}", *more, references)
+
+
+def _multiples(model: Model) -> str:
+    """What the image's sizes must be; "" where any will do."""
+    by = model.multiples
+    return f"image sizes must be multiples of {times(by, model.dims)}" if by else ""
 
 
 def _changes(encoder: Encoder) -> str:
@@ -112,11 +117,11 @@ def _changes(encoder: Encoder) -> str:
 def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
     model, encoder = network.model, network.model.trunk
     levels = [(_with_divisor(model, i), shape) for i, (_, shape) in enumerate(ledger.pyramid)]
-    rows = [
-        TableRow("image", model.image),
-        TableRow("stem", levels[0][1], levels[0][0], _stem_text(network)),
-    ]
-    for s, (stage, (level, shape)) in enumerate(zip(encoder.stages, levels[1:])):
+    rows = [TableRow("image", model.image)]
+    if network.stem.layers:
+        level = levels.pop(0)[0] if encoder.first_level == 2 else ""
+        rows.append(TableRow("stem", ledger.encoder[0].output, level, _stem_text(network)))
+    for s, (stage, (level, shape)) in enumerate(zip(encoder.stages, levels, strict=True)):
         text = f"{stage.depth} x {{{network.residual.name}}}{_groups(encoder, stage)}"
         rows.append(TableRow(f"stage {s}", shape, level, text))
     match model.head:
@@ -174,6 +179,13 @@ def _groups(encoder: Encoder, stage: Stage) -> str:
 def _references(encoder: Encoder) -> tuple[str, ...]:
     """The papers, the file's own first."""
     references = []
+    if encoder.units:
+        references.append("nnU-Net: arXiv 1904.08128.")
+        if encoder.residual:
+            references.append(
+                "Residual encoders: arXiv 2404.09556. ResNet-D: arXiv 1812.01187, Fig. 2."
+            )
+        return (*references, *["SE: arXiv 1709.01507, Fig. 3."] * bool(encoder.se))
     if encoder.groups > 1:
         references.append("ResNeXt: arXiv 1611.05431, Table 1.")
     elif not encoder.pooled_shortcut:

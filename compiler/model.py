@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias
 
 from .axes import product, spread
 from .dialect import DIALECTS, Dialect
 from .ir import Axes, Shape
 from .option import option
+from .parts import SqueezeExcite, Stem, Units
 
 NORMS = ("batch", "instance", "group", "layer")  # of an encoder
 DEPTHS = ("3", "4", "5")  # of the pyramid that a segmentor uses
 RANK_NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
 UNITS = {2: "pixel", 3: "voxel"}  # what an image of so many dimensions is made of
-
-
-@dataclass(frozen=True)
-class SqueezeExcite:
-    """Channel gate: squeezed to max(1, channels // ratio).
-
-    `position` says where it stands, `before_norm` or `after_norm`, and `divisor` what its width is
-    rounded to a multiple of. Empty and 0 leave both to the dialect.
-    """
-
-    ratio: int = 16
-    activation: str = "relu"
-    position: str = ""
-    divisor: int = 0
-
-    @property
-    def own(self) -> bool:
-        """Whether it has a position or a divisor that is not its dialect's."""
-        return bool(self.position or self.divisor)
-
-
-@dataclass(frozen=True)
-class Stem:
-    """Convolutions in front of the stages, the first with the `stride`, and a max-pool after them.
-
-    The window of the pool is 3 along an axis that it strides over, and 1 along the others.
-    """
-
-    filters: tuple[int, ...] = (64,)
-    kernels: tuple[Axes, ...] = (7,)
-    stride: Axes = 2
-    pool: Axes = 2
 
 
 @dataclass(frozen=True)
@@ -63,11 +32,13 @@ class Stage:
 class Encoder:
     """A residual encoder as its paper's table gives it.
 
-    `block` is `basic` or `bottleneck`, with `_vd` for ResNet-D's pooled shortcut. Level P1 is
-    the stem's output, P(i + 2) that of stage i. `custom` encoders are not in the catalog. `dialect`
-    is a name in `DIALECTS`. Where `widths` or `channels` is empty, filters and groups determine it.
-    Strides and kernels are one number where all axes have the same. `norm` is a kind of `ir.Norm`;
-    `activation` is that of the stem and of the blocks.
+    `block` is `basic` or `bottleneck`, with `_vd` for ResNet-D's pooled shortcut; or one of
+    nnU-Net's: `plain`, a convolution, and `basic_d` or `bottleneck_d`, whose shortcuts pool and
+    project apart. These have `units`. Level P1 is the stem's output, P(i + 2) that of stage i; with
+    `units`, P(i + 1) is that of stage i, and there need not be a stem. `custom` encoders are not in
+    the catalog. `dialect` is a name in `DIALECTS`. Where `widths` or `channels` is empty, filters
+    and groups determine it. Strides and kernels are one number where all axes have the same. `norm`
+    is a kind of `ir.Norm`; `activation` is that of the stem and of the blocks.
     """
 
     name: str
@@ -79,7 +50,7 @@ class Encoder:
     filters: tuple[int, ...] = (64, 128, 256, 512)
     strides: tuple[Axes, ...] = (1, 2, 2, 2)
     kernels: tuple[Axes, ...] = (3, 3, 3, 3)
-    stem: Stem = Stem()
+    stem: Stem = field(default_factory=Stem)
     pre_activation: bool = False
     groups: int = 1
     width_per_group: int = 64
@@ -90,19 +61,12 @@ class Encoder:
     channels: tuple[int, ...] = ()
     norm: str = "batch"
     activation: str = "relu"
+    units: Units | None = None
 
     @property
     def published(self) -> bool:
-        """Whether somebody may have published weights for these layers: batch norm and ReLU."""
-        return (self.norm, self.activation) == ("batch", "relu")
-
-    @property
-    def other_axes(self) -> str:
-        """Which of its strides and kernels no published encoder has, in words; "" if none."""
-        stem, usual = self.stem, (2, 2, 1, *(2,) * (len(self.strides) - 1))
-        strides = (stem.stride, stem.pool, *self.strides) != usual
-        kernels = {*self.kernels} != {3} or (stem.kernels != (7,) and {*stem.kernels} != {3})
-        return " and ".join(["strides"] * strides + ["kernels"] * kernels)
+        """Whether there may be checkpoints for these layers: batch norm and ReLU, or nnU-Net's."""
+        return self.units is not None or (self.norm, self.activation) == ("batch", "relu")
 
     @property
     def rules(self) -> Dialect:
@@ -114,17 +78,37 @@ class Encoder:
     @property
     def expansion(self) -> int:
         """Output channels of a block over its filters (ResNet, Table 1)."""
-        return 1 if self.basic else 4
+        return 1 if self.basic or self.units else 4
 
     @property
     def basic(self) -> bool:
-        """Whether its blocks have two convolutions of one width."""
-        return self.block.startswith("basic")
+        """Whether the convolutions of a block have one width."""
+        return self.block.startswith(("basic", "plain"))
+
+    @property
+    def residual(self) -> bool:
+        """Whether its blocks have shortcuts."""
+        return self.block != "plain"
 
     @property
     def pooled_shortcut(self) -> bool:
         """Whether its shortcuts average before they project (ResNet-D, Fig. 2c)."""
-        return self.block.endswith("_vd")
+        return self.block.endswith(("_vd", "_d"))
+
+    @property
+    def decoder_convs(self) -> tuple[int, ...]:
+        """Convolutions of each stage of nnU-Net's decoder: fewer where the encoder is deeper."""
+        return (1,) if self.residual else (2,)
+
+    @property
+    def first_level(self) -> int:
+        """The number of stage 0's level: 1 where the stem's output is not a level."""
+        return 1 if self.units else 2
+
+    @property
+    def exact(self) -> bool:
+        """Whether its strides must divide the sizes: its shortcuts pool, and round down."""
+        return self.units is not None and self.pooled_shortcut
 
     @property
     def kind(self) -> str:
@@ -153,16 +137,20 @@ class Encoder:
     def steps(self, rank: int) -> tuple[tuple[int, ...], ...]:
         """How many times smaller each level is than the one before it, axis by axis.
 
-        The first is the stem's, of the image; the second the pool's and stage 0's together.
+        The first is the stem's, of the image; the second the pool's and stage 0's together. Where
+        the stem is not a level, the first is that of all three.
         """
         first, *others = (spread(stride, rank) for stride in self.strides)
         pooled = product((spread(self.stem.pool, rank), first), rank)
-        return (spread(self.stem.stride, rank), pooled, *others)
+        stem = spread(self.stem.stride, rank)
+        if self.first_level == 1:
+            return (product((stem, pooled), rank), *others)
+        return (stem, pooled, *others)
 
     @property
     def levels(self) -> tuple[str, ...]:
         """Names of the pyramid levels: P1, P2, ..."""
-        return tuple(f"P{i + 1}" for i in range(len(self.depths) + 1))
+        return tuple(f"P{i + 1}" for i in range(len(self.depths) + self.first_level - 1))
 
 
 @dataclass(frozen=True)
@@ -202,6 +190,7 @@ class Segmentor:
 
     name: ClassVar[str]
     title: ClassVar[str]
+    exact: ClassVar[bool] = False  # whether the strides must divide the image's sizes
 
 
 Head: TypeAlias = Classifier | Features | Segmentor
@@ -232,8 +221,8 @@ class Model:
         """The encoder as far as the head uses it: what is deeper is not emitted."""
         if not isinstance(self.head, Segmentor):
             return self.encoder
-        used = slice(self.head.depth - 1)
         encoder = self.encoder
+        used = slice(self.head.depth + 1 - encoder.first_level)
         return replace(
             encoder,
             depths=encoder.depths[used],
@@ -256,6 +245,12 @@ class Model:
         return tuple(product(steps[: i + 1], self.dims) for i in range(len(steps)))
 
     @property
+    def multiples(self) -> tuple[int, ...]:
+        """What the image's sizes must be multiples of, axis by axis; () where any will do."""
+        exact = self.encoder.exact or (isinstance(self.head, Segmentor) and self.head.exact)
+        return self.divisors[-1] if exact else ()
+
+    @property
     def halves(self) -> bool:
         """Whether each level has half the sizes of the one before it, on all axes."""
         return all(step == (2,) * self.dims for step in self.steps)
@@ -264,7 +259,8 @@ class Model:
     def level_channels(self) -> tuple[int, ...]:
         """Channels of the pyramid's levels that the head uses: P1, P2, ..."""
         encoder = self.trunk
-        return (encoder.stem.filters[-1], *(stage.channels for stage in encoder.stages))
+        stem = encoder.stem.filters[-1:] if encoder.first_level == 2 else ()
+        return (*stem, *(stage.channels for stage in encoder.stages))
 
     @property
     def in_channels(self) -> int:
@@ -276,20 +272,26 @@ class Model:
         return (self.in_channels, *self.input_shape[:-1])
 
     @property
+    def _above(self) -> Segmentor | None:
+        """The segmentor that its name ends with. nnU-Net is named by its encoder."""
+        head = self.head
+        return head if isinstance(head, Segmentor) and not head.exact else None
+
+    @property
     def name(self) -> str:
         """`seresnext50`, `seresnext50_unet`."""
         name = self.encoder.name
-        return f"{name}_{self.head.name}" if isinstance(self.head, Segmentor) else name
+        return f"{name}_{self._above.name}" if self._above else name
 
     @property
     def title(self) -> str:
         """`SE-ResNeXt-50 (32x4d)`, `SE-ResNeXt-50 (32x4d) UNet`."""
         title = self.encoder.title
-        return f"{title} {self.head.title}" if isinstance(self.head, Segmentor) else title
+        return f"{title} {self._above.title}" if self._above else title
 
     @property
     def class_name(self) -> str:
         """`SEResNeXt50`, `SEResNeXt50UNet`."""
         name = self.encoder.class_name
         # A title such as UNet++ is not an identifier; the name of its class is.
-        return name + type(self.head).__name__ if isinstance(self.head, Segmentor) else name
+        return name + type(self._above).__name__ if self._above else name

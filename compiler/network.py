@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .axes import spread
-from .ir import Block, Constant, Fragment, Module
+from .ir import AuxHead, Block, Constant, Fragment, Module
 from .model import Model, Stage
 
 
@@ -28,7 +28,7 @@ class Network:
     head: Fragment
     more_constants: tuple[Constant, ...] = ()
     modules: tuple[Module, ...] = ()
-    aux_head: Fragment | None = None
+    aux_head: AuxHead | None = None
 
     @property
     def residual(self) -> Block:
@@ -46,6 +46,11 @@ class Network:
     def _cell(self, stage: Stage, arg: str) -> int | tuple[int, ...]:
         value: int | tuple[int, ...] = getattr(stage, arg)
         return spread(value, self.model.dims) if arg in self.residual.per_axis else value
+
+    @property
+    def supervised(self) -> AuxHead | None:
+        """The auxiliary head that runs in training."""
+        return self.aux_head if self.aux_head and self.aux_head.used else None
 
     @property
     def all_blocks(self) -> dict[str, Block]:

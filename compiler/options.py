@@ -72,8 +72,9 @@ OPTIONS = (
     Option(
         "init",
         "choice",
-        "Initial weights: PyTorch's where a norm follows, or He over fan-out. Default: pytorch.",
-        ("pytorch", "he"),
+        "Initial weights: PyTorch's where a norm follows; He over fan-out; or nnU-Net's. Default:"
+        " nnunet for nnU-Net, else pytorch.",
+        ("pytorch", "he", "nnunet"),
     ),
     Option(
         "drop_path",

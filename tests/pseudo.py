@@ -71,17 +71,17 @@ class Pseudo(Target):
         return PseudoWriter(self, plan)
 
     def made_modules(self, plan, writer):
-        aux = plan.network.aux_head  # with deep supervision
-        heads = aux.layers if aux else ()
+        aux = plan.network.supervised  # with deep supervision
+        heads = aux.fragment.layers if aux else ()
         modules = [f"{module.path}: {module.name}" for module in plan.network.modules]
         return (*modules, *(f"{layer.name}: {kind(layer)}" for layer in heads))
 
     def model_body(self, plan, writer):
-        aux, modules = plan.network.aux_head, plan.network.modules
+        aux, modules = plan.network.supervised, plan.network.modules
         steps = [f"x <- {m.path}({', '.join(writer.used_inputs(m))})" for m in modules]
         if aux:
-            steps = [steps[0].replace("x <- ", "stages <- "), "each x of stages[-2:0:-1]:"]
-            steps += [f"    {line}" for line in writer.fragment(aux).body]
+            steps = [steps[0].replace("x <- ", "stages <- "), f"each x of stages{aux.stages}:"]
+            steps += [f"    {line}" for line in writer.fragment(aux.fragment).body]
         return (*steps, *writer.fragment(plan.network.head).body)
 
     def shape(self, channels, sizes):

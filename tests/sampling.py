@@ -11,9 +11,16 @@ import pytest
 
 from compiler.catalog import ENCODERS
 from compiler.options import BY_NAME, COMPAT
+from compiler.segmentors import SEGMENTORS
 
 UNETS = BY_NAME["decoder_block"].of  # UNet and its relatives
+ANYWHERE = tuple(name for name, row in SEGMENTORS.items() if not row.head.exact)  # any encoder
 MEDICAI = tuple(COMPAT)  # the segmentors that medicai has
+
+
+def host(segmentor: str, usual: str) -> str:
+    """An encoder for a segmentor: the usual one, unless it is for encoders of its own."""
+    return usual if segmentor in ANYWHERE else "nnunet_resenc"
 
 
 def by_kind(cases: Iterable[Any], kind: Callable[..., Hashable]) -> list[Any]:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import compiler
-from compiler.segmentors import SEGMENTORS
+
+from .sampling import ANYWHERE
 
 ROOT = Path(__file__).parent.parent
 GENERATED = ROOT / "generated"
@@ -215,7 +216,7 @@ def test_emit_a_segmentor(terminal):
     assert terminal.succeeds("check .") == "clean     seresnext50_unet_3d.py\n"
 
 
-@pytest.mark.parametrize("segmentor", SEGMENTORS)
+@pytest.mark.parametrize("segmentor", ANYWHERE)
 def test_check_of_segmentors(terminal, segmentor):
     for target in ("torch", "keras"):
         (terminal.folder / target).mkdir()
@@ -939,7 +940,7 @@ def test_an_encoder_of_ones_own_checks_clean(terminal):
     )
     terminal.write("a.py", compiler.emit(encoder, target="keras", dims=3, num_classes=7))
     assert terminal.succeeds("check a.py") == "clean     a.py\n"
-    for segmentor in SEGMENTORS:
+    for segmentor in ANYWHERE:
         text = compiler.emit(encoder, target="torch", segmentor=segmentor, encoder_depth=3)
         assert "blocks=(3, 4, 23, 3)" in text  # the stages that are not emitted too
         terminal.write("a.py", text)

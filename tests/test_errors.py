@@ -7,10 +7,11 @@ import ast
 import pytest
 
 import compiler
+from compiler.blocks import BLOCK_KINDS
 from compiler.catalog import ENCODERS
 from compiler.segmentors import SEGMENTORS
 
-from .sampling import UNETS
+from .sampling import ANYWHERE, UNETS
 
 TARGET_HINT = "  hint one of torch, keras"
 LIST_HINT = "  hint `plainnet list` shows all encoders"
@@ -22,7 +23,8 @@ TUPLE_HINT = "  hint a tuple of whole numbers"
 DEPTH_HINT = "  hint one of 3, 4, 5"
 SEGMENTOR_HINT = f"  hint one of {', '.join(SEGMENTORS)}"
 UNETS_HINT = f"  hint add --segmentor {' or '.join(UNETS)}"
-ANY_HINT = f"  hint add --segmentor {' or '.join(SEGMENTORS)}"
+BLOCK_HINT = f"  hint one of {', '.join(BLOCK_KINDS)}"
+ANY_HINT = f"  hint add --segmentor {' or '.join(ANYWHERE)}"
 NORM_HINT = "  hint one of batch, instance, group, layer, none"
 ACTIVATION_HINT = "  hint one of relu, leaky_relu, elu, gelu, silu, mish, hard_swish, tanh, sigmoid"
 FILTERS_HINT = "  hint one for each stage, deepest first"
@@ -140,7 +142,7 @@ OPTIONS = [
 
 UNET = {"segmentor": "unet"}
 SEGMENTOR_OPTIONS = [
-    ({"segmentor": "unett"}, "error: --segmentor is 'unett'. Did you mean 'unet'?",
+    ({"segmentor": "unett"}, "error: --segmentor is 'unett'. Did you mean 'unet' or 'nnunet'?",
      SEGMENTOR_HINT),
     ({"segmentor": "attention-unit"},
      "error: --segmentor is 'attention-unit'. Did you mean 'attention_unet'?", SEGMENTOR_HINT),
@@ -295,9 +297,9 @@ CUSTOM = [
      "error: basic blocks have no groups, but groups=2 and width_per_group=64",
      "  hint use block='bottleneck', or leave both out"),
     ({"block": "bottelneck"}, "error: block is 'bottelneck'. Did you mean 'bottleneck' or"
-     " 'bottleneck_vd'?", "  hint one of basic, bottleneck, basic_vd, bottleneck_vd"),
+     " 'bottleneck_d' or 'bottleneck_vd'?", BLOCK_HINT),
     ({"block": None}, "error: block is None.",
-     "  hint one of basic, bottleneck, basic_vd, bottleneck_vd"),
+     BLOCK_HINT),
     ({"filters": (8, 64, 128, 256), "groups": 4, "width_per_group": 4},
      "error: width_per_group=4 leaves no channel for the 8 filters of stage 0",
      "  at   filters[0]", "  hint use 8 or more"),
@@ -323,7 +325,7 @@ CUSTOM = [
     ({"name": "a b", "block": "x", "blocks": (1,), "stem_kernels": (2,), "groups": 0,
       "pre_activation": 1, "se_ratio": 0},
      "error: name 'a b' cannot name a class", NAME_HINT,
-     "error: block is 'x'.", "  hint one of basic, bottleneck, basic_vd, bottleneck_vd",
+     "error: block is 'x'.", BLOCK_HINT,
      "error: there are 1 blocks, 4 filters, 4 strides: give one of each per stage",
      "error: stem_kernels has 2, which is even: it cannot be padded alike on both sides",
      "  hint use 1 or 3",
@@ -389,7 +391,7 @@ def test_what_a_segmentor_has_no_use_for_may_be_anything():
     assert compiler.describe(encoder, **UNET, encoder_depth=3)["output"] == [224, 224, 1]
     encoder = compiler.custom_encoder("my_net", blocks=(1, 1), filters=(8,) * 2, strides=(1, 2))
     assert list(compiler.describe(encoder, **UNET)["pyramid"]) == ["P1", "P2", "P3"]
-    for segmentor in SEGMENTORS:
+    for segmentor in ANYWHERE:
         options = {"segmentor": segmentor.upper(), "encoder_depth": "3", "compat": None}
         assert compiler.describe("seresnet18", **options)["output"] == [224, 224, 1]
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 import compiler
-from compiler.segmentors import SEGMENTORS
 from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize, run, tiny
-from tests.sampling import UNETS, half_of
+from tests.sampling import ANYWHERE, UNETS, half_of
 
 # With two hidden units in a gate all may be dead, and nothing behind them learns.
 TINY = tiny(block="basic", blocks=(1, 1, 1, 1), se_ratio=1)
@@ -20,7 +19,7 @@ FILTERS = (16, 16, 8, 8, 4)
 VIT = {"vit_layers": 2, "heads": 2, "queries": 5, "embed_dim": 64, "mlp_dim": 24}
 TRACED = {2: (64, 48), 3: (40, 48, 64)}  # even, and halves that are odd
 OTHERS = {2: ((65, 97), (100, 100), (33, 128)), 3: ((33, 40, 47), (34, 64, 48))}
-segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
+segmentors = pytest.mark.parametrize("segmentor", ANYWHERE)
 ranks = pytest.mark.parametrize("dims", [2, 3])
 half_of_the_unets = pytest.mark.parametrize(
     ("segmentor", "block", "dims"), half_of(UNETS, ("upsampling", "transpose"), (2, 3))
@@ -68,7 +67,7 @@ def test_unets_export_with_every_size(segmentor, block, dims):
             _same(program(other), model(other))
 
 
-@pytest.mark.parametrize("segmentor", half_of(SEGMENTORS))
+@pytest.mark.parametrize("segmentor", half_of(ANYWHERE))
 def test_catalog_encoders_export_and_compile(segmentor):
     model = _model("seresnet18", segmentor, 2)
     x, other = _images(TRACED[2], 2), _images(TRACED[2], 3)
@@ -236,7 +235,7 @@ def _level(model, x):
 
 def _in_turn(turn):
     """Every segmentor in 2D or in 3D; in the other turn the other way round."""
-    return [(segmentor, 2 + (i + turn) % 2) for i, segmentor in enumerate(SEGMENTORS)]
+    return [(segmentor, 2 + (i + turn) % 2) for i, segmentor in enumerate(ANYWHERE)]
 
 
 turns = pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.full)])
@@ -345,7 +344,7 @@ def test_half_precision_does_not_overflow(dims, backend, turn, tmp_path):
         names.append(segmentor)
         _keep(tmp_path / segmentor, texts, keras_model, x, y)
         np.save(tmp_path / segmentor / "level.npy", level)
-    assert len(names) == len(SEGMENTORS) / 2
+    assert len(names) == len(ANYWHERE) / 2
     program = HALF.format(names=names, dims=dims, axes=tuple(range(1, dims + 1)))
     assert run(program, backend, tmp_path).split() == names
 

@@ -22,7 +22,8 @@ from compiler.limits import LIMITS
 from compiler.options import OPTIONS
 from compiler.passes.advice import advice
 from compiler.passes.validate import resolve
-from compiler.segmentors import SEGMENTORS
+
+from .sampling import ANYWHERE
 
 ROOT = Path(__file__).parents[1]
 FEW = settings(
@@ -87,11 +88,11 @@ def test_every_printed_name_is_accepted(name):
     for spelling in (name, encoder.title, encoder.class_name):
         for case in (str, str.lower, str.upper):
             assert resolve(case(spelling), {}).name == name
-        for segmentor in SEGMENTORS:
+        for segmentor in ANYWHERE:
             model = resolve(name, {"segmentor": segmentor})
             for ending in (segmentor, f" {model.head.title}", f"_{segmentor.upper()}"):
                 assert resolve(spelling + ending, {}) == model
-    for segmentor in SEGMENTORS:
+    for segmentor in ANYWHERE:
         model = resolve(name, {"segmentor": segmentor})
         for spelling in (model.name, model.title, model.class_name):
             assert resolve(spelling, {}) == model
@@ -194,7 +195,9 @@ def test_instance_norm_over_a_single_voxel_is_a_warning_too():
         assert any("instance norm" in line for line in lines) == starves
 
 
-@pytest.mark.parametrize("name", ["resnet18", *(f"resnet18_{name}" for name in SEGMENTORS)])
+@pytest.mark.parametrize(
+    "name", ["resnet18", *(f"resnet18_{name}" for name in ANYWHERE), "nnunet_plain"]
+)
 def test_describe_and_show_say_the_whole_title(name, capsys):
     title = resolve(name, {}).title
     assert compiler.describe(name)["title"] == title

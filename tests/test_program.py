@@ -17,6 +17,7 @@ from compiler.passes.trace import trace
 from compiler.passes.validate import resolve
 from compiler.program import lines_of, renamed
 from compiler.segmentors import SEGMENTORS
+from tests.sampling import host
 
 OUTSIDE = [
     ("x = 1\nif x:\n    y = 2", 2, "a program cannot say 'if x:'"),
@@ -78,7 +79,7 @@ def _declared(lines):
 
 @pytest.mark.parametrize("segmentor", SEGMENTORS)
 def test_readings_meet_the_same_layers(segmentor):
-    network = specialize(resolve("resnet18", {"segmentor": segmentor}))
+    network = specialize(resolve(host(segmentor, "resnet18"), {"segmentor": segmentor}))
     ledger = trace(network)
     for module in network.modules:
         layers = {each.name for each in module.layers}
@@ -90,7 +91,7 @@ def test_readings_meet_the_same_layers(segmentor):
 
 @pytest.mark.parametrize("segmentor", SEGMENTORS)
 def test_each_row_of_a_decoder_is_of_one_step(segmentor):
-    ledger = trace(specialize(resolve("resnet18", {"segmentor": segmentor})))
+    ledger = trace(specialize(resolve(host(segmentor, "resnet18"), {"segmentor": segmentor})))
     rows = [row.path for step in ledger.steps for row in step.rows]
     assert sorted(rows) == sorted(row.path for row in ledger.rows)
     for step in ledger.stages:

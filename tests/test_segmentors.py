@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import compiler
 from compiler.catalog import ENCODERS, SHOWCASE
-from compiler.segmentors import SEGMENTORS, segmentor_named
+from compiler.segmentors import segmentor_named
 from tests.harness import (
     build_pair,
     compare,
@@ -29,7 +29,7 @@ from tests.harness import (
 )
 from tests.sampling import block_kind, by_kind
 
-from .sampling import MEDICAI, UNETS
+from .sampling import ANYWHERE, MEDICAI, UNETS
 
 ORACLE = json.loads((Path(__file__).parent / "oracle/medicai_0.0.4.json").read_text())
 SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 2)}
@@ -42,7 +42,7 @@ every = pytest.mark.parametrize(
     by_kind(EVERY, lambda encoder, dims, depth: (depth, dims, depth == 5 and block_kind(encoder))),
 )
 segmentors = pytest.mark.parametrize("segmentor", UNETS)
-all_segmentors = pytest.mark.parametrize("segmentor", SEGMENTORS)
+all_segmentors = pytest.mark.parametrize("segmentor", ANYWHERE)
 
 
 def _options(segmentor, dims, depth, **more):

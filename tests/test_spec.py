@@ -16,12 +16,13 @@ from compiler.limits import BLOCKS
 from compiler.options import OPTIONS
 from compiler.passes.validate import resolve
 from compiler.provenance import read
-from compiler.segmentors import SEGMENTORS
 from compiler.spec.definition import Spec, place
 from compiler.spec.writing import spec_text
 
+from .sampling import ANYWHERE
+
 ROOT = Path(__file__).parents[1]
-HEADS = [{}, {"features_only": True}, *({"segmentor": name} for name in SEGMENTORS)]
+HEADS = [{}, {"features_only": True}, *({"segmentor": name} for name in ANYWHERE)]
 TINY = """\
 name = "tiny"
 input_shape = [32, 32, 32, 2]
@@ -349,7 +350,7 @@ def test_all_problems_of_a_file_with_their_lines(wrong):
         "  at   net.toml:12, stem.kernels[0]",
         "error: ratio is 0",
         "  at   net.toml:14, se.ratio",
-        "error: name is 'unett'. Did you mean 'unet'?",
+        "error: name is 'unett'. Did you mean 'unet' or 'nnunet'?",
         "  at   net.toml:16, segmentor.name",
     ]
     assert "  hint use 32 or 64, or groups=16" in said

@@ -9,8 +9,8 @@ import compiler
 from compiler.blocks import BASIC, BOTTLENECK, POOLED_PROJECTION, PRE_BOTTLENECK, SQUEEZE_EXCITE
 from compiler.errors import CompileError
 from compiler.ir import Block, Conv, Norm
-from compiler.model import SqueezeExcite
 from compiler.parsing import parse
+from compiler.parts import SqueezeExcite
 from compiler.passes import specialize as passes
 from compiler.passes.trace import trace
 from compiler.passes.validate import resolve

@@ -14,7 +14,6 @@ from compiler.catalog import ENCODERS
 from compiler.cli import main
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
-from compiler.segmentors import SEGMENTORS
 from compiler.verify import sweep
 from compiler.verify.compare import compile_pair, verify
 from compiler.verify.conditioning import sized
@@ -23,7 +22,7 @@ from compiler.verify.pairs import read_pair
 from compiler.verify.report import Settings, as_dict
 from compiler.verify.state import append, key, read_state
 from tests.harness import tiny
-from tests.sampling import half_of
+from tests.sampling import ANYWHERE, half_of
 
 VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}
 DECODER = {"decoder_filters": (16, 16, 8, 8, 4)}
@@ -564,7 +563,7 @@ def test_attention_is_in_float64(backend, capsys, monkeypatch):
 
 def test_the_catalog_is_whole():
     names = [case.name for case in sweep.catalog()]
-    assert len(names) == len(set(names)) == len(ENCODERS) * 2 + len(SEGMENTORS) * 5 * 3 * 2
+    assert len(names) == len(set(names)) == len(ENCODERS) * 2 + len(ANYWHERE) * 5 * 3 * 2
     assert "resnet200vd --dims 3" in names
     assert "seresnext50 --dims 2 --segmentor trans_unet --encoder-depth 4" in names
 

@@ -76,15 +76,17 @@ def _enough(model: Model, kind: str, axis: int) -> int:
     0 where no size is enough.
     """
 
-    def starves(size: int) -> bool:
+    step = model.multiples[axis] if model.multiples else 1
+
+    def starves(count: int) -> bool:
         shape = list(model.input_shape)
-        shape[axis] = size
+        shape[axis] = count * step
         return _starves(trace(specialize(replace(model, input_shape=tuple(shape)))), kind)
 
-    low, high = model.input_shape[axis], AXIS.largest
+    low, high = model.input_shape[axis] // step, AXIS.largest // step
     if starves(high):
         return 0
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if starves(middle) else (low, middle)
-    return high
+    return high * step

@@ -39,6 +39,9 @@ def with_axes(
 
 def _with_strides(encoder: Encoder, values: tuple[Axes, ...]) -> Encoder | Problem:
     stages = len(encoder.depths)
+    if encoder.units:
+        wrong = _of_stages("--strides", encoder, values)
+        return wrong or replace(encoder, strides=values)
     if len(values) == stages + 1:  # one for each level: the pool takes P2's, stage 0 none
         values = (*values[:2], 1, *values[2:])
     if len(values) != stages + 2:
@@ -56,6 +59,12 @@ def _with_strides(encoder: Encoder, values: tuple[Axes, ...]) -> Encoder | Probl
 
 def _with_kernels(encoder: Encoder, values: tuple[Axes, ...]) -> Encoder | Problem:
     stages = len(encoder.depths)
+    if encoder.units:
+        wrong = _of_stages("--kernels", encoder, values)
+        windows = values[:1] * len(encoder.stem.filters)
+        return wrong or replace(
+            encoder, stem=replace(encoder.stem, kernels=windows), kernels=values
+        )
     if len(values) != stages + 1:
         return Problem(
             f"--kernels has {_entries(values)}, but {encoder.name} has a stem and {stages} stages",
@@ -66,6 +75,15 @@ def _with_kernels(encoder: Encoder, values: tuple[Axes, ...]) -> Encoder | Probl
     return replace(encoder, stem=stem_of, kernels=tuple(kernels))
 
 
+def _of_stages(flag: str, encoder: Encoder, values: tuple[Axes, ...]) -> Problem | None:
+    """The problem of too few or too many values for stages whose stem goes with the first."""
+    stages = len(encoder.depths)
+    if len(values) == stages:
+        return None
+    message = f"{flag} has {_entries(values)}, but {encoder.name} has {stages} stages"
+    return Problem(message, hint=f"give {stages}: one for each stage")
+
+
 def _entries(values: tuple[Axes, ...]) -> str:
     return f"{len(values)} entries" if len(values) > 1 else "1 entry"
 
@@ -74,6 +92,12 @@ def axes_options(encoder: Encoder) -> Spelled:
     """The options that give an encoder of the catalog its strides and kernels."""
     usual = ENCODERS[encoder.name]
     stem, options = encoder.stem, Spelled()
+    if encoder.units:
+        if encoder.strides != usual.strides:
+            options["strides"] = encoder.strides
+        if encoder.kernels != usual.kernels:
+            options["kernels"] = encoder.kernels
+        return options
     strides = (stem.stride, stem.pool, *encoder.strides)
     if strides != (usual.stem.stride, usual.stem.pool, *usual.strides):
         by_level = (*strides[:2], *strides[3:])

@@ -47,6 +47,7 @@ class _Channels:
     def __init__(self, name: str, layers: Mapping[str, Layer | Each], blocks: Mapping[str, Block]):
         self.name, self.layers, self.blocks = name, layers, blocks
         self.known: dict[str, Expression] = {}
+        self.numbers: set[str] = set()  # loops' variables that are no tensors
         self.made: list[Declare] = []
         self.result: Expression = program.Number(0)
 
@@ -127,7 +128,10 @@ class _Channels:
         targets = []
         for target, source in zip(loop.targets, loop.sources):
             root = source.value if isinstance(source, program.Slice) else source
-            tensors = isinstance(root, program.Name) and root.id in self.known
+            name = root.id if isinstance(root, program.Name) else ""
+            tensors = name in self.known and name not in self.numbers
+            if not tensors:
+                self.numbers.add(target)
             shown = _shown(target, program.Number(0)) if tensors else target
             self.known[target] = program.Name(shown)
             targets.append(shown)
@@ -143,8 +147,12 @@ class _Channels:
             self.known[variable] = program.Name(_shown(variable, before[variable]))
         held = dict(self.known)
         self._heads(loop)
-        self.body(loop.body)
-        changed = [v for v in assigned if self.known[v] not in (before[v], held[v])]
+        written = _assigned(self.body(loop.body))  # what a loop in it hands on
+        changed = [
+            v
+            for v in assigned
+            if self.known[v] not in (before[v], held[v]) or code_of(held[v]) in written
+        ]
         self.known, self.made = before, []
         return list(dict.fromkeys(changed))
 
@@ -238,6 +246,13 @@ def _expression(dim: Dim) -> Expression:
 
 def _substituted(node: Expression, given: Mapping[str, Expression]) -> Expression:
     return mapped(node, lambda n: given.get(n.id, n) if isinstance(n, program.Name) else n)
+
+
+def _assigned(lines: Sequence[Declaration]) -> frozenset[str]:
+    """The variables that these lines assign, in their loops too."""
+    found = {line.target for line in lines if isinstance(line, program.Assign)}
+    inner = [_assigned(line.body) for line in lines if isinstance(line, Turns)]
+    return frozenset(found).union(*inner)
 
 
 def _mentioned(loop: program.For) -> frozenset[str]:

@@ -10,6 +10,7 @@ from ..dialects import dialects_of
 from ..errors import CompileError, Problem
 from ..model import Encoder, Model
 from ..options import BY_NAME
+from ..parts import SqueezeExcite
 from .values import parse
 
 
@@ -54,8 +55,8 @@ def with_squeeze_excite(
     }
     if not encoder or not asked:
         return encoder
-    if encoder.se:
-        return replace(encoder, se=replace(encoder.se, **asked))
+    if encoder.se or encoder.units:
+        return replace(encoder, se=replace(encoder.se or SqueezeExcite(), **asked))
     flags = " and ".join(BY_NAME[name].flag for name in given if name.startswith("se_"))
     problems.append(
         Problem(

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import keyword
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ..blocks import BLOCK_KINDS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE
+from ..blocks import BLOCK_KINDS, PROJECTION, RESIDUAL_BLOCKS, SQUEEZE_EXCITE, UNIT_BLOCKS
+from ..catalog import ENCODERS
 from ..errors import CompileError, Problem, shown
 from ..ir import Axes
 from ..limits import ALL_BLOCKS, BLOCKS, CHANNELS, KERNEL, NAME, NUMBER, STAGES, STEM, STRIDE, Limit
-from ..model import Encoder, SqueezeExcite, Stem
+from ..model import Encoder
 from ..operations import ACTIVATIONS
+from ..parts import SqueezeExcite, Stem
 from .axes import even_problems, pool_problems, rank_problems
+from .custom_units import unit_arguments, unit_fields, usual_stem
 from .values import FLAG_HINT, axes, choice, count, counts
 
 SE_POSITIONS = ("before_norm", "after_norm")
 # What a file defines, imports or raises beside the model, so that no model can have the name: those
 # that a name can become, which have a capital first and no underscore. A test compares the files.
 TAKEN = {
-    *("Any", "Axes", "Callable", "F", "Iterator", "Tensor", "ValueError"),
+    *("Any", "Axes", "F", "Tensor", "ValueError"),
     *("CHANNELS", "DROPOUT", "EMBED", "GROUPS", "HEADS", "MLP", "PATCH", "QUERIES", "SCALES"),
     *("STAGES", "WIDTHS"),
-    *("Attention", "Checkpointed", "DropPath", "LayerNorm", "Stage", "Table", "Upsample"),
+    *("Attention", "DropPath", "LayerNorm", "Table", "Upsample"),
     *("Decoder", "Encoder", "MaskDecoder", "Vit"),
     *("AttentionGate", "DecoderBlock", "MaskedCrossAttention", "Mlp", "VitBlock"),
-    *("SegmentationBlock", "Up"),
+    *("ConvBlock", "SegmentationBlock", "Up"),
     *(PROJECTION.name, SQUEEZE_EXCITE.name),
     *(block.name for block, _ in RESIDUAL_BLOCKS.values()),
 }
@@ -49,8 +53,9 @@ def make_encoder(
     widths: object = None,
     channels: object = None,
     kernels: object = None,
-    stem_stride: object = 2,
-    stem_pool: object = 2,
+    stem_stride: object = None,
+    stem_pool: object = None,
+    **units: object,
 ) -> tuple[Encoder | None, list[Problem]]:
     """The encoder of these arguments (`custom_encoder` documents them), and all their problems.
 
@@ -74,17 +79,9 @@ def make_encoder(
     problems += _in_field("blocks", ALL_BLOCKS.problems("the sum of blocks", sum(table["blocks"])))
     sound = len(problems) == before
     problems += even_problems("kernels", sizes.get("kernels", ()))
-    stem, windows = _table(
-        {"stem_filters": (stem_filters, CHANNELS)},
-        {"stem_kernels": (stem_kernels, KERNEL)},
-        STEM,
-        "convolution",
-        problems,
-    )
-    problems += even_problems("stem_kernels", windows["stem_kernels"])
-    stem_step = _one_axes("stem_stride", stem_stride, problems)
-    pool_step = _one_axes("stem_pool", stem_pool, problems)
-    problems += _in_field("stem_pool", pool_problems("stem_pool", pool_step))
+    given = {"filters": stem_filters, "kernels": stem_kernels}
+    given |= {"stride": stem_stride, "pool": stem_pool}
+    stem = _stem(given, usual_stem(block, table["filters"], sizes.get("kernels", ())), problems)
     if not isinstance(pre_activation, bool):
         problems.append(Problem(f"pre_activation is {shown(pre_activation)}", hint=FLAG_HINT))
     before = len(problems)
@@ -101,17 +98,19 @@ def make_encoder(
             divisor = _one("se_divisor", se_divisor, CHANNELS, problems)
     if not sound:
         return None, problems
+    known = ENCODERS.get(name)
+    named = known if known and known.units and block in UNIT_BLOCKS else None
     encoder = Encoder(
         name=name,
-        class_name=_class_name(name),
-        title=name,
+        class_name=named.class_name if named else _class_name(name),
+        title=named.title if named else name,
         family="custom",
         block=block,
         depths=table["blocks"],
         filters=table["filters"],
         strides=sizes["strides"],
         kernels=sizes.get("kernels", (3,) * len(table["blocks"])),
-        stem=Stem(stem["stem_filters"], windows["stem_kernels"], stem_step, pool_step),
+        stem=stem,
         pre_activation=pre_activation is True,
         groups=groups,
         width_per_group=width_per_group,
@@ -119,6 +118,7 @@ def make_encoder(
         custom=True,
         widths=table.get("widths", ()),
         channels=table.get("channels", ()),
+        **unit_fields(block, units, problems),
     )
     problems += [*rank_problems(encoder), *_width_problems(encoder), *_gate_problems(encoder)]
     return encoder, problems
@@ -126,7 +126,8 @@ def make_encoder(
 
 def custom_arguments(encoder: Encoder) -> dict[str, object]:
     """The keywords that make an encoder of one's own with `custom_encoder`."""
-    stem, usual = encoder.stem, Stem()
+    stem = encoder.stem
+    usual = usual_stem(encoder.block, encoder.filters, encoder.kernels)
     more: dict[str, object] = {}
     if set(encoder.kernels) != {3}:
         more["kernels"] = encoder.kernels
@@ -134,6 +135,7 @@ def custom_arguments(encoder: Encoder) -> dict[str, object]:
         more["stem_stride"] = stem.stride
     if stem.pool != usual.pool:
         more["stem_pool"] = stem.pool
+    more |= unit_arguments(encoder.units)
     return {
         "blocks": encoder.depths,
         "block": encoder.block,
@@ -152,6 +154,21 @@ def custom_arguments(encoder: Encoder) -> dict[str, object]:
         **({"widths": encoder.widths} if encoder.widths else {}),
         **({"channels": encoder.channels} if encoder.channels else {}),
     }
+
+
+def _stem(given: Mapping[str, object], usual: Stem, problems: list[Problem]) -> Stem:
+    """The stem, in which what is None is as usual."""
+    asked = {key: getattr(usual, key) if v is None else v for key, v in given.items()}
+    if asked["filters"] == asked["kernels"] == () and usual.filters == ():
+        return usual
+    rows = {"stem_filters": (asked["filters"], CHANNELS)}
+    windows = {"stem_kernels": (asked["kernels"], KERNEL)}
+    table, kernels = _table(rows, windows, STEM, "convolution", problems)
+    problems += even_problems("stem_kernels", kernels["stem_kernels"])
+    stride = _one_axes("stem_stride", asked["stride"], problems)
+    pool = _one_axes("stem_pool", asked["pool"], problems)
+    problems += _in_field("stem_pool", pool_problems("stem_pool", pool))
+    return Stem(table["stem_filters"], kernels["stem_kernels"], stride, pool)
 
 
 def _class_name(name: str) -> str:

@@ -55,6 +55,11 @@ def resolve_head(
     return head
 
 
+def usual_init(head: Head) -> str:
+    """What a network's weights start from without an option."""
+    return "nnunet" if isinstance(head, Segmentor) and head.exact else "pytorch"
+
+
 def _left_out(given: Mapping[str, object]) -> list[Problem]:
     """Options of the head that `--features-only` leaves out."""
     problems = []
@@ -114,6 +119,8 @@ def _segmentor(
     taken = [option for option in OPTIONS if option.field and name in option.of]
     fields = {option.field: given[option.name] for option in taken if option.name in given}
     deepest = min(5, max(3, len(encoder.levels))) if encoder else 5
+    if definition.head.exact and encoder:
+        deepest = len(encoder.levels)
     fields["depth"] = int(str(fields.get("depth", deepest)))
     if encoder:
         for option in taken:
@@ -142,17 +149,16 @@ def _encoder_problems(encoder: Encoder, head: Segmentor, dims: int) -> list[Prob
                 field="blocks",
             )
         ]
-    return _step_problems(encoder, head, dims)
+    return [] if head.exact else _step_problems(encoder, head, dims)
 
 
 def _step_problems(encoder: Encoder, head: Segmentor, dims: int) -> list[Problem]:
     """Levels that are smaller than the one before by more than an upsampling makes up for."""
-    stages = (f"stage {i} of {encoder.name} makes" for i in range(1, len(encoder.depths)))
-    parts = (
-        f"the stem of {encoder.name} makes",
-        f"the pool and stage 0 of {encoder.name} make",
-        *stages,
-    )
+    first, *stages = (f"stage {i} of {encoder.name} makes" for i in range(len(encoder.depths)))
+    parts = [first, *stages]
+    if encoder.first_level == 2:
+        pooled = f"the pool and stage 0 of {encoder.name} make"
+        parts = [f"the stem of {encoder.name} makes", pooled, *stages]
     problems = []
     for level, step, part in zip(encoder.levels[: head.depth], encoder.steps(dims), parts):
         if max(step) > 2:

@@ -17,7 +17,11 @@ def initialized(network: Network, init: str) -> Network:
         stem=_part(network.stem, init),
         head=_part(network.head, init),
         modules=tuple(_module(module, init) for module in network.modules),
-        aux_head=_part(network.aux_head, init) if network.aux_head else None,
+        aux_head=(
+            replace(network.aux_head, fragment=_part(network.aux_head.fragment, init))
+            if network.aux_head
+            else None
+        ),
     )
 
 

@@ -199,6 +199,8 @@ class _Frame:
                 self.count = i + 1
             if not self.index and self.by_turn:
                 last = statement.body[-1]
+                while isinstance(last, program.For):  # what its own turns hand on
+                    last = last.body[-1]
                 if not isinstance(last, program.Assign | program.Append):
                     raise CompileError(Problem("a loop ends with what its step puts out"))
                 value = self.values[last.target]

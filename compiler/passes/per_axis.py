@@ -1,64 +1,19 @@
-"""Strides and kernels that differ between axes or stages, written into blocks and decoders.
+"""Strides that differ between axes or stages, written into decoders.
 
 Networks that halve all sizes at each level pass through unchanged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from ..dialect import DIALECTS
 from ..ir import Block, Constant, Conv, ConvTranspose, Layer, Module
-from ..model import Encoder, Model
+from ..model import Model
 from ..program import Apply, Body, Expression, For, Item, Name, rewritten
 from ..segmentors.base import Wiring
-
-SCALES = "SCALES"  # of the upsamplings of a decoder, deepest first; the last reaches the image
-
-
-# -- the encoder -----------------------------------------------------------------------------------
-
-
-def blocks_per_axis(blocks: Sequence[Block], encoder: Encoder) -> tuple[Block, ...]:
-    """An encoder's blocks, the residual block last, with the strides and kernels of its stages."""
-    *others, residual = blocks
-    if any(isinstance(stage.stride, tuple) for stage in encoder.stages):
-        others = [_strided(block) for block in others]
-        residual = _strided(residual)
-    kernels = {stage.kernel for stage in encoder.stages}
-    if kernels == {3}:
-        return (*others, residual)
-    if len(kernels) == 1:
-        return (*others, _with_kernel(residual, kernels.pop()))
-    residual = _with_kernel(replace(residual, args=(*residual.args, "kernel")), "kernel")
-    if any(isinstance(kernel, tuple) for kernel in kernels):
-        residual = replace(residual, per_axis=(*residual.per_axis, "kernel"))
-    return (*others, residual)
-
-
-def _strided(block: Block) -> Block:
-    """The block with one stride per axis, if it has a stride."""
-    if "stride" not in block.args:
-        return block
-
-    def changed(layer: Layer) -> Layer:
-        return replace(layer, when=layer.when.replace("stride != 1", "max(stride) > 1"))
-
-    layers = tuple(map(changed, block.layers))
-    return replace(block, layers=layers, per_axis=("stride",))
-
-
-def _with_kernel(block: Block, kernel: int | str | tuple[int, ...]) -> Block:
-    """The block with another kernel for its 3x3 convolutions."""
-    layers = tuple(
-        replace(layer, kernel=kernel) if isinstance(layer, Conv) and layer.kernel == 3 else layer
-        for layer in block.layers
-    )
-    return replace(block, layers=layers)
-
-
-# -- the decoder -----------------------------------------------------------------------------------
+from .kernels import SCALES
 
 
 def with_scales(wiring: Wiring, model: Model) -> Wiring:

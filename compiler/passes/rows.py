@@ -88,10 +88,11 @@ def row_of(layer: Weighted, at: At, x: Shape, names: Mapping[str, object], rank:
             expect(layer.cin)
             cout = size(layer.cout)
             strides = axes(layer.stride, names, rank)
-            shape = (x[0], cout, *(s * s for s in strides))  # as IR has it: 4 where it doubles
+            kernel = strides if layer.exact else tuple(s * s for s in strides)  # 4 where it doubles
+            shape = (x[0], cout, *kernel)
             output = (cout, *(s * n for s, n in zip(strides, x[1:])))
             macs = math.prod(shape) * math.prod(x[1:])
-            weights = (("weight", shape), ("bias", (cout,)))
+            weights = (("weight", shape), *([("bias", (cout,))] if layer.bias else []))
             return Row(path, "conv_transpose", weights, output, macs, at=at)
         case Norm():
             expect(layer.channels)

@@ -12,10 +12,11 @@ from typing import assert_never
 from ..blocks import RESIDUAL_BLOCKS, SQUEEZE_EXCITE
 from ..dialect import Dialect
 from ..ir import Axes, Block, Call, Constant, Conv, Dropout, Fragment, Linear, Module, Norm
-from ..model import Classifier, Encoder, Features, Model, Segmentor, SqueezeExcite
+from ..model import Classifier, Encoder, Features, Model, Segmentor
 from ..network import Network
 from ..operations import OPERATIONS, POSITIVE, PYRAMID
 from ..parsing import check
+from ..parts import SqueezeExcite
 from ..program import (
     Apply,
     Assign,
@@ -29,8 +30,10 @@ from ..program import (
 )
 from ..segmentors import segmentor_named
 from .initialized import initialized
-from .per_axis import blocks_per_axis, with_scales
-from .variants import Part, with_activation, with_norm
+from .kernels import blocks_per_axis
+from .per_axis import with_scales
+from .units import dressed, unit_constants
+from .variants import with_activation
 
 DROP_PATH_NOTE = "stochastic depth (arXiv 1603.09382, Fig. 2): rate of the last block"
 
@@ -45,7 +48,7 @@ def _specialized(model: Model) -> Network:
     encoder = model.trunk
     dialect = encoder.rules
     block, projection = RESIDUAL_BLOCKS[encoder.block, encoder.pre_activation]
-    constants = [Constant("STEM_CHANNELS", encoder.stem.filters[-1])]
+    constants = [Constant("STEM_CHANNELS", n) for n in encoder.stem.filters[-1:]]
     blocks: list[Block] = []
     if encoder.groups > 1:
         constants.append(Constant("GROUPS", encoder.groups))
@@ -58,7 +61,7 @@ def _specialized(model: Model) -> Network:
         block = insert_squeeze_excite(block, dialect.gate_after_norm, relu_first)
     if dialect.strided_1x1 and encoder.groups == 1:
         block = stride_first(block)
-    if dialect.zero_gamma:
+    if dialect.zero_gamma and encoder.residual:
         block = start_as_shortcut(block)
     if projection:
         if encoder.pre_activation:
@@ -68,6 +71,7 @@ def _specialized(model: Model) -> Network:
     if model.drop_path:
         constants.append(Constant("DROP_PATH", model.drop_path, DROP_PATH_NOTE))
         block = drop_path(block)
+    constants += unit_constants(encoder.units)
     block = dressed(block, encoder)
     for each in (*blocks, block):
         check_block(each)
@@ -85,7 +89,7 @@ def _specialized(model: Model) -> Network:
     if not isinstance(model.head, Segmentor):
         return network
     wiring = segmentor_named(model.head.name).wiring(model)
-    if not model.halves:
+    if not model.halves and not model.head.exact:  # which is told its scales
         wiring = with_scales(wiring, model)
     if model.checkpointing:
         wiring = replace(wiring, modules=tuple(map(recomputed, wiring.modules)))
@@ -116,11 +120,6 @@ def check_block(block: Block) -> None:
     layers = {layer.name for layer in block.layers}
     repeated = {layer.name for layer in block.layers if isinstance(layer, Dropout)}
     check(block.body, block.name, known, layers - repeated, {*OPERATIONS, *repeated})
-
-
-def dressed(part: Part, encoder: Encoder) -> Part:
-    """The block or fragment with the encoder's norm and activation."""
-    return with_activation(with_norm(part, encoder.norm), encoder.activation)
 
 
 def group(block: Block) -> Block:

@@ -24,8 +24,9 @@ class Ledger:
     """Everything known of a network before any framework sees it.
 
     `rows` stand in the order in which PyTorch registers their weights. The steps are what a person
-    sees, in the order in which they run: those of the encoder, each a level of the pyramid; those
-    of the decoder; and the head, where it does anything. Those of auxiliary heads come last.
+    sees, in the order in which they run: those of the encoder, the last of which are the levels of
+    the pyramid; those of the decoder; and the head, where it does anything. Those of auxiliary
+    heads come last.
     """
 
     rows: tuple[Row, ...]
@@ -38,7 +39,8 @@ class Ledger:
     @property
     def pyramid(self) -> tuple[tuple[str, Shape], ...]:
         """The levels by name."""
-        return tuple(zip(self.levels, (step.output for step in self.encoder), strict=True))
+        steps = self.encoder[-len(self.levels) :]
+        return tuple(zip(self.levels, (step.output for step in steps), strict=True))
 
     @property
     def decoder(self) -> tuple[tuple[str, Shape], ...]:
@@ -83,7 +85,8 @@ def trace(network: Network) -> Ledger:
     output_name = "stages" if isinstance(x, list) else "x"
     more, output = tracer.run(network.head, names, {output_name: x, "image": image})
     rows += more
-    aux = _aux(network, tracer, names, x)
+    outputs = x if isinstance(x, list) else [turn.output for turn in turns]
+    aux = _aux(network, tracer, names, outputs)
     rows += [row for step in aux for row in step.rows]
     _check_unique(rows)
     head = Step("head", output.shape, tuple(more))
@@ -95,11 +98,12 @@ def _aux(
     network: Network, tracer: Tracer, names: dict[str, int], stages: list[Tensor]
 ) -> tuple[Step, ...]:
     """The auxiliary heads: a step for each, the finest first."""
-    if network.aux_head is None:
+    head = network.aux_head
+    if head is None:
         return ()
     steps = []
-    for i, x in enumerate(stages[-2:0:-1]):
-        rows, output = tracer.run(network.aux_head, {**names, "filters": x.shape[0]}, {"x": x})
+    for i, x in enumerate(stages[head.first : -1][::-1]):
+        rows, output = tracer.run(head.fragment, {**names, "filters": x.shape[0]}, {"x": x})
         at = (AUX_HEADS, i)
         own = tuple(replace(row, path=path_of(at), at=at) for row in rows)
         steps.append(Step(f"aux {i}", output.shape, own))
@@ -122,8 +126,8 @@ def _encoder(network: Network, tracer: Tracer) -> tuple[list[Step], list[Tensor]
     model = network.model
     names = {"in_channels": model.in_channels}
     rows, x = tracer.run(network.stem, names, {"x": Tensor(model.image)})
-    steps = [Step("stem", x.shape, tuple(below(("encoder",), rows)))]
-    pyramid = [Tensor(x.shape)]
+    steps = [Step("stem", x.shape, tuple(below(("encoder",), rows)))] if rows else []
+    pyramid = [Tensor(x.shape)] if model.trunk.first_level == 2 else []
     per_axis = network.residual.per_axis
     shape = x.shape
     if network.pool:

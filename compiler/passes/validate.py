@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ..axes import spread
+from ..axes import spread, times
 from ..catalog import ENCODERS, in_options_only
 from ..dialect import DIALECTS
 from ..errors import CompileError, Problem, counted, raise_all, shown, suggest
@@ -22,7 +22,7 @@ from .choices import (
     with_squeeze_excite,
 )
 from .custom import custom_arguments, make_encoder
-from .heads import resolve_head
+from .heads import resolve_head, usual_init
 from .values import parse
 
 FEW, MANY = 4, 16  # channels of an image, and what is more likely its size
@@ -79,6 +79,8 @@ def _resolve(
                     hint="give one of the two",
                 )
             )
+    if found and found.family == "nnunet" and not {"segmentor", "features_only"} & given.keys():
+        given["segmentor"] = "nnunet"
     before = len(problems)
     dims, shape = _input(given, problems, rank_is_free="dims" not in given)
     sizes = shape[:-1] if len(problems) == before else ()
@@ -97,8 +99,10 @@ def _resolve(
         compat=str(given.get("compat", "")),
         drop_path=float(str(given.get("drop_path", 0.0))),
         checkpointing="checkpointing" in given,
-        init=str(given.get("init", "pytorch")),
+        init=str(given.get("init", usual_init(head))),
     )
+    if made and not problems:
+        problems += _size_problems(model)
     if made and not problems:
         problems += squeeze_problems(model) + _depth_problems(model)
     raise_all(problems)
@@ -233,6 +237,22 @@ def _pool_problems(encoder: Encoder, sizes: tuple[int, ...]) -> list[Problem]:
                 )
             ]
     return []
+
+
+def _size_problems(model: Model) -> list[Problem]:
+    """Sizes that the strides do not divide, where they have to."""
+    by, sizes = model.multiples, model.input_shape[:-1]
+    if not by or not any(size % n for size, n in zip(sizes, by, strict=True)):
+        return []
+    nearest = tuple(-(-size // n) * n for size, n in zip(sizes, by))
+    shape = ",".join(map(str, (*nearest, model.in_channels)))
+    return [
+        Problem(
+            f"--input-shape has the sizes {times(sizes, model.dims)}, but those of"
+            f" {model.encoder.name} must be multiples of {times(by, model.dims)}",
+            hint=f"pad the image: --input-shape {shape}",
+        )
+    ]
 
 
 def _depth_problems(model: Model) -> list[Problem]:

@@ -153,6 +153,19 @@ def reassigned(body: Body, target: str, source: str) -> Body:
     return replaced(body, change)
 
 
+def without_argument(module: Module, layer: str, source: str) -> Module:
+    """The module whose loop does not run over `source`, and whose layer is not told its items."""
+    loop = next(s for s in module.body if isinstance(s, For) and Name(source) in s.sources)
+    gone = Name(loop.targets[loop.sources.index(Name(source))])
+
+    def change(node: Expression) -> Expression:
+        if isinstance(node, Apply) and node.function == layer:
+            return replace(node, args=tuple(arg for arg in node.args if arg != gone))
+        return node
+
+    return replace(module, body=rewritten(without_source(module.body, source), change))
+
+
 def without_source(body: Body, source: str) -> Body:
     """The body with loops that do not run over this name any more."""
 

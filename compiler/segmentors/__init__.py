@@ -7,6 +7,7 @@ from .attention_unet import ATTENTION_UNET
 from .base import Definition, SharedOptions
 from .fpn import FEATURE_PYRAMID, FPNOptions
 from .linknet import LINKNET
+from .nnunet import NNUNET, NNUNetOptions
 from .trans_head import TransUNetOptions
 from .trans_unet import TRANS_UNET
 from .unet import UNET, UNetOptions
@@ -14,11 +15,13 @@ from .unet_plus_plus import UNET_PLUS_PLUS
 
 SEGMENTORS = {
     row.name: row
-    for row in (UNET, UNET_PLUS_PLUS, ATTENTION_UNET, TRANS_UNET, FEATURE_PYRAMID, LINKNET)
+    for row in (UNET, UNET_PLUS_PLUS, ATTENTION_UNET, TRANS_UNET, FEATURE_PYRAMID, LINKNET, NNUNET)
 }
 
 
-class SegmentorOptions(SharedOptions, UNetOptions, TransUNetOptions, FPNOptions, total=False):
+class SegmentorOptions(
+    SharedOptions, UNetOptions, TransUNetOptions, FPNOptions, NNUNetOptions, total=False
+):
     """The options of all segmentors, as keywords."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from ..axes import times
 from ..errors import Problem
-from ..ir import Constant, Fragment, Module, Shape
+from ..ir import AuxHead, Constant, Fragment, Module, Shape
 from ..model import Encoder, Model, Segmentor
 from ..option import option
 from ..passes.interpret import Step
@@ -61,13 +61,13 @@ def divisor_of(model: Model, level: int) -> str:
 class Wiring:
     """What a segmentor puts on an encoder: modules, the head after them, and their constants.
 
-    With deep supervision, `aux_head` is the head of the coarser stages.
+    `aux_head` is the head of the coarser stages, with deep supervision.
     """
 
     modules: tuple[Module, ...]
     head: Fragment
     constants: tuple[Constant, ...]
-    aux_head: Fragment | None = None
+    aux_head: AuxHead | None = None
 
 
 @dataclass(frozen=True)

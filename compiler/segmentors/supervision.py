@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from ..errors import Problem
-from ..ir import AUX_HEADS, Constant, Conv, Fragment, Module
+from ..ir import AUX_HEADS, AuxHead, Constant, Conv, Fragment, Module
 from ..model import Segmentor
 from ..program import (
     Append,
@@ -31,27 +31,34 @@ from .base import Wiring
 STAGES = "stages"  # what the decoder's list of outputs is called
 
 
-def supervised(wiring: Wiring, filters: Sequence[int], text: str) -> Wiring:
-    """The wiring with an auxiliary head on each stage but the first and the last.
+def supervised(wiring: Wiring, filters: Sequence[int], text: str, lowest: int = 1) -> Wiring:
+    """The wiring with an auxiliary head on each stage but the last, from the `lowest` one on.
 
     `filters` are those of these stages, the finest first, and `text` how the file writes them.
     """
     (decoder,) = wiring.modules
-    (layer,) = wiring.head.layers
-    assert isinstance(layer, Conv)
     first, *rest = wiring.head.body
     assert isinstance(first, Assign)
-    own = replace(layer, name=AUX_HEADS, cin="filters")
     last = mapped(first.value, lambda node: Item(Name(STAGES), -1) if node == Name("x") else node)
     return replace(
-        wiring,
+        with_heads(wiring, filters, text, "of the supervised stages", lowest),
         modules=(with_stages(decoder),),
         head=replace(wiring.head, body=(replace(first, value=last), *rest)),
-        aux_head=Fragment((own,), renamed((first,), {layer.name: AUX_HEADS})),
-        constants=(
-            *wiring.constants,
-            Constant("AUX_FILTERS", tuple(filters), "of the supervised stages", text),
-        ),
+    )
+
+
+def with_heads(
+    wiring: Wiring, filters: Sequence[int], text: str, note: str, lowest: int, used: bool = True
+) -> Wiring:
+    """The wiring with auxiliary heads, which something has to call if they are `used`."""
+    (layer,) = wiring.head.layers
+    assert isinstance(layer, Conv)
+    own = replace(layer, name=AUX_HEADS, cin="filters")
+    body = renamed(wiring.head.body[:1], {layer.name: AUX_HEADS})
+    return replace(
+        wiring,
+        aux_head=AuxHead(Fragment((own,), body), lowest, used),
+        constants=(*wiring.constants, Constant("AUX_FILTERS", tuple(filters), note, text)),
     )
 
 
@@ -81,6 +88,8 @@ def with_stages(module: Module) -> Module:
 def output_of(turn: Body) -> Expression:
     """What a turn of the loop puts out: its last variable, or the last of a row of nodes."""
     last = turn[-1]
+    while isinstance(last, For):  # what its own turns hand on
+        last = last.body[-1]
     assert isinstance(last, Assign)
     output = Name(last.target)
     return Item(output, -1) if isinstance(last.value, Name) else output

@@ -51,7 +51,7 @@ class UNet(Segmentor):
     )
     decoder_activation: str = option("relu", "choice", "Activation in the decoder.")
     deep_supervision: bool = option(
-        False, "flag", "In training, return logits of every decoder stage but the lowest."
+        False, "flag", "In training, return logits of the coarser decoder stages too."
     )
     by_level: bool = True
 

@@ -163,12 +163,23 @@ SE_KEYS = {
         "The width of the gate is a multiple of this number. Default: as the dialect has it.",
     ),
 }
+UNIT_KEYS = {
+    "bias": (bool, "Whether convolutions have a bias. Default: true."),
+    "eps": (Annotated[float, Meta(ge=0, lt=1)], "Epsilon of the norms. Default: 1e-5."),
+    "slope": (Annotated[float, Meta(ge=0, lt=1)], "Negative slope of leaky_relu. Default: 0.01."),
+    "dropout": (
+        Annotated[float, Meta(ge=0, lt=1)],
+        "Rate at which whole channels are dropped behind convolutions. Default: no such layer.",
+    ),
+    "activation_first": (bool, "Whether the activation of plain blocks precedes the norm."),
+}
 _TOP = _options(None)
 Stage = _table("Stage", "A stage of the encoder: blocks of one width.", STAGE)
 Stem = _table("Stem", "The convolutions before the stages, and the max-pool after them.", STEM_KEYS)
 SqueezeExcite = _table(
     "SqueezeExcite", "The gate on the channels of each block.", _options("se") | SE_KEYS
 )
+Unit = _table("Unit", "What stands around each convolution of nnU-Net's blocks.", UNIT_KEYS)
 Head = _table("Head", "What stands above the encoder: classes, or features.", _options("head"))
 Segmentor = _table(
     "Segmentor", "The decoder that makes a map of classes, and its options.", _options("segmentor")
@@ -187,7 +198,11 @@ Spec = _table(
             "Encoder of the catalog that has every value that is not given here.",
         ),
         **{key: _TOP[key] for key in FIRST if key in _TOP},
-        "block": (_choice(BLOCK_KINDS), "Kind of the blocks; vd pools its shortcuts (ResNet-D)."),
+        "block": (
+            _choice(BLOCK_KINDS),
+            "Kind of the blocks; vd pools its shortcuts (ResNet-D). nnU-Net has plain, basic_d and"
+            " bottleneck_d.",
+        ),
         "pre_activation": (bool, "Norm and activation before each convolution (ResNet v2)."),
         "groups": (_whole(CHANNELS), "Groups of a bottleneck's 3x3 convolutions. Default: 1."),
         "width_per_group": (
@@ -198,6 +213,7 @@ Spec = _table(
         "stages": (_list(Stage, STAGES.largest), "The stages of the encoder, in order."),
         "stem": (Stem, "The convolutions before the stages."),
         "se": (SqueezeExcite | bool, "Squeeze-and-excitation; false removes what is extended."),
+        "unit": (Unit, "What stands around each convolution of nnU-Net's blocks."),
         "head": (Head, "Classes and activation; or features without a head."),
         "segmentor": (Segmentor, "A decoder instead of a classifier, and its options."),
     },

@@ -8,13 +8,16 @@ from typing import Any
 
 from msgspec import UNSET
 
+from ..blocks import UNIT_BLOCKS
 from ..catalog import ENCODERS, in_options_only
 from ..dialect import DIALECTS, Dialect
 from ..errors import Problem
 from ..ir import Axes
-from ..model import Encoder, SqueezeExcite, Stem
+from ..model import Encoder
+from ..parts import SqueezeExcite
 from ..passes.axes import axes_options, with_axes
 from ..passes.custom import make_encoder
+from ..passes.custom_units import DEFAULTS
 from .checks import Wrong
 from .positions import KeyPath
 
@@ -27,6 +30,7 @@ COLUMNS = {
     "strides": "stride",
     "kernels": "kernel",
 }
+UNIT = {f"unit_{key}": key for key in ("bias", "eps", "slope", "dropout", "activation_first")}
 STEM = {f"stem_{key}": key for key in ("filters", "kernels", "stride", "pool")}
 
 
@@ -64,7 +68,8 @@ def encoder_of(
     usual = spec.get("width_per_group", base.width_per_group if base else 64)
     stages = _stages(spec.get("stages"), base, bad, wrong)
     columns = _columns(spec, stages, block, groups, usual, wrong)
-    dialect = spec.get("dialect", base.dialect if base else "medicai")
+    usual_dialect = DEFAULTS["dialect"] if block in UNIT_BLOCKS else "medicai"
+    dialect = spec.get("dialect", base.dialect if base else usual_dialect)
     se = _squeeze_excite(spec.get("se"), base, DIALECTS[dialect])
     arguments = {
         "block": block,
@@ -80,6 +85,7 @@ def encoder_of(
         "se_position": (se and se.position) or None,
         "se_divisor": (se and se.divisor) or None,
         **columns,
+        **_unit(spec.get("unit", {}), base),
     }
     made, problems = make_encoder(name=name, **arguments)
     if made is None or problems:
@@ -88,7 +94,9 @@ def encoder_of(
         return *twin, []
     if base and "name" not in spec:
         made, problems = make_encoder(name=f"{base.name}_custom", **arguments)
-    return (replace(made, dialect=base.dialect) if made and base else made), {}, problems
+    if made and base and not made.units:
+        made = replace(made, dialect=base.dialect)
+    return made, {}, problems
 
 
 def _missing(given: set[str], bad: set[KeyPath]) -> list[Wrong]:
@@ -133,18 +141,23 @@ def _columns(
     wrong: list[Wrong],
 ) -> dict[str, object]:
     """Filters, widths and channels, the last two only where filters and groups do not say them."""
-    if block.startswith("basic"):
+    if block.startswith(("basic", "plain")):
+        other = "bottleneck_d" if block == "plain" else block.replace("basic", "bottleneck")
         wrong += [
             Wrong(
                 ("stages", i, "width"),
                 f"the blocks of a {block} encoder have one width, but width={width} and"
                 f" channels={channels}",
-                f'leave the width out, or use block = "bottleneck{block[len("basic"):]}"',
+                f'leave the width out, or use block = "{other}"',
             )
             for i, (width, channels) in enumerate(zip(stages.widths, stages.channels))
             if width not in (None, channels)
         ]
         return {"filters": stages.channels}
+    if block in UNIT_BLOCKS:
+        whole_widths = [width or c for width, c in zip(stages.widths, stages.channels)]
+        told = {"widths": whole_widths} if any(stages.widths) else {}
+        return {"filters": stages.channels, **told}
     whole = all(channels % 4 == 0 for channels in stages.channels)
     filters = [max(1, channels // 4) for channels in stages.channels]
     columns: dict[str, object] = {"filters": filters}
@@ -163,19 +176,14 @@ def _columns(
             if width not in (None, made)
         ]
         return columns
-    if widths and widths[0] and None not in widths:
-        usual = width_per_group(widths[0], filters[0], groups)
+    if None not in widths:
+        usual = max(1, (widths[0] or 0) * 64 // (groups * filters[0]))
         columns["width_per_group"] = usual
     made = _widths(filters, groups, usual)
     if any(width not in (None, each) for width, each in zip(widths, made)):
         columns["widths"] = [width or each for width, each in zip(widths, made)]
         columns["width_per_group"] = 64  # of no effect
     return columns
-
-
-def width_per_group(width: int, filters: int, groups: int) -> int:
-    """The width of a group that makes this width, as a spec is read that does not say it."""
-    return max(1, width * 64 // (groups * filters))
 
 
 def _widths(filters: Sequence[int], groups: int, width_per_group: int) -> list[int]:
@@ -192,11 +200,20 @@ def _widths(filters: Sequence[int], groups: int, width_per_group: int) -> list[i
 
 def _stem(stem: Mapping[str, Any], base: Encoder | None) -> dict[str, object]:
     """The stem's arguments; a list with a wrong entry is as good as none."""
-    usual = base.stem if base else Stem()
     found: dict[str, object] = {}
     for argument, key in STEM.items():
         fits = key in stem and _is_whole(stem[key])
-        found[argument] = stem[key] if fits else getattr(usual, key)
+        found[argument] = stem[key] if fits else getattr(base.stem, key) if base else None
+    return found
+
+
+def _unit(unit: Mapping[str, Any], base: Encoder | None) -> dict[str, object]:
+    """The arguments of what stands around each convolution."""
+    usual = base.units if base else None
+    found: dict[str, object] = {}
+    for argument, key in UNIT.items():
+        fits = key in unit and _is_whole(unit[key])
+        found[argument] = unit[key] if fits else getattr(usual, key) if usual else None
     return found
 
 
@@ -223,7 +240,7 @@ def _squeeze_excite(se: Any, base: Encoder | None, dialect: Dialect) -> SqueezeE
 def _twin(made: Encoder) -> tuple[Encoder, dict[str, object]] | None:
     """The encoder of the catalog that is this one but for options, and its strides and kernels."""
     known = ENCODERS.get(made.name)
-    if not known or bool(known.se) != bool(made.se):
+    if not known or (bool(known.se) != bool(made.se) and not known.units):
         return None
     own = ("class_name", "title", "family", "custom", "dialect")
     twin = replace(made, **{field: getattr(known, field) for field in own})

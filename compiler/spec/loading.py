@@ -84,7 +84,7 @@ class Loaded:
             return problem
         path = paths[0]
         message, hint = in_spec(problem.message), in_spec(problem.hint)
-        if argument and path[0] in ("stem", "se"):
+        if argument and path[0] in ("stem", "se", "unit"):
             message = message.replace(argument, spelled(path[:2]), 1)
         return Problem(message, located(self.path, self.lines, path), hint)
 
@@ -102,7 +102,7 @@ def _path_of(field: str) -> KeyPath:
     column = COLUMNS.get(name)
     if column:
         return ("stages", int(index), column) if index else ("stages",)
-    for table in ("stem", "se"):
+    for table in ("stem", "se", "unit"):
         if name.startswith(f"{table}_"):
             key = (table, name.removeprefix(f"{table}_"))
             return (*key, int(index)) if index else key

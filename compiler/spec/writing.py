@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 from msgspec.structs import fields as keys_of
@@ -10,14 +11,20 @@ from msgspec.structs import fields as keys_of
 from ..arguments import spell_options
 from ..model import Classifier, Encoder, Model, Segmentor
 from ..options import BY_NAME, OPTIONS
+from ..parts import Units
 from .checks import description
-from .definition import IN_STAGES, Head, Spec, SqueezeExcite, Stem, place
+from .definition import IN_STAGES, Head, Spec, SqueezeExcite, Stem, Unit, place
 from .definition import Segmentor as SegmentorTable
-from .encoders import width_per_group
 from .positions import KeyPath
 
 _WIDTH = 96
-_TABLES = {"stem": Stem, "se": SqueezeExcite, "head": Head, "segmentor": SegmentorTable}
+_TABLES = {
+    "stem": Stem,
+    "se": SqueezeExcite,
+    "unit": Unit,
+    "head": Head,
+    "segmentor": SegmentorTable,
+}
 
 
 def spec_text(model: Model, file: str = "net.toml") -> str:
@@ -72,17 +79,21 @@ def _encoder(encoder: Encoder) -> dict[KeyPath, Any]:
         ("pre_activation",): encoder.pre_activation,
         ("groups",): encoder.groups,
         ("stages",): stages,
-        ("stem", "filters"): list(encoder.stem.filters),
-        ("stem", "kernels"): list(encoder.stem.kernels),
-        ("stem", "stride"): encoder.stem.stride,
-        ("stem", "pool"): encoder.stem.pool,
     }
+    if encoder.stem.filters:
+        values |= {
+            ("stem", "filters"): list(encoder.stem.filters),
+            ("stem", "kernels"): list(encoder.stem.kernels),
+            ("stem", "stride"): encoder.stem.stride,
+            ("stem", "pool"): encoder.stem.pool,
+        }
     if encoder.basic:
         del values[("groups",)]
-    elif not encoder.widths:
-        read = width_per_group(encoder.stage_widths[0], encoder.filters[0], encoder.groups)
-        if read != encoder.width_per_group:  # rounded down: the widths do not say it
-            values[("width_per_group",)] = encoder.width_per_group
+    if encoder.units:
+        values.pop(("groups",), None)
+        del values[("pre_activation",)]
+        units = {field.name: getattr(encoder.units, field.name) for field in fields(Units)}
+        values |= {("unit", key): value for key, value in units.items() if value is not None}
     if encoder.se:
         values[("se", "ratio")] = encoder.se.ratio
         values[("se", "activation")] = encoder.se.activation

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..dialect import DIALECTS
-from ..initialization import Init, init_of
 from ..ir import Conv, Layer, Module, Norm, Shape
 from ..lower import Plan
 from ..model import RANK_NAMES, UNITS, Segmentor
 from ..program import Assign, calls, chain, names
 from ..segmentors.base import Doc
-from .constants import axes_line, channels_constant, constant_lines
+from .constants import axes_line, channels_constant, constant_lines, he_scale
 from .prose import LINE, docstring, heading, wrap_sentences
 from .text import (
     EncoderText,
@@ -92,7 +91,7 @@ class Target:
             columns=", ".join(plan.columns),
             stages=plan.stages,
             more_constants=constant_lines(
-                [channels_constant(constant, plan.columns) for constant in network.more_constants]
+                [channels_constant(x, plan) for x in network.more_constants]
             ),
             parts=(*parts, last),
             facts=self.facts(plan),
@@ -111,6 +110,9 @@ class Target:
             stem=writer.fragment(network.stem),
             pool=tuple(writer.statement(pool, writer.scope())) if network.pool else (),
             columns=", ".join(plan.columns),
+            before="STEM_CHANNELS" if network.stem.layers else "in_channels",
+            first=plan.model.encoder.first_level,
+            levels=self.first_levels(plan),
             first_block=writer.construct(network.residual, plan.stage_args, first=True),
             next_block=writer.construct(network.residual, plan.stage_args, first=False),
             rates=RATES if network.residual.rates else (),
@@ -135,6 +137,7 @@ class Target:
             class_check=check,
             class_error=error,
             returns=self.returns(plan),
+            multiples=plan.model.multiples,
             training_model=self.training_model(plan),
         )
 
@@ -154,6 +157,7 @@ class Target:
         stretches = any(c.function == "stretch" for m in network.modules for c in calls(m.body))
         resizing = "x2 upsampling" if model.halves and not stretches else "resizing"
         convs = [layer for layer in layers_of(plan) if isinstance(layer, Conv)]
+        he, he_doc = he_scale(convs)
         return Facts(
             rank=plan.rank,
             package=f"{model.class_name}{plan.rank}D",
@@ -175,7 +179,8 @@ class Target:
             wide=any(not isinstance(conv.kernel, int) for conv in convs if conv.padded),
             grouped=any(conv.groups != 1 for conv in convs),
             biased=any(conv.bias for conv in convs),
-            fan_out=any(init_of(conv) == Init.FAN_OUT for conv in convs),
+            he=he,
+            he_doc=he_doc,
             zero_init=any(isinstance(x, Norm) and x.zero_init for x in layers_of(plan)),
         )
 
@@ -203,6 +208,12 @@ class Target:
     def returns(self, plan: Plan) -> str:
         """The type of what the model returns."""
         return self.tensor
+
+    def first_levels(self, plan: Plan) -> tuple[str, ...]:
+        """The lines that begin the pyramid: with the stem's output where that is a level."""
+        if plan.model.encoder.first_level == 2:
+            return ('pyramid = {"P1": x}',)
+        return (f"pyramid: dict[str, {self.tensor}] = {{}}",)
 
     def stage(self, plan: Plan) -> str:
         """What makes a stage of several blocks, in a target where one is an object."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..ir import Constant
+from ..initialization import Init, init_of
+from ..ir import Constant, Conv
+from ..lower import Plan
 from ..passes.channels import CHANNELS
 from .spelling import spell_float
 from .text import AXES_TYPE, ConstantText
@@ -17,12 +19,14 @@ def axes_line(rank: int) -> ConstantText:
     return ConstantText((AXES_TYPE,), f"{AXES_TYPE} = tuple[{numbers}]  # a kernel or a stride")
 
 
-def channels_constant(constant: Constant, columns: Sequence[str]) -> Constant:
+def channels_constant(constant: Constant, plan: Plan) -> Constant:
     """The channels of all levels, which follow from the table of stages."""
     if constant.name != CHANNELS:
         return constant
-    stages = f"*(stage[{columns.index('channels')}] for stage in STAGES)"
-    return replace(constant, text=f"(STEM_CHANNELS, {stages})")
+    stem = plan.model.encoder.first_level == 2
+    stages = f"(stage[{plan.columns.index('channels')}] for stage in STAGES)"
+    text = f"(STEM_CHANNELS, *{stages})" if stem else f"tuple{stages}"
+    return replace(constant, text=text)
 
 
 def constant_lines(constants: Sequence[Constant], together: int = 6) -> tuple[ConstantText, ...]:
@@ -55,3 +59,15 @@ def spelled(constant: Constant) -> str:
     if constant.text:
         return constant.text
     return spell_float(value) if isinstance(value, float) else str(value)
+
+
+HE_SCALES = {  # of normal distributions: scale and fan, and the fan in words
+    Init.FAN_OUT: ('2.0, "fan_out"', "fan-out"),
+    Init.NNUNET: ('2.0 / (1 + 0.01**2), "fan_in"', "fan-in"),
+}
+
+
+def he_scale(convs: Sequence[Conv]) -> tuple[str, str]:
+    """The scale and the fan of the normal distribution from which convolutions start, or ""."""
+    found = {init_of(conv) for conv in convs} & HE_SCALES.keys()
+    return HE_SCALES[found.pop()] if found else ("", "")

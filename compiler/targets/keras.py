@@ -68,10 +68,9 @@ class Keras(Target):
         "attention_mask": "attention_mask(x, y, z)",
         "patch_attention_mask": "patch_attention_mask(x, y, z)",
         "flat_attention_mask": "flat_attention_mask(x, y)",
-        "flat_attention_bias": "flat_attention_mask(x, y)",
         "steep_leaky_relu": "layers.LeakyReLU(negative_slope=0.3)(x)",
         "relu": "layers.ReLU()(x)",
-        "leaky_relu": "layers.LeakyReLU(negative_slope=0.01)(x)",
+        "leaky_relu": "layers.LeakyReLU(negative_slope={slope})(x)",
         "elu": "layers.ELU()(x)",
         "gelu": "layers.Activation('gelu')(x)",
         "silu": "layers.Activation('silu')(x)",
@@ -135,10 +134,12 @@ class Keras(Target):
         doc = self.spell_doc(plan.model_doc, plan)
         if not isinstance(model.head, Features):
             doc += " The output is float32 under mixed precision too."
-        if plan.network.aux_head is not None:
+        aux = plan.network.aux_head
+        if aux is not None:
             doc += (
                 " `model.training_model` shares all weights and returns a list: this output, then"
-                " those of the coarser decoder stages, the finest first and the lowest left out."
+                " those of the coarser decoder stages, the finest"
+                f" first{' and the lowest left out' * aux.first}."
                 " Loaded from a file as t, it gives the model back as"
                 " `keras.Model(t.input, t.output[0])`."
             )
@@ -156,6 +157,11 @@ class Keras(Target):
         norm, doc = norm_function(plan.model.encoder.norm, zero_init=facts.zero_init)
         return replace(facts, norm=norm, norm_doc=doc.format(unit=facts.unit))
 
+    def first_levels(self, plan: Plan) -> tuple[str, ...]:
+        lines = super().first_levels(plan)
+        named = 'x = layers.Identity(name=f"{name}_P1")(x)'
+        return (named, *lines) if plan.model.encoder.first_level == 2 else lines
+
     def writer(self, plan: Plan) -> KerasWriter:
         return KerasWriter(self, plan)
 
@@ -171,9 +177,10 @@ class Keras(Target):
             x = module.step or ("x" if writer.returned(module) == self.tensor else "stages")
             lines.append(f"{x} = {self.block_name(module.name)}({', '.join(given)})")
         lines += writer.fragment(plan.network.head, prefix="").body
-        if plan.network.aux_head is not None:
-            lines += ["outputs = [x]", "for i, stage in enumerate(stages[-2:0:-1]):"]
-            lines += [f"    {line}" for line in writer.aux_head(plan.network.aux_head)]
+        aux = plan.network.aux_head
+        if aux is not None:
+            lines += ["outputs = [x]", f"for i, stage in enumerate(stages{aux.stages}):"]
+            lines += [f"    {line}" for line in writer.aux_head(aux.fragment)]
         return tuple(lines)
 
     def training_model(self, plan: Plan) -> str:

@@ -31,7 +31,11 @@ LAST = "data_format='channels_last'"  # whatever keras.config says
 SMALL = "kernel_initializer=pytorch_uniform()"
 # What has a line before the layer that it is for.
 HEAD = 'options = {{"kernel_initializer": {}, "dtype": keras.config.floatx()}}'
-START = {Init.SMALL: "pytorch_uniform()", Init.HEAD: "keras.initializers.RandomNormal(stddev=0.01)"}
+START = {
+    Init.SMALL: "pytorch_uniform()",
+    Init.HEAD: "keras.initializers.RandomNormal(stddev=0.01)",
+    Init.NNUNET: "he_normal()",
+}
 
 
 def line_before(layer: Layer) -> str:
@@ -39,6 +43,12 @@ def line_before(layer: Layer) -> str:
     match layer:
         case Conv(output=True) | Linear(output=True):
             return HEAD.format(START[init_of(layer)])
+        case ConvTranspose(exact=True):
+            start = START[Init.NNUNET if init_of(layer) == Init.NNUNET else Init.SMALL]
+            bias = ', "use_bias": False' * (not layer.bias)
+            return (
+                f'options = {{"data_format": "channels_last", "kernel_initializer": {start}{bias}}}'
+            )
         case Conv(padded=False):
             return f'window = {layer.kernel}, {layer.stride}, "valid", "channels_last"'
         case _:
@@ -91,7 +101,7 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             return f"layers.Conv{rank}D(cout, 1, {LAST}, **options, name=name)(x)"
         case Conv(padded=False):
             start = "kernel_initializer='he_uniform'" if layer.bias else SMALL
-            if init_of(layer) == Init.FAN_OUT:
+            if init_of(layer) in (Init.FAN_OUT, Init.NNUNET):
                 start = "kernel_initializer=he_normal()"
             return f"layers.Conv{rank}D(cout, *window, {start}, name=name)(x)"
         case Conv():
@@ -99,6 +109,8 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             options += ", groups=groups" * (layer.groups != 1)
             options += ", bias=True" * layer.bias
             return f"conv(x, cout, kernel{options}, name=name)"
+        case ConvTranspose(exact=True):
+            return f"layers.Conv{rank}DTranspose(cout, stride, stride, **options, name=name)(x)"
         case ConvTranspose():
             window, init = ("4", "he_transposed()")
             if layer.stride != 2:
@@ -108,6 +120,8 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             return f"layers.Conv{rank}DTranspose(cout, {options}, name=name)(x)"
         case Linear():
             return f"layers.Dense(cout{', **options' * layer.output}, name=name)(x)"
+        case AvgPool(exact=True):
+            return f"layers.AveragePooling{rank}D(stride, {LAST})(x)"
         case AvgPool():
             window = "[min(2, s) for s in stride]" if per_axis else "2"
             return f"layers.AveragePooling{rank}D({window}, stride, 'same', 'channels_last')(x)"

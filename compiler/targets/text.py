@@ -29,7 +29,8 @@ class EncoderText:
     """The encoder: its stem, its pool, and how its stages' blocks are made.
 
     `rates` are lines that compute the blocks' rates of stochastic depth, and `stage` is what makes
-    one of several blocks. `methods` are lines that define what its class has besides.
+    one of several blocks. `before` are the channels that enter stage 0, `first` is the number of
+    its level, and `levels` are the lines that begin the pyramid.
     """
 
     doc: str
@@ -40,7 +41,9 @@ class EncoderText:
     next_block: str
     rates: tuple[str, ...]
     stage: str
-    methods: tuple[str, ...] = ()
+    before: str
+    first: int
+    levels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class ModelText:
     `sizes` are lines that compute what the modules are told of the image's size; a model that has
     them takes images of one size. `class_check` is the condition under which `num_classes` is
     refused with `class_error`; "" refuses none. `returns` is the type of its output, and
-    `training_model` how Keras makes the model that has all logits, "" if there is none.
+    `training_model` how Keras makes the model that has all logits, "" if there is none. The
+    image's sizes must be `multiples` of these, axis by axis; of any if it is empty.
     """
 
     class_name: str
@@ -67,6 +71,7 @@ class ModelText:
     class_error: str
     returns: str
     training_model: str
+    multiples: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Facts:
     `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
     `per_axis` are the columns of the stage table with a number for each axis.
     `norm` makes the encoder's norm of a tensor `x`, and `norm_doc` says what it is, where files
-    have a function for it. With `fan_out`, convolutions start from He over fan-out.
+    have a function for it. `he` is the scale and the fan of the normal distribution from which
+    convolutions start, and `he_doc` names the fan; both are "" if they start from another one.
     """
 
     rank: int
@@ -94,7 +100,8 @@ class Facts:
     stretches: bool
     grouped: bool
     biased: bool
-    fan_out: bool
+    he: str
+    he_doc: str
     scaled: bool
     wide: bool
     per_axis: tuple[str, ...]

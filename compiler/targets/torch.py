@@ -13,7 +13,6 @@ from ..model import Segmentor
 from ..program import Assign, Name, Return
 from .base import Helper, Target, layers_of
 from .prose import LINE, docstring, wrap_sentences
-from .text import EncoderText
 from .torch_init import init_lines
 from .torch_supervision import aux_declarations, aux_outputs
 from .torch_writer import TorchWriter
@@ -21,9 +20,8 @@ from .writer import Writer
 
 STANDARD = {  # of Python: what is imported for the names that a file uses
     r"math\.": "import math",
-    "Iterator": "from collections.abc import Callable, Iterator",
+    "Iterator": "from collections.abc import Iterator",
     "contextmanager": "from contextlib import contextmanager, nullcontext",
-    "wraps": "from functools import wraps",
     r"Any\b": "from typing import Any",
 }
 COUNTS = {3: "three", 4: "four", 5: "five"}
@@ -76,10 +74,9 @@ class Torch(Target):
         "attention_mask": "attention_mask(x, y, z)",
         "patch_attention_mask": "patch_attention_mask(x, y, z)",
         "flat_attention_mask": "flat_attention_mask(x, y)",
-        "flat_attention_bias": "flat_attention_bias(x, y)",
         "steep_leaky_relu": "F.leaky_relu(x, 0.3)",
         "relu": "F.relu(x)",
-        "leaky_relu": "F.leaky_relu(x, 0.01)",
+        "leaky_relu": "F.leaky_relu(x, {slope})",
         "elu": "F.elu(x)",
         "gelu": "F.gelu(x)",
         "silu": "F.silu(x)",
@@ -102,7 +99,6 @@ class Torch(Target):
             "attention_mask",
             "patch_attention_mask",
             "flat_attention_mask",
-            "flat_attention_bias",
         )
     )
 
@@ -119,20 +115,6 @@ class Torch(Target):
 
     def stage(self, plan: Plan) -> str:
         return "Stage" if plan.model.checkpointing else "nn.Sequential"
-
-    def encoder(self, plan: Plan, writer: Writer) -> EncoderText:
-        """The encoder; one that is recomputed has a method for its stem."""
-        text = super().encoder(plan, writer)
-        if not plan.model.checkpointing:
-            return text
-        lines = ("@recomputed", "def stem(self, x: Tensor) -> Tensor:")
-        body = writer.fragment(returning(plan.network.stem)).body
-        method = (*lines, *(f"    {line}" for line in body))
-        return replace(
-            text,
-            stem=replace(text.stem, body=("x = self.stem(x)",)),
-            methods=(*(f"    {line}" for line in method), ""),
-        )
 
     def writer(self, plan: Plan) -> TorchWriter:
         return TorchWriter(self, plan)
@@ -170,7 +152,7 @@ class Torch(Target):
                     continue
                 lines.append(f"{module.step or 'x: Tensor'} = {made}")
                 x = module.step or "x"
-        aux = plan.network.aux_head
+        aux = plan.network.supervised
         if aux is None:
             last = writer.fragment(returning(head), prefix="").body
             if len(modules) > 1 and len(last) == 1:
@@ -186,16 +168,17 @@ class Torch(Target):
 
     def model_doc(self, plan: Plan) -> str:
         doc = self.spell_doc(plan.model_doc, plan)
-        if plan.network.aux_head is None:
+        aux = plan.network.supervised
+        if aux is None:
             return docstring(doc)
         more = (
             "In training mode it returns a list: this output, then those of the coarser decoder"
-            " stages, the finest first and the lowest left out."
+            f" stages, the finest first{' and the lowest left out' * aux.first}."
         )
         return "\n    ".join([f"{doc}\n", *wrap_sentences(more, LINE - 4), ""])
 
     def returns(self, plan: Plan) -> str:
-        return "Tensor" if plan.network.aux_head is None else "Tensor | list[Tensor]"
+        return "Tensor" if plan.network.supervised is None else "Tensor | list[Tensor]"
 
     def sizes(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
         assert isinstance(writer, TorchWriter)

@@ -13,6 +13,9 @@ def init_lines(layers: Sequence[Layer], head: Sequence[Layer], rank: int) -> lis
 
     They stand after the head, which keeps PyTorch's default, as convolutions without a bias do.
     """
+    convs = [layer for layer in layers if isinstance(layer, Conv | ConvTranspose)]
+    if any(init_of(layer) == Init.NNUNET for layer in convs):
+        return _nnunet_lines(layers, convs, rank)
     outputs = [layer for layer in head if isinstance(layer, Conv | Linear) and layer.output]
     if any(isinstance(layer, Conv) and init_of(layer) == Init.FAN_OUT for layer in layers):
         return _he_lines(layers, outputs, rank)
@@ -65,6 +68,30 @@ def _he_lines(layers: Sequence[Layer], outputs: Sequence[Conv | Linear], rank: i
     ]
 
 
+def _nnunet_lines(
+    layers: Sequence[Layer], convs: Sequence[Conv | ConvTranspose], rank: int
+) -> list[str]:
+    """He over fan-in for every convolution, the head too."""
+    kinds = [f"nn.Conv{rank}d"]
+    kinds += [f"nn.ConvTranspose{rank}d"] * any(isinstance(x, ConvTranspose) for x in convs)
+    lines = [
+        f"if isinstance(module, {' | '.join(kinds)}):",
+        "    nn.init.kaiming_normal_(module.weight, a=0.01)",
+        "    if module.bias is not None:",
+        "        nn.init.zeros_(module.bias)",
+    ]
+    if any(isinstance(layer, Linear) and init_of(layer) == Init.XAVIER for layer in layers):
+        lines += [
+            "if isinstance(module, nn.Linear):",
+            "    nn.init.xavier_uniform_(module.weight)",
+            "    nn.init.zeros_(module.bias)",
+        ]
+    return [
+        "for module in self.modules():  # He over fan-in (arXiv 1502.01852), as in nnU-Net",
+        *(f"    {line}" for line in lines),
+    ]
+
+
 def _up_lines(layers: Sequence[Layer], rank: int) -> list[str]:
     lines: list[str] = []
     ups = [layer for layer in layers if isinstance(layer, ConvTranspose)]
@@ -87,6 +114,8 @@ def _up_lines(layers: Sequence[Layer], rank: int) -> list[str]:
 def aux_start(layer: Layer) -> list[str]:
     """Lines that start an auxiliary head as the head."""
     lines = ['    nn.init.zeros_(aux_head.get_parameter("bias"))']
+    if isinstance(layer, Conv) and init_of(layer) == Init.NNUNET:
+        lines.insert(0, "    nn.init.kaiming_normal_(aux_head.weight, a=0.01)")
     if isinstance(layer, Conv) and init_of(layer) == Init.HEAD:
         lines.insert(0, "    nn.init.normal_(aux_head.weight, std=0.01)")
     return lines

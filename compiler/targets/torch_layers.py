@@ -51,11 +51,15 @@ def declare(layer: Layer, rank: int, per_axis: Collection[str] = ()) -> str:
         case ConvTranspose():
             channels = _args(layer.cin, layer.cout)
             window = "4, stride=2, padding=1"
-            if layer.stride != 2:
+            if layer.exact:
+                window = f"{layer.stride}, stride={layer.stride}{', bias=False' * (not layer.bias)}"
+            elif layer.stride != 2:
                 window = f"kernel, stride={layer.stride}, padding=padding"
             return f"nn.ConvTranspose{rank}d({channels}, {window})"
         case Linear():
             return f"nn.Linear({_args(layer.cin, layer.cout)})"
+        case AvgPool(exact=True):
+            return f"nn.AvgPool{rank}d({layer.stride})"
         case AvgPool():
             pads, window = f"(0, 1) * {rank}", "2"
             if layer.stride in per_axis:
@@ -86,13 +90,13 @@ def lines_before(layer: Layer, rank: int, per_axis: Collection[str]) -> list[str
     match layer:
         case Conv(kernel=str(kernel), padded=True) if kernel in per_axis:
             return [each("padding", f"{kernel}[{{0}}] // 2")]
-        case ConvTranspose(stride=str(stride)):
+        case ConvTranspose(stride=str(stride), exact=False):
             kernel = each("kernel", f"{stride}[{{0}}] ** 2")
             return [
                 f"{kernel}  # 4 where an axis doubles, else 1",
                 each("padding", f"{stride}[{{0}}] // 2"),
             ]
-        case AvgPool(stride=str(stride)) if stride in per_axis:
+        case AvgPool(stride=str(stride), exact=False) if stride in per_axis:
             return [
                 f"{each('window', f'min(2, {stride}[{{0}}])')}  # none along an axis of stride 1"
             ]

@@ -13,8 +13,8 @@ from ..ir import Block, Each, Fragment, Layer, Module
 from ..lower import Plan
 from ..passes.channels import declarations
 from ..passes.declarations import Declaration, Declare, Turns
-from ..passes.per_axis import SCALES
-from ..program import Body, Statement, code_of, names, rewritten, values_of, walk
+from ..passes.kernels import SCALES
+from ..program import Body, Statement, code_of, names, replaced, rewritten, values_of, walk
 from .prose import LINE
 from .spelling import spell, substitute
 from .text import BlockText
@@ -122,7 +122,7 @@ class TorchWriter(Writer):
         layers = [each for each in scope.layers.values() if each.name in here]
         ones = [one_of(each, loop.body) for each in layers]
         sources = [each.name if scope.index else f"self.{each.name}" for each in layers]
-        read = names(loop.body)
+        read = names(self.run_body(loop.body, scope))
         pairs = [(t, s) for t, s in zip(loop.targets, loop.sources) if t in read]
         items = {}
         counted = False
@@ -145,6 +145,21 @@ class TorchWriter(Writer):
             head = f"for i, {one} in enumerate({source_text}):"
         inner = scope.inside("i", items)
         return [*lines, head, *(f"    {line}" for line in self.body(loop.body, inner))]
+
+    def run_body(self, body: Body, scope: Scope) -> Body:
+        """The body whose inner loops over layers run over nothing that they do not read."""
+
+        def change(statement: Statement) -> Body:
+            if not isinstance(statement, program.For) or not called(statement.body) & {
+                *scope.layers
+            }:
+                return (statement,)
+            read = names(statement.body)
+            pairs = [p for p in zip(statement.targets, statement.sources) if p[0] in read]
+            targets, sources = tuple(t for t, _ in pairs), tuple(s for _, s in pairs)
+            return (replace(statement, targets=targets, sources=sources),)
+
+        return replaced(body, change)
 
     def value(self, node: program.Expression, scope: Scope) -> ast.expr:
         match node:

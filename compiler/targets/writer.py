@@ -13,6 +13,7 @@ from ..errors import CompileError, Problem
 from ..ir import Block, Each, Fragment, Layer, Module, tensors_of
 from ..lower import Plan, doc_of
 from ..operations import PYRAMID
+from ..parts import SLOPE
 from ..program import Body, Expression, Statement, calls, names, rewritten
 from ..segmentors.base import Doc
 from .prose import docstring
@@ -201,10 +202,15 @@ class Writer:
                 Problem(f"{self.target.title} has no spelling of the operation {name!r}")
             )
         spelling = self.target.ops[name].format(
-            rank=self.rank, axes=axes, linear=linear, **self.pool()
+            rank=self.rank, axes=axes, linear=linear, slope=self.slope(), **self.pool()
         )
         given = dict(zip("xyz", operands))
         return substitute(spelling, {**given, "xs": self.several(operands)})
+
+    def slope(self) -> float:
+        """The negative slope of leaky_relu."""
+        units = self.plan.model.encoder.units
+        return units.slope if units else SLOPE
 
     def pool(self) -> dict[str, object]:
         """The numbers of the stem's pool: an axis of stride 1 has a window of 1."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..axes import spread
 from ..dialects import publishers
 from ..errors import Problem
 from ..model import Model, Segmentor
 from ..passes.rows import Row
 from ..segmentors.trans_head import TransUNet
 from ..segmentors.unet import UNet
-from . import patterns
+from . import nnunet, patterns
 from .patterns import Table, names_by_role
 
 
@@ -25,7 +26,8 @@ class Layout:
     `gated` lists the dialects of its networks with SE, `plain` of those without, and `v2` tells
     whether it has pre-activation networks. Tensors whose names begin with one of `others` belong to
     other networks, unless the model has these names itself. If `linear`, SE gates are dense layers.
-    Layers of the kinds in `bare` have no weights.
+    Layers of the kinds in `bare` have no weights. `names` are all names under which the library
+    saves the tensor of a name.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Layout:
     others: tuple[str, ...] = ()
     linear: bool = False
     bare: tuple[str, ...] = ()
+    names: Callable[[Model, str], tuple[str, ...]] = lambda model, name: (name,)
 
 
 # Without SE, these dialects are the same network: equal stem, strides and shortcuts.
@@ -56,6 +59,7 @@ LAYOUTS = (
         _ALIKE,
         others=_OTHER_HEADS,
     ),
+    Layout("nnunet", nnunet.table, ("nnunet",), ("nnunet",), names=nnunet.names_of),
     Layout("monai", lambda model: patterns.MONAI, _CADENE_ONLY, linear=True),
     Layout(
         "medicai",
@@ -161,6 +165,12 @@ def name_there(layout: Layout, model: Model, row: Row) -> str | None:
     return template and template.format(**_numbers(model, row.turn))
 
 
+def _strides(model: Model, stage: int) -> bool:
+    """Whether an encoder's stage strides along an axis."""
+    strides = model.encoder.strides
+    return stage < len(strides) and max(spread(strides[stage], model.dims)) > 1
+
+
 def _numbers(model: Model, turn: tuple[int, ...]) -> dict[str, int]:
     """The numbers in names there: of a stage and a block, or of a decoder's row and node."""
     depth = model.head.depth if isinstance(model.head, Segmentor) else 0
@@ -179,4 +189,6 @@ def _numbers(model: Model, turn: tuple[int, ...]) -> dict[str, int]:
         "next": first + 1,
         "column": second + 1,
         "turn": first - second,
+        "coarser": depth - 3 - first,
+        "pooled": int(_strides(model, first)),
     }

@@ -74,7 +74,7 @@ def match(checkpoint: Checkpoint, model: Model, layout: str | None, adapting: Ad
     bare = [p for p in missing if names.layout and p.kind in names.layout.bare]
     missing = [place for place in missing if place not in bare]
     initial = _initial(model, missing, found, left)
-    problems = _beside(names)
+    problems = _beside(names) + _unlike(names)
     problems += _unplaced(names, extra, [p for p in missing if p not in initial], layout)
     problems += _fit(found, names, adapting, result)
     raise_all(problems)
@@ -174,6 +174,16 @@ def _beside(names: Names) -> list[Problem]:
     message = "{} is outside the network, but has the name of one of its weights"
     at = str(names.checkpoint.path)
     return [Problem(message.format(shown(n)), at, hint) for n in names.beside()[:LISTED]]
+
+
+def _unlike(names: Names) -> list[Problem]:
+    """Errors for names of one tensor under which the checkpoint holds different values."""
+    hint = "they are one tensor in the network: save its state dict again"
+    message = "{} and {} are the same weight, but differ"
+    at = str(names.checkpoint.path)
+    return [
+        Problem(message.format(*map(shown, pair)), at, hint) for pair in names.unlike()[:LISTED]
+    ]
 
 
 def _nearest(name: str, known: list[str]) -> str:

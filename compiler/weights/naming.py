@@ -90,6 +90,12 @@ class Names:
         self.tensors: dict[str, Tensor] = {}
         self.others: list[str] = []
         others = self._others()
+        owners = {
+            alias: name
+            for name in self.places
+            for alias in (layout.names(model, name)[1:] if layout else ())
+        }
+        self.copies: dict[str, list[Tensor]] = {}  # under the other names of a tensor
         for name, tensor in checkpoint.tensors.items():
             owner = name.removesuffix(COUNTER)
             if owner != name and f"{owner}running_var" in checkpoint.tensors:
@@ -98,7 +104,22 @@ class Names:
                 self.others.append(name)
                 continue
             plain = self.files.plain_name(name) if layout else name
+            if plain in owners:
+                self.copies.setdefault(owners[plain], []).append(tensor)
+                continue
             self.tensors[name if plain in self.tensors else plain] = tensor
+        for name, copies in self.copies.items():
+            self.tensors.setdefault(name, copies[0])
+
+    def unlike(self) -> list[tuple[str, str]]:
+        """Two names of each tensor that the checkpoint holds twice, with different values."""
+        found = []
+        for name, copies in self.copies.items():
+            first = self.tensors[name]
+            other = next((copy for copy in copies if not _equal(first, copy)), None)
+            if other:
+                found.append((first.name, other.name))
+        return found
 
     def beside(self) -> list[str]:
         """The names outside the network that end in the name of one of its weights."""
@@ -144,3 +165,13 @@ class Names:
     def shape(self, place: Place, tensor: Tensor) -> Shape:
         """A tensor's shape in PyTorch's axis order."""
         return self.files.shape(place, tensor.shape)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bytes. Those that share a storage are not read."""
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return False
+    first, second = a.load(), b.load()
+    if first.__array_interface__["data"] == second.__array_interface__["data"]:
+        return True
+    return bool(first.tobytes() == second.tobytes())
