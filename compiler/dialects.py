@@ -123,3 +123,16 @@ def publishers(encoder: Encoder, layout: str) -> list[str]:
         return []
     proofs = {name: PROOFS[name].get(encoder.kind, _UNPROVEN) for name in DIALECTS}
     return [name for name, proof in proofs.items() if layout in proof.layouts]
+
+
+def on_other_axes(encoder: Encoder, library: str) -> str:
+    """A sentence on a library's checkpoints, for an encoder whose strides or kernels are others.
+
+    "" if nobody has weights for the encoder anyway, or if it has the published ones.
+    """
+    others = encoder.other_axes
+    if not others or not encoder.published:
+        return ""
+    if "kernels" in others:
+        return f"Published checkpoints of {library} have other {others}."
+    return f"Published checkpoints of {library} fit, but were trained with other {others}."

@@ -68,6 +68,8 @@ SPEC_PROBLEMS = Limit(100, "The first 100 problems of a spec are reported.")
 # A plans file or a `dataset.json` of nnU-Net, which may list every training case.
 JSON_BYTES = Limit(16 * 2**20, "A JSON file has at most 16 MiB.")
 
+SPACING = Limit(10**6, "The size of a voxel is a number from 0.000001 to 1,000,000.")
+
 # A checkpoint.
 CHECKPOINT_ENTRIES = Limit(10**5, "A checkpoint has at most 100,000 tensors.")
 DIRECTORY_BYTES = Limit(32 * 2**20, "The directory of an archive has at most 32 MiB.")
@@ -75,6 +77,7 @@ HEADER_BYTES = Limit(32 * 2**20, "The header of a `.safetensors` has at most 32 
 PICKLE_BYTES = Limit(64 * 2**20, "A pickled state dict has at most 64 MiB beside its values.")
 PICKLE_DEPTH = Limit(64, "A pickled state dict nests at most 64 levels deep.")
 PICKLE_OPCODES = Limit(5 * 10**6, "A pickled state dict takes at most 5,000,000 steps to load.")
+PICKLE_VALUES = Limit(300_000, "A checkpoint describes its network in at most 300,000 values.")
 H5_GROUPS = Limit(10**5, "A Keras file has at most 100,000 groups.")
 
 # A state file of `verify --all`.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from .axes import times
+from .dialects import on_other_axes
 from .ir import Block, Conv
 from .model import Classifier, Encoder, Features, Model, Segmentor, Stage
 from .network import Network
@@ -91,7 +92,9 @@ def _notes(model: Model, parameters: int) -> tuple[str, ...]:
     if not model.encoder.published:
         references += f" The encoder has {_changes(model.encoder)}."
     elif model.encoder.dialect != "medicai":
-        references += f" Matches {model.encoder.dialect} checkpoints."
+        dialect = model.encoder.dialect
+        other = on_other_axes(model.trunk, dialect)
+        references += f" {other or f'Matches {dialect} checkpoints.'}"
     if not isinstance(model.head, Segmentor):
         size = "; ".join(filter(None, [f"{parameters:,} parameters", _multiples(model)]))
         return (f"{size}. {references}",)

@@ -69,6 +69,14 @@ class Encoder:
         return self.units is not None or (self.norm, self.activation) == ("batch", "relu")
 
     @property
+    def other_axes(self) -> str:
+        """Which of its strides and kernels no published encoder has, in words; "" if none."""
+        stem, usual = self.stem, (2, 2, 1, *(2,) * (len(self.strides) - 1))
+        strides = (stem.stride, stem.pool, *self.strides) != usual
+        kernels = {*self.kernels} != {3} or (stem.kernels != (7,) and {*stem.kernels} != {3})
+        return " and ".join(["strides"] * strides + ["kernels"] * kernels)
+
+    @property
     def rules(self) -> Dialect:
         """Its dialect, with the position and the divisor of a gate that has its own."""
         se, rules = self.se or SqueezeExcite(), DIALECTS[self.dialect]

@@ -19,6 +19,7 @@ from .segmentors import SEGMENTORS
 from .targets import TARGETS
 
 SPEC = ".toml"  # the suffix of a spec
+PLANS = (".json", ".pth", ".pt")  # those of nnU-Net's plans and checkpoints
 FilePath: TypeAlias = str | os.PathLike[str]
 
 
@@ -29,6 +30,22 @@ def spec_path(model: object) -> str | None:
         if isinstance(path, str) and path.lower().endswith(SPEC):
             return str.__str__(path)
     return None
+
+
+def plans_path(model: object) -> str | None:
+    """The path of nnU-Net's plans, checkpoint or folder that a model is given as, or None.
+
+    A folder is one with plans in it or beside it, so that none of another kind hides a name.
+    """
+    if not isinstance(model, str | os.PathLike):
+        return None
+    path = os.fspath(model)
+    if not isinstance(path, str):
+        return None
+    path = str.__str__(path)
+    places = (os.path.join(path, "plans.json"), os.path.join(path, os.pardir, "plans.json"))
+    is_folder = os.path.isdir(path) and (os.sep in path or any(map(os.path.isfile, places)))
+    return path if is_folder or path.lower().endswith(PLANS) else None
 
 
 def plain(name: str) -> str:

@@ -156,6 +156,7 @@ OPERATIONS: dict[str, Operation] = {
     "attention_mask": _MASK,
     "patch_attention_mask": _MASK,
     "flat_attention_mask": Operation(lambda scores, level: (math.prod(level[1:]), scores[1])),
+    "flat_attention_bias": Operation(lambda scores, level: (math.prod(level[1:]), scores[1])),
     # Numbers of channels, for what a layer of a program is asked to put out.
     "channels": Operation(lambda x: x[0], tensor=False),
 }

@@ -13,7 +13,7 @@ from rich.text import Text
 from .api import traced
 from .catalog import ENCODERS
 from .checker import SKIPPED, Verdict
-from .dialects import dialects_of, reference_of
+from .dialects import dialects_of, on_other_axes, reference_of
 from .errors import counted, escaped
 from .model import Encoder, Model, Segmentor
 from .options import COMPAT
@@ -132,6 +132,8 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
         f"{total:,} parameters, and {fixed:,} moving statistics; {total_macs:,} MACs per item.",
         markup=False,
     )
+    if other := on_other_axes(model.trunk, model.encoder.dialect):
+        console().print(other, markup=False, soft_wrap=True)
     if isinstance(model.head, Segmentor) and model.head.name in COMPAT:
         follows = model.compat or "plainnet (--compat medicai follows medicai)"
         console().print(

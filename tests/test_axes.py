@@ -238,6 +238,10 @@ PER_AXIS = {  # encoders, and the dialect of each
     "a pool that rounds down": ({"se_ratio": 4, "stem_pool": (1, 2, 2)}, "cadene"),
     "no pool": ({"stem_pool": 1, "stem_stride": (1, 2, 3), "strides": (1, (1, 2, 4), 3)}, "timm"),
     "kernels of all axes": ({"kernels": (3, 5, 1), "block": "bottleneck", "groups": 2}, "medicai"),
+    "pooled shortcuts of equal strides": (
+        {"block": "basic_vd", "kernels": ((1, 3, 3), 3, 3), "strides": (1, 2, 2)},
+        "medicai",
+    ),
     "one kernel": ({"kernels": ((1, 3, 3),) * 3, "block": "bottleneck_vd"}, "timm"),
 }
 

@@ -152,6 +152,40 @@ def test_targets_agree(name):
     assert compare(ours, theirs, ledger, image(shape)) is None
 
 
+NORM, GATE = 'norm(x, name=f"{name}_bn3")', 'squeeze_excite(x, channels, name=f"{name}_se")'
+SHAPES = {  # of blocks that no catalog entry has, and a fault in Keras' text that each shows
+    "a gate after the norm": (
+        {"block": "bottleneck", "se_ratio": 3, "se_position": "after_norm"},
+        (
+            f"    x = {NORM}\n    x = {GATE}\n",
+            f"    x = {GATE}\n    x = {NORM}\n",
+        ),
+    ),
+    "a rounded gate": (
+        {"block": "basic", "se_ratio": 3, "se_divisor": 4, "se_position": "before_norm"},
+        ("SE_RATIO = 3", "SE_RATIO = 6"),
+    ),
+    "widths and channels": (
+        {"block": "bottleneck", "groups": 2, "widths": (6, 10), "channels": (20, 14)},
+        ("layers.Add()([x, residual])", "layers.Add()([x, 2 * residual])"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_blocks_of_other_shapes_agree(name):
+    custom, fault = SHAPES[name]
+    encoder, shape = custom_encoder("tiny", **TINY, **custom), (33, 24, 2)
+    mine, theirs = emit_pair(encoder, input_shape=shape)
+    ledger = ledger_of(encoder, input_shape=shape)
+    assert compare(*build_pair((mine, theirs), ledger, shape), ledger, image(shape)) is None
+    assert fault[0] in theirs
+    faulty = theirs.replace(*fault)
+    with pytest.raises(AssertionError):
+        models = build_pair((mine, faulty), ledger, shape)  # where widths differ
+        assert compare(*models, ledger, image(shape)) is None
+
+
 @pytest.mark.parametrize(
     "fault",
     [

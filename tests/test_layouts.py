@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 import compiler
 from compiler import convert
 from compiler.api import traced
+from compiler.cli import main
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
 from compiler.weights import layouts
@@ -260,3 +261,35 @@ def test_a_row_of_a_table_is_one_name_for_each_of_its_words():
     assert names["a.bn2"] == names["a.norm2"] == "{s}_2"
     assert names["a.b"] == "{row}.b"
     assert len(names) == 7
+
+
+def test_other_strides_and_kernels_are_said(tmp_path, capsys):
+    """Weights fit a network with other strides, whose outputs are others."""
+    save_file(published("resnet50"), tmp_path / "a.safetensors")
+    given = {"dialect": "timm", "num_classes": 10}
+    fits = "Published checkpoints of timm fit, but were trained with other strides."
+    strides, out = "2/1/2/2/2", tmp_path / "b.safetensors"
+    done = convert(
+        tmp_path / "a.safetensors", out, "resnet50", layout="timm", strides=strides, **given
+    )
+    assert fits in done.notes
+    out.unlink()
+    assert (
+        fits
+        not in convert(tmp_path / "a.safetensors", out, "resnet50", layout="timm", **given).notes
+    )
+    others = {
+        fits: {"strides": strides},
+        "checkpoints of timm have other kernels.": {"kernels": "7/3/5/3/3"},
+        "other strides and kernels": {"strides": strides, "kernels": "5/3/3/3/3"},
+        "Matches timm checkpoints": {"strides": "2/2/2/2/2", "kernels": "7/3/3/3/3"},
+    }
+    for said, options in others.items():
+        for target in ("torch", "keras"):
+            text = " ".join(compiler.emit("resnet50", target=target, **given, **options).split())
+            assert said in text
+            assert ("Matches timm" in text) == ("Matches timm" in said)
+    assert main(["show", "resnet50", "--dialect", "timm", "--strides", strides]) == 0
+    assert fits in capsys.readouterr().out
+    assert main(["show", "resnet50", "--dialect", "timm"]) == 0
+    assert "ublished" not in capsys.readouterr().out

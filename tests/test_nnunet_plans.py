@@ -1,17 +1,32 @@
 """nnU-Net: what plans, checkpoints and the planner's rules describe, and what is refused."""
 
+import contextlib
 import json
+import os
+import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compiler.errors import CompileError
 from compiler.nnunet.architecture import Architecture
+from compiler.nnunet.asked import Asked, asked
+from compiler.nnunet.checkpoint import read_checkpoint
 from compiler.nnunet.dataset import channels, labels
 from compiler.nnunet.documents import Table, read_json
 from compiler.nnunet.planner import planned, topology
 from compiler.nnunet.plans import architecture, configuration
+from compiler.nnunet.sources import Channels, describe
+from compiler.nnunet.trainers import doubt
+from compiler.weights.archives import read_records
+from compiler.weights.formats import open_checkpoint
+from compiler.weights.stored import entries, tensors
 
 ORACLE = Path(__file__).parent / "oracle/nnunet"
 PRESETS = json.loads((ORACLE / "presets.json").read_text())
@@ -353,8 +368,8 @@ def test_old_plans_are_checked(changes, message):
         ({"configurations": {"2d": {}, "3d": {}}}, None, "there are '2d', '3d'"),
         (
             {"configurations": {"2d": {}, "3d": {}}},
-            "3f",
-            "no configuration '3f'. Did you mean '3d'",
+            "3dd",
+            "no configuration '3dd'. Did you mean '3d'",
         ),
         ({"configurations": {"2d": 3}}, "2d", "2d is 3, which is not a table"),
         ({"configurations": {"2d": {}}}, "2d", "it has neither 'architecture' nor the older"),
@@ -497,3 +512,436 @@ def test_a_patch_that_nothing_strides_over_is_refused():
         planned("plain", (7, 7), (1, 1), 1, 2)
     with pytest.raises(CompileError, match="the spacing has 2 numbers, but the patch has 3 axes"):
         planned("plain", (64, 64, 64), (1, 1), 1, 2)
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+TINY = ORACLE / "tiny_checkpoint/checkpoint_final.pth"
+
+
+STEM = b"(K\x03K\x02K\x01K\x03K\x03t"  # its shape, as it is pickled
+
+
+def edited(path, change, source=TINY):
+    """A checkpoint whose pickle is changed, with the checksums of the new one."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            new.writestr(entry.filename, change(data) if "data.pkl" in entry.filename else data)
+    return path
+
+
+def saved(path, **changes):
+    """A checkpoint of our own with the weights of the real one."""
+    content = torch.load(TINY, weights_only=False)
+    for key in ("optimizer_state", "logging", "_best_ema"):
+        content.pop(key)
+    content["init_args"]["device"] = None
+    for key, value in changes.items():
+        within = content["init_args"] if key in content["init_args"] else content
+        within[key] = value
+    torch.save(content, path)
+    return path
+
+
+def test_a_checkpoint_names_its_plans():
+    found = read_checkpoint(TINY)
+    assert dict(found.plans.values) == json.loads((TINY.parent / "plans.json").read_text())
+    assert dict(found.dataset.values) == json.loads((TINY.parent / "dataset.json").read_text())
+    assert (found.configuration, found.trainer) == ("3d_fullres", "nnUNetTrainer")
+    assert found.heads == {0, 1, 2}
+
+
+def test_its_weights_are_read_bit_by_bit():
+    """All names, the aliases too, without PyTorch's reader, which refuses the file."""
+    weights = torch.load(TINY, weights_only=False)["network_weights"]
+    with open_checkpoint(TINY) as opened:
+        assert [*opened.tensors] == [*weights]
+        assert "'optimizer_state'" in opened.notes[0]
+        for name, expected in weights.items():
+            values = opened.tensors[name].load()
+            assert values.dtype == np.float32 and values.tobytes() == expected.numpy().tobytes()
+    with pytest.raises(Exception, match="weights_only"):
+        torch.load(TINY, weights_only=True)
+
+
+def test_every_dtype_and_view_is_read(tmp_path):
+    """Also tensors that share a storage, and views that are not contiguous."""
+    base = torch.arange(24.0).reshape(4, 6)
+    weights = {
+        "whole": base,
+        "turned": base.T,
+        "part": base[1:3, ::2],
+        "spread": torch.ones(1).expand(5),
+        "number": torch.tensor(3),
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(base[0]),
+        **{
+            str(dtype): torch.tensor([0.5, -2, 7]).to(dtype)
+            for dtype in (torch.float64, torch.float16, torch.bfloat16)
+        },
+    }
+    records = {"network_weights": weights}
+    torch.save(records, tmp_path / "x.pth")
+    found = read_records(tmp_path / "x.pth")
+    state = entries(entries(found.content, "x.pth")["network_weights"], "x.pth")
+    read_tensors = tensors(tmp_path / "x.pth", found, state)
+    assert [*read_tensors] == [*weights]
+    for name, expected in weights.items():
+        values = read_tensors[name].load()
+        expected = expected.detach().contiguous()
+        assert values.shape == tuple(expected.shape)
+        assert read_tensors[name].dtype == str(expected.dtype).removeprefix("torch.")
+        assert values.tobytes() == expected.view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def test_a_checkpoint_of_numpy_1_is_the_same(tmp_path):
+    new, old = b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"
+    assert new in zipfile.ZipFile(TINY).read("checkpoint_final/data.pkl")
+    path = edited(tmp_path / "old.pth", lambda data: data.replace(new, old))
+    assert read_checkpoint(path).plans.values == read_checkpoint(TINY).plans.values
+    with open_checkpoint(path) as opened:
+        assert len(opened.tensors) == 224
+
+
+def test_prefixes_of_wrappers_hide_no_head(tmp_path):
+    weights = torch.load(TINY, weights_only=False)["network_weights"]
+    weights = {f"module._orig_mod.{name}": value for name, value in weights.items()}
+    assert read_checkpoint(saved(tmp_path / "x.pth", network_weights=weights)).heads == {0, 1, 2}
+
+
+class Calls:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/plainnet_a_plan_was_run",)
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+HOSTILE = {
+    "a call": ({"plans": Calls()}, "it calls"),
+    "a call in the log": ({"logging": Calls()}, "it calls"),
+    "no table": ({"plans": [1]}, "plans is [1], which is not a table"),
+    "no plans": ({"plans": None}, "plans is None, which is not a table"),
+    "keys that are no text": ({"plans": {1: 2}}, "the key 1 is not text"),
+    "no name": ({"configuration": 3}, "configuration is 3"),
+    "no trainer": ({"trainer_name": None}, "trainer_name is None"),
+    "no arguments": ({"init_args": 3}, "it has no 'network_weights' and 'init_args'"),
+    "lists in lists": ({"plans": {"a": nested(40)}}, "the number of its values is 300,001"),
+    "depth": ({"plans": {"a": nested(80)}}, "the depth of its pickle"),
+    "an object": ({"dataset_json": torch.device("cpu")}, "dataset_json is an object, which"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_checkpoints_are_refused(name, tmp_path):
+    changes, message = HOSTILE[name]
+    path = saved(tmp_path / "x.pth", **changes)
+    with pytest.raises(CompileError) as caught:
+        read_checkpoint(path)
+    assert message in str(caught.value)
+    assert not os.path.exists("/tmp/plainnet_a_plan_was_run")
+
+
+def test_a_list_that_holds_itself_is_refused(tmp_path):
+    circle = []
+    circle.append(circle)
+    with pytest.raises(CompileError, match="the depth of its values"):
+        read_checkpoint(saved(tmp_path / "x.pth", plans={"a": circle}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # The shape (3, 2, 1, 3, 3) of the stem as (255, 2, 1, 3, 3): outside its storage.
+        (
+            lambda data: data.replace(STEM, STEM.replace(b"(K\x03", b"(K\xff")),
+            "but its tensors need",
+        ),
+        # An optimizer's number of NumPy becomes a call of the system.
+        (lambda data: data.replace(b"cnumpy\ndtype\n", b"cposix\nsystem\n"), "it calls 'posix.sys"),
+        (lambda data: data[:2000], "damaged or truncated"),
+    ],
+    ids=["a tensor outside of its storage", "a call", "the end is missing"],
+)
+def test_edited_pickles_are_refused(tmp_path, change, message):
+    path = edited(tmp_path / "x.pth", change)
+    assert zipfile.ZipFile(path).read("checkpoint_final/data.pkl") != (
+        zipfile.ZipFile(TINY).read("checkpoint_final/data.pkl")
+    )
+    for reader in (read_checkpoint, lambda path: open_checkpoint(path).__enter__()):
+        with pytest.raises(CompileError) as caught:
+            reader(path)
+        assert message in str(caught.value)
+
+
+def test_what_is_no_checkpoint_of_nnunet_is_refused(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "other.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "text.pth").write_text("weights")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    for name, message in {
+        "other.pth": "it has no 'network_weights' and 'init_args', but 'state_dict'",
+        "old.pth": "it is not a checkpoint of nnU-Net",
+        "text.pth": "it is a text file, not a checkpoint",
+        "empty.pth": "it is not a checkpoint of nnU-Net",
+        "missing.pth": "No such file",
+    }.items():
+        with pytest.raises(CompileError, match=message):
+            read_checkpoint(tmp_path / name)
+
+
+def test_a_changed_plan_is_noticed(tmp_path):
+    """By the checksum of the pickle, though no other part is read."""
+    content = bytearray(TINY.read_bytes())
+    content[content.index(b"3d_fullres")] ^= 1
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(CompileError, match="checksum"):
+        read_checkpoint(tmp_path / "x.pth")
+
+
+def test_other_checkpoints_with_numbers_of_numpy_are_refused_still(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "best": np.float64(1)}, tmp_path / "x.pt")
+    with (
+        pytest.raises(CompileError, match="which no state dict needs"),
+        open_checkpoint(tmp_path / "x.pt"),
+    ):
+        pass
+
+
+# -- where a network is described ------------------------------------------------------------------
+
+FULL = Asked("3d_fullres")
+NONE = Channels()
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results as nnU-Net leaves it, with one fold."""
+    folder = tmp_path / "nnUNetTrainer__nnUNetResEncUNetMPlans__3d_fullres"
+    (folder / "fold_1").mkdir(parents=True)
+    for name in ("plans.json", "dataset.json"):
+        shutil.copy(TINY.parent / name, folder)
+    shutil.copy(TINY, folder / "fold_1")
+    return folder
+
+
+def test_checkpoint_folder_and_plans_are_one_network(results):
+    trained = describe(TINY, Asked(), NONE)
+    assert trained.architecture.deep_supervision  # it has a head at each level
+    assert (trained.patch_size, trained.warnings) == ((12, 48, 40), ())
+    for path in (results / "fold_1/checkpoint_final.pth", results / "fold_1", results):
+        assert describe(path, Asked(), NONE) == trained
+    planned_alone = describe(results / "plans.json", FULL, NONE)
+    assert planned_alone.architecture == replace(trained.architecture, deep_supervision=False)
+    shutil.rmtree(results / "fold_1")
+    assert describe(results, Asked(), NONE) == planned_alone  # by the name of the folder
+
+
+def test_the_folder_names_the_trainer_too(results):
+    shutil.rmtree(results / "fold_1")
+    batch = results.with_name(results.name.replace("Trainer__", "TrainerBN__"))
+    results.rename(batch)
+    assert describe(batch, Asked(), NONE).architecture.norm == "batch"
+    other = batch.with_name(batch.name.replace("TrainerBN__", "TrainerFancy__"))
+    batch.rename(other)
+    found = describe(other, Asked(), NONE)
+    assert found.architecture.norm == "instance"
+    (warning,) = found.warnings
+    assert "'nnUNetTrainerFancy' is not one of nnU-Net's own" in warning
+
+
+@pytest.mark.parametrize(
+    ("trainer", "doubtful"),
+    [
+        ("", False),
+        ("nnUNetTrainer", False),
+        ("nnUNetTrainerBN", False),
+        ("nnUNetTrainer_250epochs", False),
+        ("nnUNetTrainerNoDeepSupervision", False),
+        ("nnUNetTrainerUMambaBot", True),
+        ("nnUNet_Primus_M_Trainer", True),
+    ],
+)
+def test_trainers_of_others_are_doubted(trainer, doubtful):
+    assert bool(doubt(trainer)) == doubtful
+
+
+def test_the_trainer_of_a_checkpoint_is_honoured(tmp_path):
+    path = saved(tmp_path / "x.pth", trainer_name="nnUNetTrainerBN")
+    assert describe(path, Asked(), NONE).architecture.norm == "batch"
+    path = saved(tmp_path / "y.pth", trainer_name="MyTrainer")
+    assert "'MyTrainer'" in describe(path, Asked(), NONE).warnings[0]
+
+
+def test_heads_of_a_checkpoint(tmp_path):
+    """Before 2023, a network built without deep supervision had the last head alone."""
+    weights = torch.load(TINY, weights_only=False)["network_weights"]
+    last = {
+        n: v
+        for n, v in weights.items()
+        if not n.startswith(("decoder.seg_layers.0", "decoder.seg_layers.1"))
+    }
+    path = saved(tmp_path / "x.pth", network_weights=last)
+    assert not describe(path, Asked(), NONE).architecture.deep_supervision
+    odd = {n: v for n, v in weights.items() if not n.startswith("decoder.seg_layers.2")}
+    path = saved(tmp_path / "y.pth", network_weights=odd)
+    with pytest.raises(CompileError, match="its decoder has the heads 0, 1, but the plans"):
+        describe(path, Asked(), NONE)
+
+
+def test_channels_are_those_of_the_dataset_unless_they_are_given(results, tmp_path):
+    plans = results / "plans.json"
+    shutil.copy(results / "dataset.json", tmp_path / "elsewhere.json")
+    (results / "dataset.json").unlink()
+    with pytest.raises(CompileError, match=r"there is no dataset\.json beside it"):
+        describe(plans, FULL, NONE)
+    with pytest.raises(CompileError, match=r"there is no dataset\.json beside it"):
+        describe(plans, FULL, Channels(2, None))
+    given = describe(plans, FULL, Channels(2, 2))
+    there = describe(plans, replace(FULL, dataset=str(tmp_path / "elsewhere.json")), NONE)
+    assert given == there
+    assert there == describe(TINY.parent / "plans.json", FULL, NONE)
+    other = describe(TINY.parent / "plans.json", FULL, Channels(None, 7)).architecture
+    assert (other.in_channels, other.num_classes) == (2, 7)
+
+
+def test_a_missing_dataset_and_what_says_nothing_are_errors(results):
+    missing = str(results / "none.json")
+    with pytest.raises(CompileError, match="No such file"):
+        describe(results / "plans.json", replace(FULL, dataset=missing), Channels(1, 1))
+    with pytest.raises(CompileError, match="--dataset: a checkpoint has its own"):
+        describe(TINY, Asked(dataset="dataset.json"), NONE)
+    with pytest.raises(CompileError, match="it is of the configuration '3d_fullres', not '2d'"):
+        describe(TINY, Asked("2d"), NONE)
+    assert describe(TINY, FULL, NONE) == describe(TINY, Asked(), NONE)
+    with pytest.raises(CompileError, match="it has neither checkpoints nor plans"):
+        describe(results.parent, Asked(), NONE)
+
+
+def test_a_label_manager_of_somebody_counts_in_its_own_way(results):
+    plans = json.loads((results / "plans.json").read_text()) | {"label_manager": "Mine"}
+    (results / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(CompileError, match="label_manager is 'Mine'"):
+        describe(results / "plans.json", FULL, NONE)
+    assert describe(results / "plans.json", FULL, Channels(None, 2))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"patch_size": "20,256,224"}, Asked(patch_size=(20, 256, 224))),
+        ({"patch_size": [64, 64]}, Asked(patch_size=(64, 64))),
+        ({"spacing": "5,1.56,1.56"}, Asked(spacing=(5.0, 1.56, 1.56))),
+        ({"spacing": (1, 0.5)}, Asked(spacing=(1.0, 0.5))),
+        ({"configuration": "2d", "dataset": Path("a.json")}, Asked("2d", "a.json")),
+        ({"dims": 3, "spacing": None}, Asked()),
+    ],
+)
+def test_what_is_asked_is_read(given, expected):
+    problems = []
+    found, others = asked(given, problems)
+    assert (found, problems) == (expected, [])
+    assert others == {name: value for name, value in given.items() if name == "dims"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"patch_size": "0,64"}, "--patch-size has 0, which is below 1"),
+        ({"patch_size": "64"}, "--patch-size is '64'"),
+        ({"patch_size": "1,2,3,4"}, "--patch-size is '1,2,3,4'"),
+        ({"patch_size": 64}, "--patch-size is 64"),
+        ({"patch_size": "64,9999999999999"}, "which is above 1,048,576"),
+        ({"spacing": "1,0"}, "--spacing has '0', which is not the size of a voxel"),
+        ({"spacing": "1,nan"}, "--spacing has 'nan'"),
+        ({"spacing": "1,inf"}, "--spacing has 'inf'"),
+        ({"spacing": "1,-1"}, "--spacing has '-1'"),
+        ({"spacing": "1,1e999"}, "--spacing has '1e999'"),
+        ({"spacing": (1, 10**400)}, "--spacing has a number of more than 20 digits"),
+        ({"spacing": (True, 1)}, "--spacing has True"),
+        ({"spacing": "1," * 10**6}, "--spacing is '1,1,1"),
+        ({"configuration": 3}, "--configuration is 3"),
+        ({"configuration": ""}, "--configuration is ''"),
+        ({"configuration": "a" * 2000}, "the length of --configuration"),
+        ({"dataset": b"x"}, "--dataset is b'x'"),
+    ],
+)
+def test_what_is_asked_is_checked(given, message):
+    problems = []
+    asked(given, problems)
+    assert len(problems) == 1 and message in problems[0].message
+
+
+# -- anything at all -------------------------------------------------------------------------------
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+
+
+def places(value, path=()):
+    """The paths of everything in a JSON value."""
+    yield path
+    keys = value if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
+    for key in keys:
+        yield from places(value[key], (*path, key))
+
+
+SOUND = [
+    {"patch_size": fixture["input_shape"][2:], **own}
+    for fixture in FIXTURES.values()
+    for own in ({"architecture": fixture["architecture"]}, fixture.get("old_configuration"))
+    if own
+]
+
+
+@settings(max_examples=200 * int(os.environ.get("PLAINNET_FUZZ", "1")), deadline=None)
+@given(st.data())
+def test_spoilt_plans_are_an_architecture_or_an_error(data):
+    """One value anywhere in a configuration is replaced by another, or taken away."""
+    own = json.loads(json.dumps(data.draw(st.sampled_from(SOUND))))
+    path = data.draw(st.sampled_from([*places(own)][1:]))
+    *outer, last = path
+    within = own
+    for key in outer:
+        within = within[key]
+    if isinstance(within, dict) and data.draw(st.booleans()):
+        del within[last]
+    else:
+        within[last] = data.draw(JUNK)
+    plans = Table({"configurations": {"3d": own}}, "plans.json")
+    with contextlib.suppress(CompileError):
+        assert isinstance(architecture(configuration(plans, "3d"), 1, 2), Architecture)
+
+
+@settings(max_examples=200 * int(os.environ.get("PLAINNET_FUZZ", "1")), deadline=None)
+@given(st.dictionaries(st.sampled_from(["labels", "modality", "regions_class_order"]), JUNK), JUNK)
+def test_spoilt_datasets_are_counts_or_an_error(dataset, background):
+    if isinstance(dataset.get("labels"), dict):
+        dataset["labels"]["background"] = background
+    for count in (channels, labels):
+        with contextlib.suppress(CompileError):
+            count(Table(dataset, "dataset.json"))
+
+
+def test_a_damaged_pickle_is_an_error_or_what_was_saved(tmp_path):
+    """One byte of the pickle is another, with a checksum that says nothing."""
+    data = zipfile.ZipFile(TINY).read("checkpoint_final/data.pkl")
+    generator = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(40):
+        damaged = bytearray(data)
+        damaged[generator.integers(len(data))] = generator.integers(256)
+        path = edited(tmp_path / "x.pth", lambda _, new=bytes(damaged): new)
+        try:
+            outcomes.add(type(describe(path, Asked(), NONE)).__name__)
+        except CompileError:
+            outcomes.add("an error")
+    assert outcomes == {"Described", "an error"}

@@ -125,6 +125,60 @@ def test_expectation_and_scale_over_many_draws(case, target):
         assert abs((y[:, 0] == 0).mean() - rate) <= 5 * (rate * (1 - rate) / DRAWS) ** 0.5
 
 
+DROP = "layers.Dropout(drop_path, noise_shape=(None, 1, 1, 1))"
+FAULTS = {  # in Keras' text, and the test that fails
+    "the rates the other way round": (
+        "DROP_PATH * i / (count - 1) for i",
+        "DROP_PATH - DROP_PATH * i / (count - 1) for i",
+        lambda case: test_rates_are_linear_over_depth_as_in_timm(case),
+    ),
+    "one rate for all blocks": (
+        "DROP_PATH * i / (count - 1) for i",
+        "DROP_PATH for i",
+        lambda case: test_rates_are_linear_over_depth_as_in_timm(case),
+    ),
+    "the sum is dropped": (
+        f"layers.Add()([{DROP}(x), residual])",
+        f"{DROP}(layers.Add()([x, residual]))",
+        lambda case: test_in_keras_the_addition_takes_what_is_left_of_the_branch(case),
+    ),
+    "the shortcut is dropped": (
+        f"layers.Add()([{DROP}(x), residual])",
+        f"layers.Add()([x, {DROP}(residual)])",
+        lambda case: test_in_keras_the_addition_takes_what_is_left_of_the_branch(case),
+    ),
+    "channels instead of samples": (
+        "noise_shape=(None, 1, 1, 1)",
+        "noise_shape=(None, 1, 1, None)",
+        lambda case: test_expectation_and_scale_over_many_draws(case, "keras"),
+    ),
+    "scaled in inference": (
+        f"{DROP}(x)",
+        f"{DROP}(x * (1 - drop_path))",
+        lambda case: test_inference_is_that_of_the_file_without(case),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_planted_in_keras_are_found(fault):
+    right, wrong, check = FAULTS[fault]
+    block, shape, options = CASES["basic"]
+    options = {**options, "input_shape": shape}
+    ours, theirs = emit_pair(encoder(**block), drop_path=P, **options)
+    assert right in theirs
+    edited = theirs.replace(right, wrong)
+    if fault == "scaled in inference":
+        ledger = ledger_of(encoder(**block), **options)
+        plain = build_pair(emit_pair(encoder(**block), **options), ledger, shape)
+        case = build_pair((ours, edited), ledger, shape), plain, image(shape)
+    else:
+        model = constructor(edited)()
+        case = (model, model), None, image(shape)
+    with pytest.raises(AssertionError):
+        check(case)
+
+
 @pytest.mark.parametrize("case", ["unet"], indirect=True)
 def test_keras_keeps_its_rates_in_files_and_clones_and_runs_in_half_precision(case, tmp_path):
     (_, model), _, x = case

@@ -93,11 +93,8 @@ def test_training_returns_the_heads_of_every_stage_but_the_lowest(segmentor, blo
         assert model.encoder.conv1.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("segmentor, block, shape, sizes", CASES)
-def test_targets_agree_on_every_output_and_gradient(segmentor, block, shape, sizes, tmp_path):
-    given = options(segmentor, block, shape)
-    texts = emit_pair(TINY, deep_supervision=True, **given)
-    ledger = ledger_of(TINY, deep_supervision=True, **given)
+def outputs_agree(texts, ledger, shape, count):
+    """Both models, the image, and every output in training and inference, which are the same."""
     ours, theirs = build_pair(texts, ledger, shape)
     x = image(shape)
     images = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
@@ -105,11 +102,46 @@ def test_targets_agree_on_every_output_and_gradient(segmentor, block, shape, siz
     ours.training = True  # its batch norms still use their moving statistics
     outputs = [output.detach().numpy() for output in ours(images)]
     found = [channels_first(value) for value in theirs.training_model(x, training=False)]
-    assert len(found) == len(outputs) == len(sizes) + 1
+    assert len(found) == len(outputs) == count
     for output, value in zip(outputs, found):
         assert output.shape == value.shape and difference(value, output) < 1e-5
     assert np.array_equal(inference, outputs[0])
     assert np.array_equal(channels_first(theirs(x, training=False)), found[0])
+    return ours, theirs, x, outputs, found
+
+
+FAULTS = {  # in Keras' text
+    "another stage": ("stages[-2:0:-1]", "stages[-3::-1]"),
+    "the coarsest first": ("stages[-2:0:-1]", "stages[1:-1]"),
+    "heads in another order": ('name=f"aux_heads_{i}"', 'name=f"aux_heads_{2 - i}"'),
+    "the stage before its block": (
+        "        stages.append(x)",
+        "        stages.append(layers.ReLU()(x - 0.1))",
+    ),
+    "the main output last": ("outputs.append(aux)", "outputs.insert(0, aux)"),
+    "inference from a coarser stage": ("Model(image, x,", "Model(image, aux,"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_planted_in_keras_are_found(fault):
+    segmentor, block, _, _ = CASES[0]
+    shape = (32, 32, 3)
+    filters = {"decoder_filters": (8, 6, 6, 6, 4)}  # heads of one shape can be confused
+    given = {**options(segmentor, block, shape), **filters, "deep_supervision": True}
+    (ours, theirs), ledger = emit_pair(TINY, **given), ledger_of(TINY, **given)
+    right, wrong = FAULTS[fault]
+    assert right in theirs
+    with pytest.raises(AssertionError):
+        outputs_agree((ours, theirs.replace(right, wrong)), ledger, shape, 4)
+
+
+@pytest.mark.parametrize("segmentor, block, shape, sizes", CASES)
+def test_targets_agree_on_every_output_and_gradient(segmentor, block, shape, sizes, tmp_path):
+    given = options(segmentor, block, shape)
+    texts = emit_pair(TINY, deep_supervision=True, **given)
+    ledger = ledger_of(TINY, deep_supervision=True, **given)
+    ours, theirs, x, outputs, found = outputs_agree(texts, ledger, shape, len(sizes) + 1)
 
     cotangents = [np.ones_like(output) * (i + 1) for i, output in enumerate(outputs)]
     ours.eval()

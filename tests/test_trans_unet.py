@@ -87,6 +87,22 @@ def test_the_reference_attends_outside():
     assert mask.flatten().tolist() == [False] * 4 + [True] * 12
 
 
+@pytest.mark.parametrize("fault", [(), ("torch.finfo(mask.dtype).min", 'float("-inf")')])
+def test_a_query_that_sees_nothing_agrees_without_dropout(fault):
+    """Keras' attention is the mean of all values there, and zero with a rate of dropout."""
+    options = {"segmentor": "trans_unet", "num_classes": 3, "input_shape": (32, 64, 2), **VIT}
+    options |= {"compat": "medicai", "dropout": 0, "strides": ((1, 2), 2, 2, (2, 1), 2)}
+    options["encoder_depth"] = 3
+    torch_text, keras_text = emit_pair(TINY, **options)
+    if fault:
+        assert fault[0] in torch_text
+        torch_text = torch_text.replace(*fault)
+    ledger = ledger_of(TINY, **options)
+    models = build_pair((torch_text, keras_text), ledger, (32, 64, 2))
+    diverged = compare(*models, ledger, image((32, 64, 2)))
+    assert (diverged is not None) == bool(fault), diverged
+
+
 @pytest.mark.parametrize("target", ["torch", "keras"])
 def test_one_class_has_a_gradient(target):
     """A softmax over one entry is 1 whatever the queries say; ours is a sigmoid."""

@@ -24,9 +24,10 @@ from .kwargs import (
     per_stage,
     units,
 )
+from .trainers import BATCH_NORM
 
 IMPORTED = ("conv_op", "norm_op", "dropout_op", "nonlin", "block")
-BATCH_NORM = "nnUNetTrainerBN"  # trains with batch norm whatever the plans say
+
 
 # Fields of an architecture, and the keys that say them.
 NEW_KEYS = {

@@ -23,10 +23,10 @@ SE_POSITIONS = ("before_norm", "after_norm")
 # What a file defines, imports or raises beside the model, so that no model can have the name: those
 # that a name can become, which have a capital first and no underscore. A test compares the files.
 TAKEN = {
-    *("Any", "Axes", "F", "Tensor", "ValueError"),
+    *("Any", "Axes", "Callable", "F", "Iterator", "Tensor", "ValueError"),
     *("CHANNELS", "DROPOUT", "EMBED", "GROUPS", "HEADS", "MLP", "PATCH", "QUERIES", "SCALES"),
     *("STAGES", "WIDTHS"),
-    *("Attention", "DropPath", "LayerNorm", "Table", "Upsample"),
+    *("Attention", "Checkpointed", "DropPath", "LayerNorm", "Stage", "Table", "Upsample"),
     *("Decoder", "Encoder", "MaskDecoder", "Vit"),
     *("AttentionGate", "DecoderBlock", "MaskedCrossAttention", "Mlp", "VitBlock"),
     *("ConvBlock", "SegmentationBlock", "Up"),

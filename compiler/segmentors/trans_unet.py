@@ -126,14 +126,19 @@ def of_one_class(module: Module) -> Module:
     return replace(module, body=renamed(module.body, {"class_softmax": "sigmoid"}))
 
 
-def as_medicai(module: Module) -> Module:
-    """The mask decoder with medicai's masks, resized along the tokens and the wrong way round."""
+def as_medicai(module: Module, dropout: float) -> Module:
+    """The mask decoder with medicai's masks, resized along the tokens and the wrong way round.
+
+    A query may see no token at all. Then Keras' attention is zero, but without dropout, where it
+    takes another way, it is the mean of the values.
+    """
+    mask = "flat_attention_mask" if dropout else "flat_attention_bias"
     body = reassigned(module.body, "logits", "logits = scores(queries, tokens)")
 
     def flat(node: Expression) -> Expression:
         if isinstance(node, Apply) and node.function in MASKS:
             logits, _, level = node.args
-            return Apply("flat_attention_mask", (logits, level))
+            return Apply(mask, (logits, level))
         return node
 
     body = rewritten(body, flat)
@@ -173,7 +178,7 @@ def wiring(model: Model) -> Wiring:
         vit = in_patches(vit)
         masks = with_dense_resize(masks) if medicai else on_patches(masks)
     if medicai:
-        masks = as_medicai(masks)
+        masks = as_medicai(masks, head.dropout)
     elif head.num_classes == 1:
         masks = of_one_class(masks)
     return Wiring(

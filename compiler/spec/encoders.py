@@ -176,14 +176,19 @@ def _columns(
             if width not in (None, made)
         ]
         return columns
-    if None not in widths:
-        usual = max(1, (widths[0] or 0) * 64 // (groups * filters[0]))
+    if widths and widths[0] and None not in widths:
+        usual = width_per_group(widths[0], filters[0], groups)
         columns["width_per_group"] = usual
     made = _widths(filters, groups, usual)
     if any(width not in (None, each) for width, each in zip(widths, made)):
         columns["widths"] = [width or each for width, each in zip(widths, made)]
         columns["width_per_group"] = 64  # of no effect
     return columns
+
+
+def width_per_group(width: int, filters: int, groups: int) -> int:
+    """The width of a group that makes this width, as a spec is read that does not say it."""
+    return max(1, width * 64 // (groups * filters))
 
 
 def _widths(filters: Sequence[int], groups: int, width_per_group: int) -> list[int]:

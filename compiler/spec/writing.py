@@ -15,6 +15,7 @@ from ..parts import Units
 from .checks import description
 from .definition import IN_STAGES, Head, Spec, SqueezeExcite, Stem, Unit, place
 from .definition import Segmentor as SegmentorTable
+from .encoders import width_per_group
 from .positions import KeyPath
 
 _WIDTH = 96
@@ -89,6 +90,10 @@ def _encoder(encoder: Encoder) -> dict[KeyPath, Any]:
         }
     if encoder.basic:
         del values[("groups",)]
+    elif not encoder.widths and not encoder.units:
+        read = width_per_group(encoder.stage_widths[0], encoder.filters[0], encoder.groups)
+        if read != encoder.width_per_group:  # rounded down: the widths do not say it
+            values[("width_per_group",)] = encoder.width_per_group
     if encoder.units:
         values.pop(("groups",), None)
         del values[("pre_activation",)]

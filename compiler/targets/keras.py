@@ -68,6 +68,7 @@ class Keras(Target):
         "attention_mask": "attention_mask(x, y, z)",
         "patch_attention_mask": "patch_attention_mask(x, y, z)",
         "flat_attention_mask": "flat_attention_mask(x, y)",
+        "flat_attention_bias": "flat_attention_mask(x, y)",
         "steep_leaky_relu": "layers.LeakyReLU(negative_slope=0.3)(x)",
         "relu": "layers.ReLU()(x)",
         "leaky_relu": "layers.LeakyReLU(negative_slope={slope})(x)",

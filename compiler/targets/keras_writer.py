@@ -290,7 +290,7 @@ class KerasWriter(Writer):
         if isinstance(layer, ir.Call):
             function = self.target.block_name(self.callee(layer).name)
             args = self._values(layer)
-        per_axis = bool(self.plan.network.residual.per_axis)
+        per_axis = "stride" in self.plan.network.residual.per_axis
         norm = self.plan.model.encoder.norm
         return keras_call(layer, inputs, scope.prefix, self.rank, function, args, per_axis, norm)
 

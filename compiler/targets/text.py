@@ -30,7 +30,8 @@ class EncoderText:
 
     `rates` are lines that compute the blocks' rates of stochastic depth, and `stage` is what makes
     one of several blocks. `before` are the channels that enter stage 0, `first` is the number of
-    its level, and `levels` are the lines that begin the pyramid.
+    its level, and `levels` are the lines that begin the pyramid. `methods` are lines that define
+    what its class has besides.
     """
 
     doc: str
@@ -44,6 +45,7 @@ class EncoderText:
     before: str
     first: int
     levels: tuple[str, ...]
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ..model import Segmentor
 from ..program import Assign, Name, Return
 from .base import Helper, Target, layers_of
 from .prose import LINE, docstring, wrap_sentences
+from .text import EncoderText
 from .torch_init import init_lines
 from .torch_supervision import aux_declarations, aux_outputs
 from .torch_writer import TorchWriter
@@ -20,8 +21,9 @@ from .writer import Writer
 
 STANDARD = {  # of Python: what is imported for the names that a file uses
     r"math\.": "import math",
-    "Iterator": "from collections.abc import Iterator",
+    "Iterator": "from collections.abc import Callable, Iterator",
     "contextmanager": "from contextlib import contextmanager, nullcontext",
+    "wraps": "from functools import wraps",
     r"Any\b": "from typing import Any",
 }
 COUNTS = {3: "three", 4: "four", 5: "five"}
@@ -74,6 +76,7 @@ class Torch(Target):
         "attention_mask": "attention_mask(x, y, z)",
         "patch_attention_mask": "patch_attention_mask(x, y, z)",
         "flat_attention_mask": "flat_attention_mask(x, y)",
+        "flat_attention_bias": "flat_attention_bias(x, y)",
         "steep_leaky_relu": "F.leaky_relu(x, 0.3)",
         "relu": "F.relu(x)",
         "leaky_relu": "F.leaky_relu(x, {slope})",
@@ -99,6 +102,7 @@ class Torch(Target):
             "attention_mask",
             "patch_attention_mask",
             "flat_attention_mask",
+            "flat_attention_bias",
         )
     )
 
@@ -115,6 +119,20 @@ class Torch(Target):
 
     def stage(self, plan: Plan) -> str:
         return "Stage" if plan.model.checkpointing else "nn.Sequential"
+
+    def encoder(self, plan: Plan, writer: Writer) -> EncoderText:
+        """The encoder; one that is recomputed has a method for its stem."""
+        text = super().encoder(plan, writer)
+        if not plan.model.checkpointing:
+            return text
+        lines = ("@recomputed", "def stem(self, x: Tensor) -> Tensor:")
+        body = writer.fragment(returning(plan.network.stem)).body
+        method = (*lines, *(f"    {line}" for line in body))
+        return replace(
+            text,
+            stem=replace(text.stem, body=("x = self.stem(x)",)),
+            methods=(*(f"    {line}" for line in method), ""),
+        )
 
     def writer(self, plan: Plan) -> TorchWriter:
         return TorchWriter(self, plan)

@@ -6,6 +6,9 @@ import io
 import os
 import struct
 import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +30,10 @@ def check_archive(path: Path) -> bool:
     Returns False if every checksum is zero, as `torch.serialization.set_crc32_options(False)`
     leaves them, which damage to a single record cannot cause.
     """
-    entries = entries_of(path)
+    entries = check_directory(path)
+    if entries and not any(entry.CRC for entry in entries):
+        return False
     with zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            hint = "neither PyTorch nor Keras writes such a file: save the weights again"
-            raise CompileError(Problem("it is a compressed archive", str(path), hint))
-        names = {entry.filename.lower() for entry in entries}
-        if len(names) != len(entries):  # libraries differ in which of two they take
-            raise CompileError(Problem("two parts of the archive share a name", str(path), AGAIN))
-        if sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise CompileError(Problem("parts of the archive overlap", str(path), AGAIN))
-        if entries and not any(entry.CRC for entry in entries):
-            return False
         try:
             broken = archive.testzip()
         except zipfile.BadZipFile as error:
@@ -47,6 +42,20 @@ def check_archive(path: Path) -> bool:
         message = f"the checksum of its part {shown(broken)} does not match"
         raise CompileError(Problem(message, str(path), AGAIN))
     return True
+
+
+def check_directory(path: Path) -> list[zipfile.ZipInfo]:
+    """List the parts of an archive, none of which may be compressed, twofold or overlapping."""
+    entries = entries_of(path)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        hint = "neither PyTorch nor Keras writes such a file: save the weights again"
+        raise CompileError(Problem("it is a compressed archive", str(path), hint))
+    names = {entry.filename.lower() for entry in entries}
+    if len(names) != len(entries):  # libraries differ in which of two they take
+        raise CompileError(Problem("two parts of the archive share a name", str(path), AGAIN))
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise CompileError(Problem("parts of the archive overlap", str(path), AGAIN))
+    return entries
 
 
 def entries_of(path: Path) -> list[zipfile.ZipInfo]:
@@ -119,8 +128,21 @@ class Part(io.RawIOBase):
         super().close()
 
 
-def check_records(path: Path) -> None:
-    """Raise `CompileError` if a `.pt` needs more bytes than it has, or holds more than tensors.
+@dataclass(frozen=True)
+class Records:
+    """What the pickle of a `.pt` describes, and the parts of the archive by name, in a folder.
+
+    `foreign` is a function that it calls and no state dict needs, "" if there is none.
+    """
+
+    content: Any
+    folder: str
+    parts: Mapping[str, zipfile.ZipInfo]
+    foreign: str
+
+
+def read_records(path: Path) -> Records:
+    """Describe the content of a `.pt`. Raises `CompileError` if it needs more bytes than it has.
 
     PyTorch maps the archive into memory: if a record is too short, it would read the records that
     follow.
@@ -139,13 +161,25 @@ def check_records(path: Path) -> None:
             "the length of its pickle", entry.file_size, str(path)
         ):
             raise CompileError(*problems)
-        with Part(path, entry) as part:  # does not compare checksums, which may be absent
-            scan = Scan(part.read(), str(path))
-        scan.load()
-        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        with Part(path, entry) as part:
+            data = part.read()
+        parts = {entry.filename: entry for entry in archive.infolist()}
+    if entry.CRC and zlib.crc32(data) != entry.CRC:
+        message = f"the checksum of its part {shown(entry.filename)} does not match"
+        raise CompileError(Problem(message, str(path), AGAIN))
+    scan = Scan(data, str(path))
+    content = scan.load()
     for key, (count, item) in scan.storages.items():
         record = f"{folder}data/{key}"
-        _check_size(record, sizes.get(record, 0), count * item, path)
+        there = parts[record].file_size if record in parts else 0
+        _check_size(record, there, count * item, path)
+    return Records(content, folder, parts, scan.foreign)
+
+
+def refuse_foreign(path: Path, records: Records) -> None:
+    """Raise `CompileError` if the pickle makes other things than tensors."""
+    if records.foreign:
+        Scan(b"", str(path)).refuse_call(records.foreign)
 
 
 def check_legacy(path: Path) -> None:
@@ -156,6 +190,8 @@ def check_legacy(path: Path) -> None:
     with open(path, "rb") as file:
         scan = Scan(file.read(PICKLE_BYTES.largest + 1), str(path))
         listed = [scan.load() for _ in range(LEGACY_PICKLES)][-1]
+        if scan.foreign:
+            scan.refuse_call(scan.foreign)
         keys = listed.items if isinstance(listed, Node) else []
         texts = [key for key in keys if isinstance(key, str)]
         if len(texts) != len(keys) or sorted(texts) != sorted(scan.storages):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..arguments import spell_options
 from ..checker import model_of
+from ..dialects import on_other_axes
 from ..errors import CompileError, Problem, raise_all
 from ..files import obstacle
 from ..model import Encoder, Model
@@ -81,6 +82,8 @@ def convert(
     )
     if problem := mistaken(checkpoint):
         raise CompileError(problem)
+    if layout and (other := on_other_axes(resolved.trunk, layout)):
+        notes = [*notes, other]
     with open_checkpoint(checkpoint) as opened:
         found = match(opened, resolved, layout, adapting)
         files_of(target).write(output, resolved, found, str(checkpoint))

@@ -35,10 +35,13 @@ CALLED = {
     *("torch.nn.parameter.Parameter", "torch.Size", "torch.device"),
     "torch.serialization._get_layout",
 }
+INERT = {  # NumPy's numbers, in the log of a training run: nothing reads what they make
+    *("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar"),
+    *("numpy.dtype", "_codecs.encode"),
+}
 STORAGE = re.compile(r"torch\.(?:storage\.)?([A-Z]\w*)Storage")
-NAMED = re.compile(
-    rf"{STORAGE.pattern}|torch\.[a-z]\w*|torch\.Tensor"
-)  # a storage, dtype or quantization scheme
+# A storage, dtype or quantization scheme.
+NAMED = re.compile(rf"{STORAGE.pattern}|torch\.[a-z]\w*|torch\.Tensor")
 ITEM_BYTES = {
     "ComplexDouble": 16,
     **dict.fromkeys(("Double", "Long", "ComplexFloat"), 8),
@@ -60,10 +63,11 @@ class Name:
 
 @dataclass
 class Node:
-    """A container, or an object that a call makes (with empty `items`).
+    """A container, a tensor, or another object that a call makes (with empty `items`).
 
-    `weight` is how many values a tuple holds at all depths: shared ones take memory once, but a
-    hash visits each. Mutable objects cannot be hashed, so they weigh 1.
+    Items of a dict are keys and values in turn; those of a tensor are the key and type of its
+    storage, offset, shape and strides. `weight` is how many values a tuple holds at all depths:
+    shared ones take memory once, but a hash visits each. Mutable objects weigh 1.
     """
 
     kind: str
@@ -76,12 +80,14 @@ class Scan:
     """Interprets the pickles in `data`, one after the other. `load` raises `CompileError`.
 
     `storages` maps the key of each storage to its number of items and the bytes per item.
+    `foreign` is the first of the `INERT` functions that the pickle calls, "" if it calls none.
     """
 
     def __init__(self, data: Any, at: str):
         self.data, self.at, self.place = data, at, 0
         self.steps = self.made = 0
         self.storages: dict[str, tuple[int, int]] = {}
+        self.foreign = ""
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -189,51 +195,59 @@ class Scan:
     def refer(self) -> None:
         module, name = self.line(), self.line()
         text = f"{MOVED.get(module, module)}.{name}"
-        if text not in CALLED and not NAMED.fullmatch(text):
-            called = text.removeprefix("builtins.")
-            self.refuse(
-                f"it calls {shown(called)}, which no state dict needs; nothing was run", ALONE
-            )
+        if text not in CALLED | INERT and not NAMED.fullmatch(text):
+            self.refuse_call(text)
         self.stack.append(Name(text))
 
     def call(self) -> None:
         function, arguments = self.last(2)
         text = function.text if isinstance(function, Name) else ""
-        if not isinstance(arguments, Node) or text not in CALLED:
-            called = shown(text or "an object of its own")
-            self.refuse(f"it calls {called}, which no state dict needs; nothing was run", ALONE)
+        if not isinstance(arguments, Node) or text not in CALLED | INERT:
+            self.refuse_call(text or "an object of its own")
+        self.foreign = self.foreign or (text if text in INERT else "")
         if text == FROM_TYPE:
             function, _, inner = arguments.items[:3]
             if function not in map(Name, REBUILDERS) or not isinstance(inner, Node):
                 self.refuse("it builds a tensor in a way that no state dict needs", ALONE)
             text, arguments = function.text, inner
+        made = Node("object")
         if text.startswith(PLAIN):
-            self.check_view(arguments.items)
+            made = self.tensor(arguments.items)
+        elif text.endswith("._rebuild_parameter") and isinstance(arguments.items[0], Node):
+            made = arguments.items[0]
         self.spend(sum(len(i.items) for i in arguments.items if isinstance(i, Node)))
-        if text != "collections.OrderedDict":
+        if text == "collections.OrderedDict":
+            made = Node("object" if arguments.items else "dict")
+        elif text not in INERT:
             self.made += 1
             self.bound(CHECKPOINT_ENTRIES, "the number of its tensors", self.made)
-        self.stack.append(Node("object"))
+        self.stack.append(made)
 
-    def check_view(self, arguments: list[Any]) -> None:
-        """Check that a tensor lies within its storage: PyTorch enlarges legacy storages to fit."""
+    def refuse_call(self, text: str) -> NoReturn:
+        called = shown(text.removeprefix("builtins."))
+        self.refuse(f"it calls {called}, which no state dict needs; nothing was run", ALONE)
+
+    def tensor(self, arguments: list[Any]) -> Node:
+        """A tensor that lies within its storage: PyTorch enlarges legacy storages to fit."""
         match arguments:
             case [
-                Node(kind="storage", items=[key]),
+                Node(kind="storage", items=[key, kind]),
                 int(offset),
                 Node(kind="tuple", items=shape),
                 Node(kind="tuple", items=strides),
                 *_,
-            ] if all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides)):
+            ] if len(shape) == len(strides) and all(
+                isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides)
+            ):
                 reach = offset + 1 + sum((n - 1) * by for n, by in zip(shape, strides))
                 count, item = self.storages[key]
                 if 0 not in shape and reach > count:
                     message = f"its storage {shown(key)} has {count * item:,} bytes"
                     self.refuse(f"{message}, but its tensors need {reach * item:,}", AGAIN)
+                return Node("tensor", [key, kind, offset, tuple(shape), tuple(strides)])
             case _:
-                self.refuse(
-                    "one of its tensors is not described by storage, offset and shape", AGAIN
-                )
+                message = "one of its tensors is not described by storage, offset and shape"
+                self.refuse(message, AGAIN)
 
     def build(self) -> None:
         (state,) = self.last(1)
@@ -246,7 +260,7 @@ class Scan:
                 found = STORAGE.fullmatch(text)
                 if found is None or found[1] not in ITEM_BYTES:
                     self.refuse(f"its storage {shown(key)} has the unknown type {shown(text)}")
-                self.stack.append(Node("storage", [key]))
+                self.stack.append(Node("storage", [key, found[1]]))
                 size = count, ITEM_BYTES[found[1]]
                 if self.storages.setdefault(key, size) != size:
                     self.refuse(f"its storage {shown(key)} is declared with two sizes", AGAIN)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CompileError, Problem, counted
-from .archives import check_archive, check_legacy, check_records
+from .archives import check_archive, check_legacy, read_records, refuse_foreign
 from .checkpoints import DIALECT, Tensor, need, shown
 from .headers import check_header
 from .pickles import ALONE
+from .stored import entries, tensors
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
+NNUNET = "network_weights"
 DEEPEST = 4  # nested wrappers, which may refer to one another in a circle
 AVERAGED = "n_averaged"  # the counter of torch.optim.swa_utils.AveragedModel
 # Added by data-parallel, compiled, sharded and averaged models, and by training modules.
@@ -37,7 +39,7 @@ def read_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str,
     check_header(path)
     names = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}
     file = stack.enter_context(safe_open(path, framework="numpy"))
-    tensors = {}
+    found = {}
     for name in list(file.keys()):
         piece = file.get_slice(name)
         dtype = names.get(piece.get_dtype(), piece.get_dtype())
@@ -47,36 +49,45 @@ def read_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[dict[str,
         def load(name: str = name) -> Any:
             return file.get_tensor(name)
 
-        tensors[name] = Tensor(name, tuple(piece.get_shape()), dtype, load)
-    return tensors, str((file.metadata() or {}).get(DIALECT, ""))
+        found[name] = Tensor(name, tuple(piece.get_shape()), dtype, load)
+    return found, str((file.metadata() or {}).get(DIALECT, ""))
 
 
 def read_pickle(path: Path, notes: list[str]) -> dict[str, Tensor]:
-    """The tensors in a file of `torch.save`, read by PyTorch's restricted unpickler."""
-    need("torch", "torch")
-    import pickle
+    """The tensors in a file of `torch.save`, read by PyTorch's restricted unpickler.
 
-    import torch
-
+    nnU-Net's checkpoints, which that one refuses for the numbers in their log, are read by ours.
+    """
     archive = zipfile.is_zipfile(path)
     if not archive:
         check_legacy(path)
     else:
         if not check_archive(path):
             notes.append("the file has no checksums, so damaged values would go unnoticed")
-        check_records(path)
+        records = read_records(path)
+        content = entries(records.content, str(path))
+        if weights := entries(content.get(NNUNET), str(path)):
+            rest = ", ".join(shown(str(name)) for name in [*content][:8] if name != NNUNET)
+            notes.insert(0, f"used the weights under {NNUNET!r}{rest and f', {rest} omitted'}")
+            return tensors(path, records, weights)
+        refuse_foreign(path, records)
+    need("torch", "torch")
+    import pickle
+
+    import torch
+
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower():
             raise
         message = "it contains more than tensors, and loading it could run code; nothing was run"
         raise CompileError(Problem(message, str(path), ALONE)) from None
-    state = _unwrapped(content, notes)
+    state = _unwrapped(loaded, notes)
     if state is None:
-        there = ", ".join(map(shown, list(content)[:8])) if isinstance(content, dict) else ""
+        there = ", ".join(map(shown, list(loaded)[:8])) if isinstance(loaded, dict) else ""
         problem = Problem(
-            f"it contains no state dict, but {there or type(content).__name__}",
+            f"it contains no state dict, but {there or type(loaded).__name__}",
             str(path),
             hint=f"save a state dict, on its own or under {', '.join(WRAPPERS)}",
         )
