@@ -125,7 +125,7 @@ def test_expectation_and_scale_over_many_draws(case, target):
         assert abs((y[:, 0] == 0).mean() - rate) <= 5 * (rate * (1 - rate) / DRAWS) ** 0.5
 
 
-DROP = "layers.Dropout(drop_path, noise_shape=(None, 1, 1, 1))"
+DROP = "layers.Dropout(rate, noise_shape=(None, 1, 1, 1))"
 FAULTS = {  # in Keras' text, and the test that fails
     "the rates the other way round": (
         "DROP_PATH * i / (count - 1) for i",
@@ -154,7 +154,7 @@ FAULTS = {  # in Keras' text, and the test that fails
     ),
     "scaled in inference": (
         f"{DROP}(x)",
-        f"{DROP}(x * (1 - drop_path))",
+        f"{DROP}(x * (1 - rate))",
         lambda case: test_inference_is_that_of_the_file_without(case),
     ),
 }

@@ -26,7 +26,7 @@ TAKEN = {
     *("Any", "Axes", "Callable", "F", "Iterator", "Tensor", "ValueError"),
     *("CHANNELS", "DROPOUT", "EMBED", "GROUPS", "HEADS", "MLP", "PATCH", "QUERIES", "SCALES"),
     *("STAGES", "WIDTHS"),
-    *("Attention", "Checkpointed", "DropPath", "LayerNorm", "Stage", "Table", "Upsample"),
+    *("Attention", "DropPath", "LayerNorm", "Stage", "Table", "Upsample"),
     *("Decoder", "Encoder", "MaskDecoder", "Vit"),
     *("AttentionGate", "DecoderBlock", "MaskedCrossAttention", "Mlp", "VitBlock"),
     *("ConvBlock", "SegmentationBlock", "Up"),

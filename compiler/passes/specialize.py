@@ -171,6 +171,9 @@ def insert_squeeze_excite(
     )
 
 
+RATE = "rate"  # of a block, as it is called in files
+
+
 def drop_path(block: Block) -> Block:
     """Stochastic depth: what is added to the shortcut is dropped for whole samples."""
     name = "drop_path"
@@ -184,9 +187,9 @@ def drop_path(block: Block) -> Block:
 
     return replace(
         block,
-        layers=(*block.layers, Dropout(name, name, samples=True)),
+        layers=(*block.layers, Dropout(name, RATE, samples=True)),
         body=rewritten(block.body, change),
-        rates=(name,),
+        rates=(RATE,),
     )
 
 

@@ -22,6 +22,7 @@ class BlockText:
     body: tuple[str, ...]
     returns: str = ""
     base: str = "nn.Module"
+    decorators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

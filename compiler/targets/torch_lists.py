@@ -12,7 +12,12 @@ from .writer import called
 
 
 def chains(block: Block) -> bool:
-    """Whether the block runs its layers one after the other, and nothing else."""
+    """Whether the block runs its layers one after the other, and nothing else.
+
+    One that is recomputed has a method of its own for it.
+    """
+    if block.recomputed:
+        return False
     match block.body:
         case (Return(value=value),):
             found: list[str] = []

@@ -45,10 +45,7 @@ class TorchWriter(Writer):
         text = super().block(block)
         if chains(block):
             text = replace(text, base="nn.Sequential", body=())
-        if block.recomputed:
-            bases = ["Checkpointed", text.base] if chains(block) else ["Checkpointed"]
-            text = replace(text, base=", ".join(bases))
-        return text
+        return replace(text, decorators=("@recomputed",) * block.recomputed)
 
     def declarations(self, code: Block | Fragment) -> list[str]:
         per_axis = code.per_axis if isinstance(code, Block) else ()
