@@ -3,6 +3,7 @@
 The networks are the same in every run. With `full`, hypothesis draws others and shrinks them.
 """
 
+import ast
 import gc
 import json
 import warnings
@@ -113,6 +114,17 @@ def test_outputs_and_gradients_agree(kinds, path):
     for kind in kinds:
         spec = sample(*kind)
         agreed(write(path, spec), spec)
+
+
+@pytest.mark.full
+@examples(2000)
+@given(spec=drawn())
+def test_drawn_networks_compile(spec, path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = resolve(write(path, spec), {})
+    for target in ("torch", "keras"):
+        ast.parse(source(as_it_can(model, target), target))
 
 
 @pytest.mark.full
