@@ -75,9 +75,10 @@ def convert(
 
     `checkpoint` is a `.safetensors`, `.pt`, `.pth`, `.ckpt`, `.weights.h5` or `.keras` file. The
     suffix of `output` chooses the format and framework, which `to` (`"torch"`, `"keras"`) can
-    confirm. `model` and the options are those of `emit`, or `model` is the path of an emitted file.
-    `layout` is the library that named the tensors (`"timm"`, `"torchvision"`, `"cadene"`, `"smp"`,
-    `"monai"`, `"medicai"`); by default the names are ours. `inflate` (`"center"`, `"mean"`,
+    confirm; with `to="nnunet"` it is a `.pth` whose `network_weights` nnU-Net loads. `model` and
+    the options are those of `emit`, or `model` is the path of an emitted file. `layout` is the
+    library that named the tensors (`"timm"`, `"torchvision"`, `"cadene"`, `"smp"`, `"monai"`,
+    `"medicai"`, `"nnunet"`); by default the names are ours. `inflate` (`"center"`, `"mean"`,
     `"repeat"`) turns 2D kernels into 3D ones, with the new spatial axis at `axis` (0, 1 or 2). With
     `in_channels`, the stem is adapted to that many channels. `force` replaces an existing output.
 

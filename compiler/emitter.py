@@ -57,7 +57,7 @@ def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
     """The emitted file, and the ledger that it was written from."""
     target: Target = target_named(target_name)
     raise_all(_lacking(model, target))
-    network = specialize(model)
+    network = specialize(target.built(model))
     ledger = trace(network)
     text = _file(target, target.page(lower(network, ledger)))
     if not target.python:

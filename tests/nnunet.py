@@ -109,8 +109,12 @@ def image_of(name: str) -> np.ndarray:
 
 
 def worst(outputs: list[np.ndarray], name: str) -> float:
+    """The largest difference from what was recorded of a network."""
+    return worst_of(outputs, NETWORKS[name]["outputs"])
+
+
+def worst_of(outputs: list[np.ndarray], wanted: list[dict]) -> float:
     """The largest difference from what was recorded; infinite where a shape is another."""
-    wanted = NETWORKS[name]["outputs"]
     if [list(output.shape) for output in outputs] != [each["shape"] for each in wanted]:
         return float("inf")
     found = 0.0

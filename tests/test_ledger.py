@@ -15,7 +15,7 @@ from compiler.catalog import ENCODERS
 from tests.harness import constructor, keras_shapes, ledger_of, ledger_shapes, torch_shapes
 from tests.sampling import by_kind, encoder_kind
 
-SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 4)}
+SIZES = {2: (64, 96, 3), 3: (32, 64, 96, 4)}
 EVERY = by_kind(
     [(name, dims) for name in ENCODERS for dims in SIZES],
     lambda encoder, dims: (*encoder_kind(encoder), dims),
@@ -65,9 +65,10 @@ def test_files_are_tidy(encoder, dims, target, tmp_path):
             [node.module] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
         )
     }
-    assert roots == {target}
+    whole = encoder.startswith("nnunet")  # with a decoder
+    assert roots - ({"typing"} if whole else set()) == {target}
     assert max(map(len, text.splitlines())) <= 100
-    assert len(text.splitlines()) <= 150
+    assert len(text.splitlines()) <= (200 if whole else 150)
 
 
 KINDS = list({encoder_kind(name): name for name in reversed(ENCODERS)}.values())
@@ -81,7 +82,12 @@ def test_no_unused_name(encoders, tmp_path):
         {},
         {"features_only": True},
         {"features_only": True, "pooling": "max", "include_rescaling": True},
-        {"classifier_activation": "softmax", "se_ratio": 500, "se_activation": "gelu"},
+        {
+            "classifier_activation": "softmax",
+            "num_classes": 9,
+            "se_ratio": 500,
+            "se_activation": "gelu",
+        },
     )
     for encoder in encoders:
         for target in ("torch", "keras"):

@@ -16,10 +16,10 @@ from typing import ClassVar
 from ..dialect import DIALECTS
 from ..ir import Conv, Layer, Module, Norm, Shape
 from ..lower import Plan
-from ..model import RANK_NAMES, UNITS, Segmentor
+from ..model import RANK_NAMES, UNITS, Model, Segmentor
 from ..program import Assign, calls, chain, names
 from ..segmentors.base import Doc
-from .constants import axes_line, channels_constant, constant_lines, he_scale
+from .constants import RATES, axes_line, channels_constant, constant_lines, he_scale
 from .prose import LINE, docstring, heading, wrap_sentences
 from .text import (
     EncoderText,
@@ -32,10 +32,6 @@ from .text import (
 from .writer import Writer
 
 AXES = ("d", "h", "w")
-RATES = (
-    "count = sum(stage[0] for stage in STAGES)  # of blocks",
-    "rates = iter([DROP_PATH * i / (count - 1) for i in range(count)])  # linear over depth",
-)
 
 
 @dataclass(frozen=True)
@@ -185,6 +181,10 @@ class Target:
         )
 
     # -- what a target says ------------------------------------------------------------------------
+
+    def built(self, model: Model) -> Model:
+        """The model that its files build, with the weights of this one."""
+        return model
 
     def writer(self, plan: Plan) -> Writer:
         raise NotImplementedError

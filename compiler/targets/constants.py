@@ -61,6 +61,10 @@ def spelled(constant: Constant) -> str:
     return spell_float(value) if isinstance(value, float) else str(value)
 
 
+RATES = (
+    "count = sum(stage[0] for stage in STAGES)  # of blocks",
+    "rates = iter([DROP_PATH * i / (count - 1) for i in range(count)])  # linear over depth",
+)
 HE_SCALES = {  # of normal distributions: scale and fan, and the fan in words
     Init.FAN_OUT: ('2.0, "fan_out"', "fan-out"),
     Init.NNUNET: ('2.0 / (1 + 0.01**2), "fan_in"', "fan-in"),

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ..lower import Plan
-from ..model import Features
+from ..model import Features, Model
+from ..segmentors.nnunet import NNUNet
 from .base import Helper, Target
 from .keras_layers import norm_function
 from .keras_writer import KerasWriter
@@ -157,6 +158,13 @@ class Keras(Target):
         facts = super().facts(plan)
         norm, doc = norm_function(plan.model.encoder.norm, zero_init=facts.zero_init)
         return replace(facts, norm=norm, norm_doc=doc.format(unit=facts.unit))
+
+    def built(self, model: Model) -> Model:
+        """A model holds no layer that makes none of its outputs: heads need a second model."""
+        head = model.head
+        if not isinstance(head, NNUNet) or not head.lower_heads:
+            return model
+        return replace(model, head=replace(head, deep_supervision=True))
 
     def first_levels(self, plan: Plan) -> tuple[str, ...]:
         lines = super().first_levels(plan)

@@ -18,7 +18,9 @@ from ..targets import TARGETS
 
 @click.command("convert")
 @click.argument("checkpoint")
-@click.option("--to", metavar="|".join(TARGETS), help="Framework of the output.")
+@click.option(
+    "--to", metavar="|".join([*TARGETS, "nnunet"]), help="Framework of the output, or nnU-Net."
+)
 @click.option(
     "-o", "output", metavar="PATH", help="Write to this file; its suffix sets the format."
 )
@@ -30,7 +32,8 @@ from ..targets import TARGETS
 @click.option(
     "--layout",
     metavar="NAME",
-    help="Library that named the tensors: timm, torchvision, cadene, smp, monai or medicai. "
+    help="Library that named the tensors: timm, torchvision, cadene, smp, monai, medicai or "
+    "nnunet. "
     "Default: plainnet's own names.",
 )
 @click.option("--inflate", metavar="center|mean|repeat", help="Inflate 2D kernels to 3D.")

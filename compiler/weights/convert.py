@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..arguments import spell_options
@@ -12,7 +12,7 @@ from ..checker import model_of
 from ..dialects import on_other_axes
 from ..errors import CompileError, Problem, raise_all
 from ..files import obstacle
-from ..model import Encoder, Model
+from ..model import Encoder, Model, Segmentor
 from ..names import spec_path, target_of
 from ..passes.validate import resolve
 from ..passes.values import choice, not_one_of, plain_text
@@ -26,7 +26,11 @@ from .contents import mistaken
 from .formats import open_checkpoint
 from .layouts import LAYOUT_NAMES, validate_layout
 from .matching import Adapting, match
+from .nnunet import whole
+from .writers import write_nnunet
 
+NNUNET = "nnunet"  # of `--to`: names and file are nnU-Net's
+PICKLES = (".pth", ".pt")
 ARGUMENTS = ("in_channels", "input_shape", "num_classes")  # a file's constructor takes these
 
 
@@ -65,12 +69,14 @@ def convert(
     problem, and then writes nothing.
     """
     resolved, notes = _model(model, options)
-    target = _target(output, asked.to)
+    back = asked.to is not None and plain_text(asked.to) == NNUNET
+    target = _target(output, None if back else asked.to)
     problems: list[Problem] = []
     layout = _chosen("--layout", asked.layout, LAYOUT_NAMES, problems)
     inflate = _chosen("--inflate", asked.inflate, INFLATIONS, problems)
     place = _chosen("--axis", asked.axis, tuple(map(str, AXES)), problems)
     problems += validate_layout(layout, resolved)
+    problems += _back_problems(resolved, output) if back else []
     if inflate and resolved.dims == 2:
         problems.append(Problem("--inflate is for a 3D model", hint="--dims 3"))
     problems += _may_write(output, checkpoint, asked.force)
@@ -86,7 +92,8 @@ def convert(
         notes = [*notes, other]
     with open_checkpoint(checkpoint) as opened:
         found = match(opened, resolved, layout, adapting)
-        files_of(target).write(output, resolved, found, str(checkpoint))
+        write = write_nnunet if back else files_of(target).write
+        write(output, resolved, found, str(checkpoint))
         return Converted(output, target, len(found.values), (*notes, *opened.notes, *found.notes))
 
 
@@ -151,6 +158,21 @@ def _target(path: Path, to: str | None) -> str:
         message = f"{path.name!r} is the name of a {target} file, but --to is {wanted}"
         raise CompileError(Problem(message, at, f"use the suffix {endings}"))
     return target
+
+
+def _back_problems(model: Model, output: Path) -> list[Problem]:
+    """What keeps a model's weights from going back into nnU-Net."""
+    at = f"--to {NNUNET}"
+    problems = [replace(problem, at=at) for problem in validate_layout(NNUNET, model)]
+    if not isinstance(model.head, Segmentor) or model.head.name != NNUNET:
+        problems.append(Problem(f"{model.name} does not have nnU-Net's decoder", at))
+    elif whole(model) != model:
+        message = f"{model.name} has no heads for the coarser stages, but nnU-Net's network has"
+        problems.append(Problem(message, at, "--lower-heads, or --deep-supervision"))
+    if output.suffix not in PICKLES:
+        hint = f"use the suffix {' or '.join(PICKLES)}"
+        problems.append(Problem(f"nnU-Net does not read {output.name!r}", at, hint))
+    return problems
 
 
 def _chosen(

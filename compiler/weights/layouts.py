@@ -27,7 +27,7 @@ class Layout:
     whether it has pre-activation networks. Tensors whose names begin with one of `others` belong to
     other networks, unless the model has these names itself. If `linear`, SE gates are dense layers.
     Layers of the kinds in `bare` have no weights. `names` are all names under which the library
-    saves the tensor of a name.
+    saves the tensor of a name, and `whole` is the model with all that its checkpoints hold.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Layout:
     linear: bool = False
     bare: tuple[str, ...] = ()
     names: Callable[[Model, str], tuple[str, ...]] = lambda model, name: (name,)
+    whole: Callable[[Model], Model] = lambda model: model
 
 
 # Without SE, these dialects are the same network: equal stem, strides and shortcuts.
@@ -59,7 +60,15 @@ LAYOUTS = (
         _ALIKE,
         others=_OTHER_HEADS,
     ),
-    Layout("nnunet", nnunet.table, ("nnunet",), ("nnunet",), names=nnunet.names_of),
+    Layout(
+        "nnunet",
+        nnunet.table,
+        ("nnunet",),
+        ("nnunet",),
+        others=("decoder.",),
+        names=nnunet.names_of,
+        whole=nnunet.whole,
+    ),
     Layout("monai", lambda model: patterns.MONAI, _CADENE_ONLY, linear=True),
     Layout(
         "medicai",
@@ -100,6 +109,8 @@ def validate_layout(name: str | None, model: Model) -> list[Problem]:
         message = f"{encoder.name} has {encoder.kind} blocks, which were not proven against {name}"
         return [Problem(message, at)]
     if one_network({published[0], dialect_of(model)}, model) or dialect_of(model) in published:
+        if name == "nnunet":
+            return nnunet.problems(model, at)
         return _of_other_numbers(model, at) if name == "medicai" else []
     return [
         Problem(

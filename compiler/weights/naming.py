@@ -85,8 +85,9 @@ class Names:
         self.layout, self.model, self.checkpoint = layout, model, checkpoint
         self.files = files_of(checkpoint.framework)
         self.places = self._by_name(model)
-        classifier = replace(model, head=Classifier(1))
-        self.known = {n: p for n, p in self._by_name(classifier).items() if n not in self.places}
+        more = self._by_name(replace(model, head=Classifier(1)))
+        more |= self._by_name(layout.whole(model)) if layout else {}
+        self.known = {n: p for n, p in more.items() if n not in self.places}
         self.tensors: dict[str, Tensor] = {}
         self.others: list[str] = []
         others = self._others()

@@ -7,8 +7,11 @@ the decoder holds the encoder, so that everything of that is saved again.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from ..errors import Problem
 from ..model import Model
+from ..segmentors.nnunet import NNUNet
 from .patterns import Table
 
 _PLAIN: Table = (
@@ -43,7 +46,24 @@ _DROPPED = {
 
 def table(model: Model) -> Table:
     """Names in nnU-Net's state dicts, the first of each tensor."""
-    return (*(_RESIDUAL if model.encoder.residual else _PLAIN), *_DECODER)
+    encoder = _RESIDUAL if model.encoder.residual else _PLAIN
+    return (*encoder, *_DECODER) if isinstance(model.head, NNUNet) else encoder
+
+
+def whole(model: Model) -> Model:
+    """The model with the heads that nnU-Net's state dicts have, even if it has the last alone."""
+    head = model.head
+    if not isinstance(head, NNUNet) or head.depth < 3 or head.deep_supervision:
+        return model
+    return replace(model, head=replace(head, lower_heads=True))
+
+
+def problems(model: Model, at: str) -> list[Problem]:
+    """What keeps a model's weights from being those of a network of nnU-Net."""
+    if model.encoder.se and model.dims == 3:
+        message = "nnU-Net's gates average over two axes of three, but the model's over all of them"
+        return [Problem(message, at)]
+    return []
 
 
 def names_of(model: Model, name: str) -> tuple[str, ...]:

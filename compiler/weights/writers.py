@@ -27,7 +27,7 @@ from ..passes.rows import COUNTER
 from .checkpoints import DIALECT, need
 from .keras_files import KERAS_WEIGHTS, keras_datasets
 from .keras_variables import keras_value
-from .layouts import dialect_of
+from .layouts import dialect_of, name_there, variants
 from .matching import LISTED, Match
 from .naming import Place
 
@@ -71,6 +71,47 @@ def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
     of the emitted model, seeded with 0, in the dtype of the other weights. Raises `CompileError`.
     """
     need("safetensors" if path.suffix == ".safetensors" else "torch", "torch")
+    state = _torch_state(path, model, match, origin)
+    if path.suffix != ".safetensors":
+        _save(path, {name: _to_torch(value) for name, value in state.items()})
+        return
+    with _told_of_writing(path, Exception), replacing(path) as temporary:
+        from safetensors.numpy import save_file
+
+        save_file(state, temporary, {DIALECT: dialect_of(model)})
+
+
+def write_nnunet(path: Path, model: Model, match: Match, origin: str) -> None:
+    """Write a `.pth` with a state dict under `network_weights`, as nnU-Net names its tensors.
+
+    All names of a tensor share its storage. Raises `CompileError`.
+    """
+    need("torch", "torch")
+    state = _torch_state(path, model, match, origin)
+    (layout,) = variants("nnunet", model)
+    layers = {place.path: name_there(layout, model, place.row) for place in match.places}
+    named: dict[str, Any] = {}
+    for name, value in state.items():
+        layer, _, weight = name.rpartition(".")
+        tensor = _to_torch(value)
+        named |= dict.fromkeys(layout.names(model, f"{layers[layer]}.{weight}"), tensor)
+    _save(path, {"network_weights": named})
+
+
+def _save(path: Path, content: Any) -> None:
+    import torch
+
+    # Libraries raise anything. Given a path, PyTorch would put the file's name into the archive.
+    with (
+        _told_of_writing(path, Exception),
+        replacing(path) as temporary,
+        open(temporary, "wb") as file,
+    ):
+        torch.save(content, file)
+
+
+def _torch_state(path: Path, model: Model, match: Match, origin: str) -> dict[str, Any]:
+    """The arrays of a state dict, for which the disk has room."""
     import numpy as np
 
     initial = _initial_torch(model) if match.initial else {}
@@ -91,20 +132,7 @@ def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
             state[f"{place.path}.{COUNTER}"] = np.zeros((), np.int64)
     values.check()
     _check_room(path, sum(value.nbytes for value in state.values()))
-    with (
-        _told_of_writing(path, Exception),
-        replacing(path) as temporary,
-    ):  # libraries raise anything
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import save_file
-
-            save_file(state, temporary, {DIALECT: dialect_of(model)})
-        else:
-            import torch
-
-            # An open file: given a path, PyTorch would put the file's name into the archive.
-            with open(temporary, "wb") as file:
-                torch.save({name: _to_torch(value) for name, value in state.items()}, file)
+    return state
 
 
 def _to_torch(value: Any) -> Any:
