@@ -11,7 +11,7 @@ from .errors import CompileError, Problem, raise_all, shown
 from .keywords import ModelOptions
 from .limits import AXIS
 from .model import Encoder
-from .names import FilePath, spec_path
+from .names import FilePath, plans_path, spec_path
 from .passes.values import RANK, choice, count, sequence, share
 from .targets import suffixes
 from .verify.report import TOLERANCE, Settings
@@ -46,7 +46,7 @@ def verify(
     problems: list[Problem] = []
     settings = read_settings(size, seed, tolerance, backend, problems)
     first = models[0] if models else None
-    is_model = isinstance(first, Encoder) or spec_path(first) or not _is_path(first)
+    is_model = isinstance(first, Encoder) or _describes(first) or not _is_path(first)
     if len(models) == 1 and is_model:
         return _verify_model(first, settings, options, problems)  # type: ignore[arg-type]
     if options:
@@ -124,6 +124,11 @@ def _patterns(exclude: object) -> list[str]:
         if not isinstance(pattern, str):
             raise CompileError(Problem(f"exclude has {shown(pattern)}", hint="patterns are text"))
     return [str.__str__(pattern) for pattern in patterns]
+
+
+def _describes(model: object) -> bool:
+    """Whether it is a file that describes a network, rather than one that holds it."""
+    return spec_path(model) is not None or plans_path(model) is not None
 
 
 def _is_path(model: object) -> bool:

@@ -6,6 +6,8 @@ import contextlib
 import os
 import shlex
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import click
 from . import __version__
 from .catalog import FAMILIES
 from .cli_options import model_options
-from .errors import CompileError, Problem, escaped, raise_all, suggest
+from .errors import CompileError, CompileWarning, Problem, escaped, raise_all, suggest
 from .spec.command import new_command, schema_command
 from .targets import TARGETS
 from .verify.command import verify_command
@@ -24,7 +26,8 @@ from .weights.command import convert_command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Returns 0, 1 where `check` finds a difference, 2 for bad input."""
     try:
-        code = _run(arguments)
+        with _warnings_in_a_line():
+            code = _run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -34,6 +37,23 @@ def main(arguments: list[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             sys.stdout.close()  # or Python tries again at exit
         return 2
+
+
+@contextlib.contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Where our own warnings are printed as errors are, without a place in this code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CompileWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, CompileWarning):
+                print(f"warning: {escaped(message)}", file=sys.stderr)
+            else:
+                usual(message, category, *rest, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _run(arguments: list[str] | None) -> int:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import click
 
+from .nnunet.asked import QUESTIONS
 from .options import OPTIONS
 
 METAVARS = {
@@ -20,7 +21,10 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def model_options(command: Command) -> Command:
-    """Add the options of a model to a command. `resolve` checks their values together."""
+    """Add the options of a model, and what is asked beside nnU-Net's, to a command.
+
+    `resolve` checks their values together.
+    """
     for option in reversed(OPTIONS):
         choices = "|".join(option.choices)
         if option.kind == "flag":
@@ -29,4 +33,6 @@ def model_options(command: Command) -> Command:
             metavar = choices or METAVARS.get(option.kind, "NAME")
             decorate = click.option(option.flag, metavar=metavar, help=option.help)
         command = decorate(command)
+    for question in reversed(QUESTIONS):
+        command = click.option(question.flag, metavar=question.metavar, help=question.help)(command)
     return command

@@ -5,12 +5,23 @@ A test holds this class and the table in `options` together.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import TypedDict
 
 from .segmentors import SegmentorOptions
 
 
-class ModelOptions(SegmentorOptions, total=False):
+class PlansOptions(TypedDict, total=False):
+    """Keywords beside plans of nnU-Net, or beside the name of one of its networks."""
+
+    configuration: str | None
+    dataset: str | os.PathLike[str] | None
+    patch_size: Sequence[int] | str | None
+    spacing: Sequence[float] | str | None
+
+
+class ModelOptions(SegmentorOptions, PlansOptions, total=False):
     """Keywords of every function that takes a model.
 
     A number or sequence may also be text, as it is typed on the command line. None means that the

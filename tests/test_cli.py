@@ -686,7 +686,7 @@ def test_list(terminal):
 def test_list_of_a_family_as_json(terminal):
     everything = json.loads(terminal.succeeds("list --json"))
     senets = json.loads(terminal.succeeds("list --family senet --json"))
-    assert (len(everything), len(senets)) == (52, 26)
+    assert (len(everything), len(senets)) == (54, 26)
     assert [row for row in everything if row["family"] == "senet"] == senets
     (row,) = (row for row in senets if row["model"] == "seresnext50")
     assert row["parameters"] == {"2d": 27_559_896, "3d": 28_424_755}

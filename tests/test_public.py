@@ -10,6 +10,7 @@ import pytest
 
 import compiler
 from compiler.keywords import ModelOptions
+from compiler.nnunet.asked import QUESTIONS
 from compiler.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +49,8 @@ plainnet.emit("resnet18", target="torch", num_classes=[5])
 
 
 def test_keywords_are_the_options():
-    assert sorted(ModelOptions.__annotations__) == sorted(option.name for option in OPTIONS)
+    known = [each.name for each in (*OPTIONS, *QUESTIONS)]
+    assert sorted(ModelOptions.__annotations__) == sorted(known)
     types = {
         "count": int | str | None,
         "choice": str | None,

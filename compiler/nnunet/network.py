@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from ..axes import plain
-from ..errors import CompileError, Problem
-from ..model import Encoder, Model
-from ..passes.custom import make_encoder
+from ..model import Model
 from ..passes.validate import resolve
 from .architecture import Architecture
+from .encoders import encoder_of, options_of, smallest
 
 
 def model_of(
@@ -23,69 +21,5 @@ def model_of(
     of the coarser levels are there if `architecture.deep_supervision` says that a checkpoint holds
     them. Raises `CompileError`.
     """
-    a = architecture
-    kept = a.deep_supervision and not deep_supervision and a.stages > 2
-    options: dict[str, object] = {
-        "dims": a.dims,
-        "input_shape": (*(sizes or smallest(a)), a.in_channels),
-        "channels_last": True,
-        "segmentor": "nnunet",
-        "num_classes": a.num_classes,
-        "decoder_convs": _one_or_all(a.decoder_convs),
-        "norm": a.norm,
-        "activation": a.activation,
-        "deep_supervision": deep_supervision and a.stages > 2,
-        "lower_heads": kept,
-    }
-    return resolve(encoder_of(a, name), options)
-
-
-def smallest(architecture: Architecture) -> tuple[int, ...]:
-    """The sizes of the smallest image that has more than one element on the lowest level."""
-    first, *rest = architecture.divisors
-    return (2 * first, *rest)
-
-
-def encoder_of(architecture: Architecture, name: str = "") -> Encoder:
-    """The encoder of an architecture. Raises `CompileError`."""
-    a = architecture
-    if not a.norm_affine:
-        raise CompileError(
-            Problem(
-                "the norms have no scale and shift (affine is false), which plainnet does not emit",
-                field="norm_affine",
-            )
-        )
-    block = "plain" if a.network == "plain" else f"{a.block}_d"
-    kernels = tuple(map(plain, a.kernels))
-    stem: dict[str, object] = {"filters": None, "kernels": None}
-    if a.network == "resenc":
-        stem = {"filters": (a.stem_channels,), "kernels": kernels[:1]}
-    made, problems = make_encoder(
-        name=name or f"nnunet_{a.network}",
-        blocks=a.blocks,
-        block=block,
-        filters=a.features,
-        strides=tuple(map(plain, a.strides)),
-        kernels=kernels,
-        stem_filters=stem["filters"],
-        stem_kernels=stem["kernels"],
-        pre_activation=False,
-        groups=1,
-        width_per_group=64,
-        widths=a.bottleneck_channels or None,
-        se_ratio=a.se_ratio or None,
-        se_activation="relu",
-        unit_bias=a.conv_bias,
-        unit_eps=a.norm_eps,
-        unit_slope=a.slope if a.activation == "leaky_relu" else None,
-        unit_dropout=a.dropout,
-        unit_activation_first=a.nonlin_first or None,
-    )
-    if made is None or problems:
-        raise CompileError(*problems)
-    return made
-
-
-def _one_or_all(convs: tuple[int, ...]) -> tuple[int, ...]:
-    return convs[:1] if len(set(convs)) == 1 else convs
+    options = options_of(architecture, sizes or smallest(architecture), deep_supervision)
+    return resolve(encoder_of(architecture, name), options)

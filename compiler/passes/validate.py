@@ -12,7 +12,8 @@ from ..dialect import DIALECTS
 from ..errors import CompileError, Problem, counted, raise_all, shown, suggest
 from ..limits import CHANNELS, VOXELS
 from ..model import Encoder, Model
-from ..names import FilePath, find_model, spec_path
+from ..names import FilePath, find_model, plans_path, spec_path
+from ..nnunet.asked import OF_NAMES, OF_PLANS, Asked, asked
 from ..options import BY_NAME, DEFAULT_SHAPE, RANKS
 from .axes import with_axes
 from .choices import (
@@ -33,17 +34,51 @@ def resolve(
     options: Mapping[str, object],
     found_so_far: Iterable[Problem] = (),
 ) -> Model:
-    """The model that a name (or a custom encoder, or the path of a spec) and options describe.
+    """The model that a name (or a custom encoder, a spec, nnU-Net's plans) and options describe.
 
     Values may be what Python has (3, (96, 96, 96, 4)) or what a person typed ("3", "96,96,96,4");
     None is an option that was not given. A name may end with a segmentor's. Options replace those
     of a spec. Raises one `CompileError` with every problem, those `found_so_far` first.
     """
     problems = list(found_so_far)
-    if path := spec_path(encoder):
+    told, options = asked(options, problems)
+    plans = plans_path(encoder)
+    if plans is not None:
+        return _resolve_plans(plans, told, options, problems)
+    path = spec_path(encoder)
+    if path is not None:
+        problems += told.unused((*OF_PLANS, *OF_NAMES), "says nothing of a spec")
         return _resolve_spec(path, options, problems)
     found, segmentor = _encoder(encoder, problems)
+    if told != Asked():
+        found, options = _planned(found, told, options, problems)
     return _resolve(found, options, problems, segmentor, shown(encoder))
+
+
+def _resolve_plans(
+    path: str, told: Asked, options: Mapping[str, object], problems: list[Problem]
+) -> Model:
+    """The model of plans, a checkpoint or a folder of nnU-Net's results."""
+    from ..nnunet.request import of_path
+
+    try:
+        found, given = of_path(path, told, options)
+    except CompileError as error:
+        raise CompileError(*problems, *error.problems) from None
+    return _resolve(found, given, problems)
+
+
+def _planned(
+    found: Encoder | None, told: Asked, options: Mapping[str, object], problems: list[Problem]
+) -> tuple[Encoder | None, Mapping[str, object]]:
+    """The encoder and its options as nnU-Net's planner chooses them, if one was asked for it."""
+    from ..nnunet.request import of_name
+
+    try:
+        return of_name(found, told, options) or (found, options)
+    except CompileError as error:
+        problems += error.problems
+        return found, options
 
 
 def _resolve_spec(path: str, options: Mapping[str, object], problems: list[Problem]) -> Model:

@@ -40,34 +40,8 @@ class Loaded:
     problems: tuple[Problem, ...]
 
     def with_options(self, given: Mapping[str, object]) -> dict[str, object]:
-        """The options of the spec, each replaced by what was given beside it.
-
-        Another number of dimensions replaces the sizes too, and another segmentor (or none) the
-        options of the spec's: they would have no meaning.
-        """
-        given = {n: value for n, value in given.items() if value is not None and value is not False}
-        own = dict(self.options)
-        shape = own.get("input_shape")
-        if isinstance(shape, list) and "input_shape" not in given:
-            if str(given.get("dims", len(shape) - 1)) != str(len(shape) - 1):
-                own["in_channels"] = own.pop("input_shape")[-1]  # type: ignore[index]
-                own.pop("channels_last", None)
-            elif "in_channels" in given:
-                own["input_shape"] = [*shape[:-1], given["in_channels"]]
-        if "input_shape" in given:
-            for name in ("in_channels", "channels_last"):
-                own.pop(name, None)
-        if str(given.get("segmentor", own.get("segmentor"))) != str(own.get("segmentor")):
-            own = {name: value for name, value in own.items() if not BY_NAME[name].of}
-            own.pop("features_only", None)
-            own.pop("pooling", None)
-        if "features_only" in given:
-            own = {
-                name: value
-                for name, value in own.items()
-                if not BY_NAME[name].of and name not in ("segmentor", *_HEAD)
-            }
-        return own | given
+        """The options of the spec, each replaced by what was given beside it."""
+        return overridden(self.options, given)
 
     def placed(self, problem: Problem, given: Mapping[str, object]) -> Problem:
         """The problem with the line of the key that it is about, in the words of a spec."""
@@ -87,6 +61,37 @@ class Loaded:
         if argument and path[0] in ("stem", "se", "unit"):
             message = message.replace(argument, spelled(path[:2]), 1)
         return Problem(message, located(self.path, self.lines, path), hint)
+
+
+def overridden(options: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    """The options of a description, each replaced by what was given beside it.
+
+    Another number of dimensions replaces the sizes too, and another segmentor (or none) the options
+    of the description's: they would have no meaning.
+    """
+    given = {n: value for n, value in given.items() if value is not None and value is not False}
+    own = dict(options)
+    shape = own.get("input_shape")
+    if isinstance(shape, list) and "input_shape" not in given:
+        if str(given.get("dims", len(shape) - 1)) != str(len(shape) - 1):
+            own["in_channels"] = own.pop("input_shape")[-1]  # type: ignore[index]
+            own.pop("channels_last", None)
+        elif "in_channels" in given:
+            own["input_shape"] = [*shape[:-1], given["in_channels"]]
+    if "input_shape" in given:
+        for name in ("in_channels", "channels_last"):
+            own.pop(name, None)
+    if str(given.get("segmentor", own.get("segmentor"))) != str(own.get("segmentor")):
+        own = {name: value for name, value in own.items() if not BY_NAME[name].of}
+        own.pop("features_only", None)
+        own.pop("pooling", None)
+    if "features_only" in given:
+        own = {
+            name: value
+            for name, value in own.items()
+            if not BY_NAME[name].of and name not in ("segmentor", *_HEAD)
+        }
+    return own | given
 
 
 def located(file: str, lines: Mapping[KeyPath, int], path: KeyPath) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..api import traced
+from ..axes import times
 from ..errors import CompileError, Problem, counted
 from ..limits import AXIS
 from ..model import UNITS, Model
@@ -37,9 +38,14 @@ def sized(model: Model, size: tuple[int, ...] | None, fixed: bool = False) -> Mo
     """The model at the image size of a comparison, with its own channels.
 
     In a file (`fixed`), TransUNet's patch is a literal: the default size is used if it means the
-    same patch, and the file's own size otherwise.
+    same patch, and the file's own size otherwise. Where strides must divide the sizes, the default
+    is the next larger one that they do. Raises `CompileError` if they do not divide `size`.
     """
-    wanted = size or SIZES[model.dims]
+    by = model.multiples or (1,) * model.dims
+    if size and any(n % m for n, m in zip(size, by, strict=True)):
+        message = f"--size is {times(size, model.dims)}, but the sizes of {model.name} must be"
+        raise CompileError(Problem(f"{message} multiples of {times(by, model.dims)}"))
+    wanted = size or tuple(-(-n // m) * m for n, m in zip(SIZES[model.dims], by, strict=True))
     small = replace(model, input_shape=(*wanted, model.in_channels))
     while size is None and not judges(traced(small)[1]) and max(wanted) < LARGEST:
         wanted = tuple(2 * n for n in wanted)

@@ -13,7 +13,7 @@ from ..dialects import on_other_axes
 from ..errors import CompileError, Problem, raise_all
 from ..files import obstacle
 from ..model import Encoder, Model, Segmentor
-from ..names import spec_path, target_of
+from ..names import plans_path, spec_path, target_of
 from ..passes.validate import resolve
 from ..passes.values import choice, not_one_of, plain_text
 from ..provenance import read as read_provenance
@@ -100,7 +100,7 @@ def convert(
 def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, list[str]]:
     """The model that a name, a spec or an emitted file describes, and notes about that file."""
     is_file = isinstance(model, str) and (model.endswith(suffixes()) or os.sep in model)
-    if not isinstance(model, str) or not is_file or spec_path(model):
+    if not isinstance(model, str) or not is_file or spec_path(model) or plans_path(model):
         return resolve(model, dict(options)), []
     given = {n: value for n, value in options.items() if value is not None and value is not False}
     wrong = [name for name in given if name not in ARGUMENTS]
