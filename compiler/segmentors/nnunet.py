@@ -132,6 +132,13 @@ def wiring(model: Model) -> Wiring:
     return made
 
 
+def with_called_heads(model: Model) -> Model:
+    """The model that calls in training the heads which it has for their weights only."""
+    if isinstance(model.head, NNUNet) and model.head.lower_heads:
+        return replace(model, head=replace(model.head, lower_heads=False, deep_supervision=True))
+    return model
+
+
 def class_head(head: NNUNet) -> Fragment:
     """The 1x1 convolution to the classes."""
     layer = Conv("head", f"{CHANNELS}[0]", "num_classes", 1, bias=True, output=True)

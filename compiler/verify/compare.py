@@ -16,6 +16,7 @@ from ..model import Model
 from ..passes.count import non_trainable, trainable
 from ..passes.rows import NOT_TRAINED
 from ..passes.trace import Ledger
+from ..segmentors.nnunet import with_called_heads
 from ..targets.runtime import Runtime, runnable, runtime_of
 from .conditioning import amplifies, batch_of, check_size
 from .divergence import name_first, name_first_weight, name_last, spell
@@ -65,11 +66,13 @@ def verify(
 ) -> Report:
     """Run the torch and the Keras file of a model, or compile them now, and compare the numbers.
 
+    Of a model that is compiled now, heads that are there for their weights only are called too.
     `model` has the size of the comparison already. An exception in a file is reported as a failure;
     `notify` is called with each step. Raises `CompileError` if a framework is missing, or the size
     is too small to judge.
     """
     check_size(model)
+    model = model if files else with_called_heads(model)
     sides = _sides(files)
     for runtime in (sides.ours, sides.theirs):
         runtime.prepare(settings.backend)
