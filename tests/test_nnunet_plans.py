@@ -149,6 +149,20 @@ def test_a_configuration_inherits():
     assert replace(full, in_channels=3) == cascade
 
 
+def test_own_keys_stand_over_inherited_ones_as_a_whole():
+    """A child's architecture replaces that of its parent, arguments and all."""
+    first, second = (FIXTURES[name]["architecture"] for name in ("plain_2d", "se_encoder_2d"))
+    there = {
+        "a": {"patch_size": [64, 48], "architecture": first},
+        "b": {"inherits_from": "a", "architecture": second},
+        "c": {"inherits_from": "b", "patch_size": [32, 32]},
+    }
+    plans = Table({"configurations": there}, "plans.json")
+    found = configuration(plans, "c")
+    assert found.patch_size == (32, 32)
+    assert architecture(found, 2, 3) == of_fixture(FIXTURES["se_encoder_2d"])
+
+
 @pytest.mark.parametrize("name", sorted(FIXTURES))
 def test_each_fixture_is_an_architecture(name):
     fixture = FIXTURES[name]
@@ -499,6 +513,7 @@ def test_the_planner_chooses_what_nnunets_chose(case):
         ((11, 3, 3), (1, 1, 1), "111", "333"),  # a single axis is strided over from 12 on
         ((12, 3, 3), (1, 1, 1), "111 211", "333 333"),
         ((9, 9), (1, 1), "11 22", "33 33"),
+        ((15, 16), (1, 1), "11 22 22", "33 33 33"),  # half of an odd size is rounded up
         ((8, 16), (2, 1), "11 12 22", "13 33 33"),  # twice the finest is coarse
     ],
 )
