@@ -139,10 +139,9 @@ def _table(network: Network, ledger: Ledger) -> tuple[TableRow, ...]:
             rows += words.rows(model, ledger.stages)
             label = _output_label(activation)
             rows.append(TableRow(label, ledger.output, "", words.output(model)))
+            when = "in training" if network.supervised else "unused"
             rows += [
-                TableRow(
-                    step.name, step.output, "", f"{{1}} convolution of {stage.name}, in training"
-                )
+                TableRow(step.name, step.output, "", f"{{1}} convolution of {stage.name}, {when}")
                 for step, stage in zip(ledger.aux, ledger.stages[-2::-1])
             ]
         case _:

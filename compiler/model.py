@@ -70,7 +70,12 @@ class Encoder:
 
     @property
     def other_axes(self) -> str:
-        """Which of its strides and kernels no published encoder has, in words; "" if none."""
+        """Which of its strides and kernels no published encoder has, in words; "" if none.
+
+        Those of nnU-Net follow from its data, and differ between checkpoints.
+        """
+        if self.units:
+            return ""
         stem, usual = self.stem, (2, 2, 1, *(2,) * (len(self.strides) - 1))
         strides = (stem.stride, stem.pool, *self.strides) != usual
         kernels = {*self.kernels} != {3} or (stem.kernels != (7,) and {*stem.kernels} != {3})

@@ -128,3 +128,16 @@ def worst_of(outputs: list[np.ndarray], wanted: list[dict]) -> float:
 
 def digest(keys: list[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
+
+
+def named(model, state) -> dict[str, str]:
+    """Every name that nnU-Net has for the tensors of our state dict, and ours."""
+    there = {}
+    for place in places_of(model):
+        there[place.path] = name_there(LAYOUT, model, place.row)
+    table = {}
+    for name in state:
+        path, _, weight_name = name.rpartition(".")
+        for each in LAYOUT.names(model, f"{there[path]}.{weight_name}"):
+            table[each] = name
+    return table

@@ -11,7 +11,9 @@ from .sampling import by_kind, half_of
 ROOT = Path(__file__).parents[1]
 FILES = {path.name: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
 SKIPS = re.compile(r"pytest\.(?:importorskip|skip)\(|mark\.(?:skip|xfail)")
-LIBRARY = re.compile(r"^\w+ = pytest\.importorskip\(\"(?:medicai|monai)", re.MULTILINE)
+LIBRARY = re.compile(
+    r"^\w+ = pytest\.importorskip\(\s*\"(?:medicai|monai|dynamic_network)", re.MULTILINE
+)
 
 
 def _of_the_oracle():

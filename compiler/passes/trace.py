@@ -39,8 +39,12 @@ class Ledger:
     @property
     def pyramid(self) -> tuple[tuple[str, Shape], ...]:
         """The levels by name."""
-        steps = self.encoder[-len(self.levels) :]
-        return tuple(zip(self.levels, (step.output for step in steps), strict=True))
+        return tuple((name, step.output) for name, step in self.level_steps.items())
+
+    @property
+    def level_steps(self) -> dict[str, Step]:
+        """The steps whose outputs are the levels: all of the encoder's, or all but the stem."""
+        return dict(zip(self.levels, self.encoder[-len(self.levels) :], strict=True))
 
     @property
     def decoder(self) -> tuple[tuple[str, Shape], ...]:

@@ -9,6 +9,7 @@ judge. Where one can, float32 is still held against its own rounding (`amplifies
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ..api import traced
@@ -91,17 +92,18 @@ def check_size(model: Model) -> None:
     ledger = traced(model)[1]
     if judges(ledger):
         return
+    step = math.lcm(*model.multiples)
     low, high = 0, 1
-    while not _large_enough(model, high) and high < AXIS.largest:
+    while not _large_enough(model, high * step) and high * step < AXIS.largest:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _large_enough(model, middle) else (middle, high)
+        low, high = (low, middle) if _large_enough(model, middle * step) else (middle, high)
     raise CompileError(
         _too_small(
             min(_instance_voxels(ledger)),
             model.input_shape[:-1],
-            f"--size {high} is the smallest that works",
+            f"--size {high * step} is the smallest that works",
         )
     )
 

@@ -48,7 +48,7 @@ def _row_before(ledger: Ledger, quantity: str, last: str) -> str:
     if quantity not in levels:
         return last
     there = {row.path for row in ledger.rows}  # an edited file may lack some
-    step = ledger.encoder[levels.index(quantity)]
+    step = ledger.level_steps[quantity]
     inside = [row.path for row in step.rows if row.path in there]
     return inside[-1] if inside else last
 

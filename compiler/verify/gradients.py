@@ -48,7 +48,10 @@ def torch_gradients(model: Any, ledger: Ledger, x: Any, cotangents: Sequence[Any
 def keras_gradients(
     model: Any, ledger: Ledger, x: Any, cotangents: Sequence[Any], training: bool = False
 ) -> tuple[Gradients, list[Any]]:
-    """The same in Keras, and the gradients of its trainable variables in Keras' layout."""
+    """The same in Keras, and the gradients of its trainable variables in Keras' layout.
+
+    Outputs without a cotangent are those of heads that PyTorch's file does not call.
+    """
     import keras
     import numpy as np
 
@@ -75,7 +78,7 @@ def _with_torch(model: Any, variables: Any, x: Any, cotangents: Any, training: b
 
     image = torch.from_numpy(x.copy()).requires_grad_()
     outputs = outputs_of(model(image, training=training))
-    pairs = zip(outputs, map(torch.from_numpy, cotangents), strict=True)
+    pairs = zip(outputs, map(torch.from_numpy, cotangents))
     loss = sum((output * cotangent).sum() for output, cotangent in pairs)
     wanted = [image, *[variable.value for variable in variables]]
     gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
@@ -89,7 +92,7 @@ def _with_tensorflow(model: Any, variables: Any, x: Any, cotangents: Any, traini
     with tf.GradientTape() as tape:
         tape.watch(image)
         outputs = outputs_of(model(image, training=training))
-        pairs = zip(outputs, map(tf.constant, cotangents), strict=True)
+        pairs = zip(outputs, map(tf.constant, cotangents))
         loss = sum(tf.reduce_sum(output * cotangent) for output, cotangent in pairs)
     gradients = tape.gradient(loss, [image, *[variable.value for variable in variables]])
     gradients = [
@@ -103,7 +106,7 @@ def _with_jax(model: Any, variables: Any, x: Any, cotangents: Any, training: boo
 
     def loss(image: Any, values: Any) -> Any:
         output, state = model.stateless_call(values, fixed, image, training=training)
-        pairs = zip(outputs_of(output), cotangents, strict=True)
+        pairs = zip(outputs_of(output), cotangents)
         return sum((output * cotangent).sum() for output, cotangent in pairs), state
 
     fixed = [variable.value for variable in model.non_trainable_variables]

@@ -110,7 +110,7 @@ def run_once(ledger: Ledger, model: Any, shape: Shape) -> Ledger:
     finally:
         for handle in hooks:
             handle.remove()
-    known = dict(zip(ledger.levels, ledger.encoder, strict=True))
+    known = ledger.level_steps
     return replace(
         ledger,
         rows=tuple(replace(row, output=outputs.get(row.path, row.output)) for row in ledger.rows),
