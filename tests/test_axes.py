@@ -24,7 +24,7 @@ from .sampling import ANYWHERE
 
 STRIDES = ((1, 2, 2), (1, 2, 2), (2, 1, 2), 2)  # P1 to P4
 KERNELS = ((1, 3, 3), (1, 3, 3), 3, (3, 1, 5))
-TINY = {"blocks": (1, 1, 1), "filters": (4, 8, 8), "strides": (1, 2, 2), "block": "basic"}
+TINY = {"blocks": (1, 1, 1), "filters": (8, 8, 8), "strides": (1, 2, 2), "block": "basic"}
 TINY |= {"stem_filters": (4,), "stem_kernels": (3,)}
 VIT = {"embed_dim": 8, "heads": 2, "mlp_dim": 8, "queries": 4, "vit_layers": 1, "dropout": 0}
 SMALL = {  # options that keep a segmentor small
@@ -206,7 +206,7 @@ def test_outputs_are_those_of_a_network_written_by_hand(segmentor):
         "strides": "1,2,2/1,2,2/2/1,2,2",
         "kernels": "1,5,5/1,3,3/3/1,3,3",
     }
-    encoder = tiny(blocks=(1, 2, 1))
+    encoder = tiny(blocks=(1, 2, 1), filters=(4, 8, 8))
     ledger, texts = ledger_of(encoder, **options), emit_pair(encoder, **options)
     ours, theirs = constructor(texts[0])(2).eval(), oracle().eval()
     randomize(ours)

@@ -28,7 +28,7 @@ CASES = {
 
 def encoder(**options):
     return compiler.custom_encoder(
-        "tiny", blocks=DEPTHS, filters=(4, 8, 8), strides=(1, 2, 2), **options
+        "tiny", blocks=DEPTHS, filters=(8, 8, 8), strides=(1, 2, 2), **options
     )
 
 
@@ -254,7 +254,7 @@ assert np.array_equal(a, b)
 def test_other_backends_drop_the_same(backend, tmp_path):
     given = {"input_shape": (16, 16, 3), "num_classes": 2, "drop_path": P, "dropout": 0.1}
     tiny = compiler.custom_encoder(
-        "tiny", blocks=(1, 1), filters=(4, 4), strides=(1, 2), stem_filters=(4,), block="basic"
+        "tiny", blocks=(1, 1), filters=(8, 8), strides=(1, 2), stem_filters=(4,), block="basic"
     )
     (tmp_path / "emitted.py").write_text(compiler.emit(tiny, target="keras", **given))
     run(BACKENDS, backend, tmp_path)
