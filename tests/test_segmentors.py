@@ -35,11 +35,13 @@ ORACLE = json.loads((Path(__file__).parent / "oracle/medicai_0.0.4.json").read_t
 SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 2)}
 FIVE = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
 OWN = [name for name, encoder in ENCODERS.items() if encoder.dialect == "medicai"]
-EVERY = [(encoder, dims, 5) for encoder in OWN for dims in SIZES]
+# Each kind of block in 2D and in 3D, the depths in turn; then all of them.
+EVERY = [(encoder, dims, 3 + (i + dims) % 3) for i, encoder in enumerate(FIVE) for dims in SIZES]
+EVERY += [(encoder, dims, 5) for encoder in OWN for dims in SIZES]
 EVERY += [(encoder, dims, depth) for depth in (3, 4) for encoder in FIVE for dims in SIZES]
 every = pytest.mark.parametrize(
     ("encoder", "dims", "depth"),
-    by_kind(EVERY, lambda encoder, dims, depth: (depth, dims, depth == 5 and block_kind(encoder))),
+    by_kind(dict.fromkeys(EVERY), lambda encoder, dims, depth: (dims, block_kind(encoder))),
 )
 segmentors = pytest.mark.parametrize("segmentor", UNETS)
 all_segmentors = pytest.mark.parametrize("segmentor", ANYWHERE)
