@@ -19,9 +19,7 @@ from tests.harness import (
 KINDS = {  # the catalog's kinds of blocks in small; no gate of one or two units, which may be dead
     "basic": tiny(block="basic", se_ratio=1),
     "pre_activation": tiny(pre_activation=True, se_ratio=None),
-    "vd": tiny(
-        block="bottleneck_vd", stem_filters=(8, 8, 16), stem_kernels=(3, 3, 3), se_ratio=1
-    ),
+    "vd": tiny(block="bottleneck_vd", stem_filters=(8, 8, 16), stem_kernels=(3, 3, 3), se_ratio=1),
     "grouped": tiny(groups=4, width_per_group=16, se_ratio=1),
 }
 
@@ -64,7 +62,9 @@ def test_torch_exports_and_compiles(encoder):
 @pytest.mark.parametrize("encoder", KINDS)
 def test_torch_scripts(encoder, tmp_path, monkeypatch):
     name = f"scripted_{encoder}"
-    (tmp_path / f"{name}.py").write_text(compiler.emit(KINDS[encoder], target="torch", num_classes=3))
+    (tmp_path / f"{name}.py").write_text(
+        compiler.emit(KINDS[encoder], target="torch", num_classes=3)
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     module = __import__(name)
     model = getattr(module, module.__all__[0])().eval()
