@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from compiler.weights.layouts import validate_layout
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHECKPOINT = ROOT / "tests/oracle/nnunet/tiny_checkpoint/checkpoint_final.pth"
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -62,6 +64,8 @@ def test_links_lead_somewhere(page):
 def test_what_a_page_emits_takes_the_checkpoint_that_it_converts(page, tmp_path, monkeypatch):
     """A checkpoint of another dialect would be rejected."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "fold_0").mkdir()
+    shutil.copy(CHECKPOINT, tmp_path / "fold_0")
     for block in _blocks(page, "sh"):
         commands = [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
         for words in commands:

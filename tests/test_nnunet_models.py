@@ -34,17 +34,17 @@ from .sampling import ANYWHERE, half_of
 
 KINDS = {
     "plain": compiler.custom_encoder(
-        "tiny", block="plain", blocks=(2, 1, 1, 1), filters=(4, 6, 8, 8), kernels=(5, 3, 3, 3)
+        "tiny", block="plain", blocks=(2, 1, 1, 1), filters=(8, 8, 10, 12), kernels=(5, 3, 3, 3)
     ),
     "basic_d": compiler.custom_encoder(
-        "tiny", block="basic_d", blocks=(1, 2, 1, 1), filters=(4, 6, 6, 8), se_ratio=2
+        "tiny", block="basic_d", blocks=(1, 2, 1, 1), filters=(8, 10, 10, 12), se_ratio=2
     ),
     "bottleneck_d": compiler.custom_encoder(
         "tiny",
         block="bottleneck_d",
         blocks=(1, 1, 1, 1),
-        filters=(4, 6, 6, 8),
-        widths=(2, 3, 4, 4),
+        filters=(8, 10, 10, 12),
+        widths=(6, 6, 8, 8),
         unit_bias=False,
         unit_dropout=0.25,
     ),

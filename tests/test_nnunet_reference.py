@@ -5,7 +5,9 @@ Needs that library, which `.ci/run` installs without what it requires for other 
 
 from __future__ import annotations
 
+import importlib.util
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,13 +21,14 @@ from compiler.nnunet.architecture import Architecture
 from compiler.nnunet.network import model_of
 
 from .harness import constructor
-from .nnunet import named
+from .nnunet import ORACLE, named
 
 unet = pytest.importorskip(
     "dynamic_network_architectures.architectures.unet",
     reason="dynamic-network-architectures is not installed",
 )
 blocks = pytest.importorskip("dynamic_network_architectures.building_blocks.residual")
+EXAMPLE = Path(__file__).parents[1] / "examples/nnunet_standalone.py"
 TOLERANCE = 1e-9
 ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "relu": nn.ReLU, "elu": nn.ELU}
 
@@ -173,3 +176,14 @@ def test_a_fault_is_seen():
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 1, 8, 8)))
     with torch.no_grad():
         assert not torch.allclose(theirs(x)[0], ours(x)[0], atol=1e-3)
+
+
+def test_the_example_predicts_a_volume(capsys):
+    """Patch by patch, with MONAI."""
+    pytest.importorskip("monai.inferers")
+    spec = importlib.util.spec_from_file_location("nnunet_standalone", EXAMPLE)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.main(str(ORACLE / "tiny_checkpoint/checkpoint_final.pth"))
+    words = "patch (12, 48, 40), volume (1, 2, 19, 73, 61) -> logits (1, 2, 19, 73, 61)"
+    assert capsys.readouterr().out.strip() == words
