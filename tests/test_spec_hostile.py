@@ -38,7 +38,7 @@ def message(path):
 def test_not_a_file(path, tmp_path):
     assert "cannot read it: No such file or directory" in message(path)
     path.mkdir()
-    assert "cannot read it: Is a directory" in message(path)
+    assert "it has neither checkpoints nor plans" in message(path)
     os.mkfifo(tmp_path / "pipe.toml")
     assert "it is not a regular file" in message(tmp_path / "pipe.toml")
     (tmp_path / "loop.toml").symlink_to("loop.toml")
