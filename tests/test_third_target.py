@@ -164,7 +164,11 @@ _VALUES["classifier_activation"] = "sigmoid"
             {"norm": "group", "activation": "leaky_relu"},
             ["norm1: group_norm", "leaky_relu("],
         ),
-        (None, {"drop_path": "0.2", "dropout": "0.3", "num_classes": 2}, ["dropout of drop_path"]),
+        (
+            None,
+            {"drop_path": "0.2", "dropout": "0.3", "num_classes": 2},
+            ["drop_path: dropout of rate"],
+        ),
     ],
 )
 def test_it_knows_the_options_of_the_encoder_and_of_training(segmentor, options, words):
