@@ -8,9 +8,8 @@ from typing import assert_never
 from .catalog import ENCODERS
 from .model import Classifier, Encoder, Features, Model, Segmentor
 from .options import DEFAULT_CLASSES, DEFAULT_SHAPE, OPTIONS
-from .parts import SqueezeExcite
+from .parts import OF_UNITS, SqueezeExcite
 from .passes.axes import axes_options
-from .passes.custom_units import DEFAULTS
 from .passes.heads import usual_init
 from .passes.validate import looks_channels_first
 
@@ -90,13 +89,13 @@ def _segmentor_options(head: Segmentor, encoder: Encoder) -> dict[str, object]:
 
 def _usual_dialect(encoder: Encoder) -> str:
     if encoder.custom:
-        return DEFAULTS["dialect"] if encoder.units else "medicai"
+        return OF_UNITS["dialect"] if encoder.units else "medicai"
     return ENCODERS[encoder.name].dialect
 
 
 def _usual_units(encoder: Encoder) -> tuple[str, str]:
     """The norm and the activation that the encoder has without options."""
-    return (DEFAULTS["norm"], DEFAULTS["activation"]) if encoder.units else ("batch", "relu")
+    return (OF_UNITS["norm"], OF_UNITS["activation"]) if encoder.units else ("batch", "relu")
 
 
 def _usual_se(encoder: Encoder) -> SqueezeExcite | None:

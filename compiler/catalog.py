@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from .model import Encoder
-from .parts import SqueezeExcite, Stem, Units
+from .parts import OF_UNITS, SqueezeExcite, Stem, Units
 
 _50, _101, _152, _200 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 12, 48, 3)
 _DEEP_STEM = Stem(filters=(32, 32, 64), kernels=(3, 3, 3))
@@ -80,10 +80,8 @@ _NNUNET: dict[str, Any] = {
     "filters": (32, 64, 128, 256, 320, 320),
     "strides": (1, 2, 2, 2, 2, 2),
     "kernels": (3,) * 6,
-    "dialect": "nnunet",
-    "norm": "instance",
-    "activation": "leaky_relu",
     "units": Units(),
+    **OF_UNITS,
 }
 NNUNETS = (
     Encoder(

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from .ir import Axes
 
 SLOPE = 0.01  # of leaky_relu, PyTorch's default
+EPS = 1e-5  # of norms, PyTorch's default
+# What an encoder with units is otherwise, unless it says something else.
+OF_UNITS = {"norm": "instance", "activation": "leaky_relu", "dialect": "nnunet"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Units:
     """
 
     bias: bool = True
-    eps: float = 1e-5
+    eps: float = EPS
     slope: float = SLOPE
     dropout: float | None = None
     activation_first: bool = False

@@ -77,7 +77,11 @@ def catalog_rows(family: str | None) -> list[dict[str, object]]:
                     "block": blocks_of(encoder),
                     "se": encoder.se is not None,
                     "parameters": counts,
-                    "segmentors": list(SEGMENTORS),
+                    "segmentors": [
+                        name
+                        for name, row in SEGMENTORS.items()
+                        if encoder.units or not row.head.exact
+                    ],
                     "dialects": list(dialects_of(encoder)),
                     "references": {d: reference_of(encoder, d) for d in dialects_of(encoder)},
                 }
@@ -88,7 +92,8 @@ def catalog_rows(family: str | None) -> list[dict[str, object]]:
 def print_catalog(rows: Iterable[dict[str, object]]) -> None:
     """Print the catalog as a table."""
     print_table(
-        "Encoders; parameters as classifiers with 1000 classes in 2D, 3 in 3D",
+        "Encoders; parameters as classifiers with 1000 classes in 2D, 3 in 3D;"
+        " nnU-Net's with its decoder, for one class",
         ("family", "model", "depths", "blocks", ">2D", ">3D", "~dialects"),
         (
             (
@@ -102,7 +107,10 @@ def print_catalog(rows: Iterable[dict[str, object]]) -> None:
             for row in rows
         ),
     )
-    console().print(f"Segmentors for every encoder: {', '.join(SEGMENTORS)}.", markup=False)
+    own = [name for name, row in SEGMENTORS.items() if row.head.exact]
+    every = [name for name in SEGMENTORS if name not in own]
+    console().print(f"Segmentors for every encoder: {', '.join(every)}.", markup=False)
+    console().print(f"For nnU-Net's encoders alone: {', '.join(own)}.", markup=False)
 
 
 def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -125,6 +126,17 @@ def build_pair(texts, ledger, input_shape, dtype=torch.float32, **arguments):
     randomize(torch_model)
     copy_to_keras(torch_model, keras_model, ledger)
     return torch_model, keras_model
+
+
+def in_onnxruntime(model, x, dynamic_shapes):
+    """The model, exported on x with these dynamic sizes, as onnxruntime runs it."""
+    import onnxruntime
+
+    file = io.BytesIO()
+    torch.onnx.export(model, (x,), file, dynamic_shapes=dynamic_shapes, verbose=False)
+    session = onnxruntime.InferenceSession(file.getvalue())
+    (entry,) = [entry.name for entry in session.get_inputs()]
+    return lambda other: torch.from_numpy(session.run(None, {entry: other.numpy()})[0])
 
 
 def run(code: str, backend: str, folder) -> str:

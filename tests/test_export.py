@@ -1,16 +1,24 @@
 """Segmentors on their way out: compiled, exported, scripted, saved, reloaded, in half precision."""
 
 import importlib
-import io
 import itertools
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 import compiler
-from tests.harness import build_pair, constructor, emit_pair, image, ledger_of, randomize, run, tiny
+from tests.harness import (
+    build_pair,
+    constructor,
+    emit_pair,
+    image,
+    in_onnxruntime,
+    ledger_of,
+    randomize,
+    run,
+    tiny,
+)
 from tests.sampling import ANYWHERE, UNETS, half_of
 
 # With two hidden units in a gate all may be dead, and nothing behind them learns.
@@ -141,14 +149,11 @@ def test_unets_script(segmentor, block, dims, tmp_path, monkeypatch):
 )
 def test_onnxruntime_gives_the_same_on_every_size(segmentor, block, dims):
     model = _model(TINY, segmentor, dims, decoder_block=block)
-    x, file = _images(TRACED[dims], 2), io.BytesIO()
-    torch.onnx.export(model, (x,), file, dynamic_shapes=_dynamic(dims), verbose=False)
-    session = onnxruntime.InferenceSession(file.getvalue())
-    (name,) = [entry.name for entry in session.get_inputs()]
+    x = _images(TRACED[dims], 2)
+    exported = in_onnxruntime(model, x, _dynamic(dims))
     with torch.no_grad():
         for other in (x, *(_images(sizes, 3) for sizes in OTHERS[dims])):
-            (output,) = session.run(None, {name: other.numpy()})
-            _same(torch.from_numpy(output), model(other))
+            _same(exported(other), model(other))
 
 
 @ranks
@@ -377,14 +382,10 @@ def test_trans_unet_exports(compat, dims, tmp_path, monkeypatch):
 @pytest.mark.parametrize("dims", [pytest.param(2, marks=pytest.mark.full), 3])
 def test_trans_unet_in_onnxruntime(dims):
     model = _model(TINY, "trans_unet", dims)
-    x, other, file = _images(TRACED[dims], 2), _images(TRACED[dims], 3), io.BytesIO()
-    batch = ({0: torch.export.Dim("batch", min=2)},)
-    torch.onnx.export(model, (x,), file, dynamic_shapes=batch, verbose=False)
-    session = onnxruntime.InferenceSession(file.getvalue())
-    (entry,) = [entry.name for entry in session.get_inputs()]
-    (output,) = session.run(None, {entry: other.numpy()})
+    x, other = _images(TRACED[dims], 2), _images(TRACED[dims], 3)
+    exported = in_onnxruntime(model, x, ({0: torch.export.Dim("batch", min=2)},))
     with torch.no_grad():
-        _same(torch.from_numpy(output), model(other))
+        _same(exported(other), model(other))
 
 
 RELOAD_WITH_THE_FILE = """

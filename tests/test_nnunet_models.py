@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import io
 import math
 
 import keras
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -26,6 +24,7 @@ from .harness import (
     constructor,
     emit_pair,
     image,
+    in_onnxruntime,
     ledger_of,
     randomize,
 )
@@ -156,14 +155,9 @@ def test_it_exports_with_any_batch(kind):
     model = constructor(compiler.emit(KINDS[kind], target="torch", **options))().eval()
     randomize(model)
     x, other = (torch.from_numpy(channels_first(image((16, 24, 16, 2), n))) for n in (2, 3))
-    file = io.BytesIO()
-    batch = ({0: torch.export.Dim("batch", min=2)},)
-    torch.onnx.export(model, (x,), file, dynamic_shapes=batch, verbose=False)
-    session = onnxruntime.InferenceSession(file.getvalue())
-    (entry,) = [entry.name for entry in session.get_inputs()]
-    (output,) = session.run(None, {entry: other.numpy()})
+    exported = in_onnxruntime(model, x, ({0: torch.export.Dim("batch", min=2)},))
     with torch.no_grad():
-        torch.testing.assert_close(torch.from_numpy(output), model(other), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(exported(other), model(other), rtol=1e-4, atol=1e-5)
 
 
 def test_it_scripts(tmp_path, monkeypatch):

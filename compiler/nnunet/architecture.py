@@ -13,6 +13,7 @@ from ..axes import product
 from ..errors import Problem, counted, raise_all, shown
 from ..limits import ALL_BLOCKS, AXIS, BLOCKS, CHANNELS, KERNEL, STAGES, STRIDE, Limit
 from ..operations import ACTIVATIONS
+from ..parts import EPS, SLOPE
 
 NETWORKS = ("plain", "resenc")  # PlainConvUNet and ResidualEncoderUNet
 NORMS = ("instance", "batch")
@@ -55,11 +56,11 @@ class Architecture:
     decoder_convs: tuple[int, ...]
     conv_bias: bool = True
     norm: str = "instance"
-    norm_eps: float = 1e-5
+    norm_eps: float = EPS
     norm_affine: bool = True
     dropout: float | None = None
     activation: str = SLOPED
-    slope: float = 0.01
+    slope: float = SLOPE
     nonlin_first: bool = False
     stem_channels: int | None = None
     block: str = "basic"

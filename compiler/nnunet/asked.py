@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CompileError, Problem, raise_all, shown
@@ -80,12 +80,11 @@ def asked(options: Mapping[str, object], problems: list[Problem]) -> tuple[Asked
         "patch_size": _sizes,
         "spacing": _spacing,
     }
-    for each in fields(Asked):
-        value = others.pop(each.name, None)
+    for question in QUESTIONS:
+        value = others.pop(question.name, None)
         if value is not None:
-            flag = "--" + each.name.replace("_", "-")
             try:
-                found[each.name] = readers[each.name](flag, value)
+                found[question.name] = readers[question.name](question.flag, value)
             except CompileError as error:
                 problems += error.problems
     return Asked(**found), others

@@ -46,9 +46,6 @@ def encoder_of(architecture: Architecture, name: str = "") -> Encoder:
         )
     block = "plain" if a.network == "plain" else f"{a.block}_d"
     kernels = tuple(map(plain, a.kernels))
-    stem: dict[str, object] = {"filters": None, "kernels": None}
-    if a.network == "resenc":
-        stem = {"filters": (a.stem_channels,), "kernels": kernels[:1]}
     made, problems = make_encoder(
         name=name or f"nnunet_{a.network}",
         blocks=a.blocks,
@@ -56,8 +53,8 @@ def encoder_of(architecture: Architecture, name: str = "") -> Encoder:
         filters=a.features,
         strides=tuple(map(plain, a.strides)),
         kernels=kernels,
-        stem_filters=stem["filters"],
-        stem_kernels=stem["kernels"],
+        stem_filters=(a.stem_channels,) if a.network == "resenc" else None,
+        stem_kernels=kernels[:1] if a.network == "resenc" else None,
         pre_activation=False,
         groups=1,
         width_per_group=64,

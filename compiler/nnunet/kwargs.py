@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import Problem, shown, suggest
+from ..parts import EPS, SLOPE
 from .architecture import BLOCK_KINDS, RANKS, SLOPED
 from .documents import Table
 
@@ -30,9 +31,7 @@ ACTIVATION_CLASSES = {
     "Tanh": "tanh",
     "Sigmoid": "sigmoid",
 }
-SLOPE = 0.01  # PyTorch's default of LeakyReLU
-EPS = 1e-5  # of its norms
-RATE = 0.5  # of its dropouts
+RATE = 0.5  # of PyTorch's dropouts
 TORCH = r"torch\.nn\.(?:modules\.\w+\.)?(\w+)"
 BLOCKS = r"dynamic_network_architectures\.building_blocks\.(?:\w+\.)*(\w+)"
 NETWORKS = r"dynamic_network_architectures\.architectures\.(?:\w+\.)*(\w+)"

@@ -8,16 +8,15 @@ from typing import Any
 
 from ..errors import CompileError, Problem, raise_all, shown, suggest
 from ..limits import STAGES
+from ..parts import EPS, SLOPE
 from .architecture import LEAST_STAGES, Architecture
 from .documents import Table
 from .kwargs import (
     BLOCK_CLASSES,
     BLOCKS,
     CONV_CLASSES,
-    EPS,
     NETWORK_CLASSES,
     NETWORKS,
-    SLOPE,
     TORCH,
     Arguments,
     per_axis,

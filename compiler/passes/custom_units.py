@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ..blocks import UNIT_BLOCKS
 from ..errors import Problem, shown
 from ..ir import Axes
-from ..parts import Stem, Units
+from ..parts import OF_UNITS, Stem, Units
 from .values import FLAG_HINT
 
-FIELDS = {  # argument of custom_encoder -> field of the units
-    "unit_bias": "bias",
-    "unit_eps": "eps",
-    "unit_slope": "slope",
-    "unit_dropout": "dropout",
-    "unit_activation_first": "activation_first",
-}
-DEFAULTS = {"norm": "instance", "activation": "leaky_relu", "dialect": "nnunet"}
+# Argument of custom_encoder -> field of the units.
+FIELDS = {f"unit_{field.name}": field.name for field in fields(Units)}
 
 
 def usual_stem(block: str, filters: Sequence[int], kernels: Sequence[Axes]) -> Stem:
@@ -51,7 +46,7 @@ def unit_fields(block: str, given: Mapping[str, object], problems: list[Problem]
     if units.get("activation_first") and block != "plain":
         message = f"unit_activation_first is for plain blocks, but block is {block!r}"
         problems.append(Problem(message, hint="leave it out", field="unit_activation_first"))
-    return {"units": Units(**units), **DEFAULTS}
+    return {"units": Units(**units), **OF_UNITS}
 
 
 RANGES = {

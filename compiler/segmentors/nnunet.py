@@ -179,7 +179,7 @@ def problems(head: Segmentor, sizes: tuple[int, ...], encoder: Encoder | None) -
         return [
             Problem(f"nnU-Net's decoder is for its own encoders, not {encoder.name}", hint=hint)
         ]
-    if encoder.units and max(spread(encoder.strides[0], 3)) > 1:
+    if max(spread(encoder.strides[0], 3)) > 1:
         return [
             Problem(
                 f"stage 0 of {encoder.name} strides by {entry(encoder.strides[0])}, which nnU-Net's"

@@ -14,10 +14,10 @@ from ..dialect import DIALECTS, Dialect
 from ..errors import Problem
 from ..ir import Axes
 from ..model import Encoder
-from ..parts import SqueezeExcite
+from ..parts import OF_UNITS, SqueezeExcite
 from ..passes.axes import axes_options, with_axes
 from ..passes.custom import make_encoder
-from ..passes.custom_units import DEFAULTS
+from ..passes.custom_units import FIELDS
 from .checks import Wrong
 from .positions import KeyPath
 
@@ -30,7 +30,6 @@ COLUMNS = {
     "strides": "stride",
     "kernels": "kernel",
 }
-UNIT = {f"unit_{key}": key for key in ("bias", "eps", "slope", "dropout", "activation_first")}
 STEM = {f"stem_{key}": key for key in ("filters", "kernels", "stride", "pool")}
 
 
@@ -68,7 +67,7 @@ def encoder_of(
     usual = spec.get("width_per_group", base.width_per_group if base else 64)
     stages = _stages(spec.get("stages"), base, bad, wrong)
     columns = _columns(spec, stages, block, groups, usual, wrong)
-    usual_dialect = DEFAULTS["dialect"] if block in UNIT_BLOCKS else "medicai"
+    usual_dialect = OF_UNITS["dialect"] if block in UNIT_BLOCKS else "medicai"
     dialect = spec.get("dialect", base.dialect if base else usual_dialect)
     se = _squeeze_excite(spec.get("se"), base, DIALECTS[dialect])
     arguments = {
@@ -216,7 +215,7 @@ def _unit(unit: Mapping[str, Any], base: Encoder | None) -> dict[str, object]:
     """The arguments of what stands around each convolution."""
     usual = base.units if base else None
     found: dict[str, object] = {}
-    for argument, key in UNIT.items():
+    for argument, key in FIELDS.items():
         fits = key in unit and _is_whole(unit[key])
         found[argument] = unit[key] if fits else getattr(usual, key) if usual else None
     return found

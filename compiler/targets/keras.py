@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ..lower import Plan
 from ..model import Features, Model
-from ..segmentors.nnunet import NNUNet
+from ..segmentors.nnunet import with_called_heads
 from .base import Helper, Target
 from .keras_layers import norm_function
 from .keras_writer import KerasWriter
@@ -161,10 +161,7 @@ class Keras(Target):
 
     def built(self, model: Model) -> Model:
         """A model holds no layer that makes none of its outputs: heads need a second model."""
-        head = model.head
-        if not isinstance(head, NNUNet) or not head.lower_heads:
-            return model
-        return replace(model, head=replace(head, deep_supervision=True))
+        return with_called_heads(model)
 
     def first_levels(self, plan: Plan) -> tuple[str, ...]:
         lines = super().first_levels(plan)

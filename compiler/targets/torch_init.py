@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from ..initialization import Init, init_of
 from ..ir import Conv, ConvTranspose, Layer, Linear
 
+NNUNET = "a=0.01"  # over fan-in, before a leaky ReLU of this slope
+
 
 def init_lines(layers: Sequence[Layer], head: Sequence[Layer], rank: int) -> list[str]:
     """Lines that set weights where no norm follows, and biases, which PyTorch draws.
@@ -47,19 +49,8 @@ def init_lines(layers: Sequence[Layer], head: Sequence[Layer], rank: int) -> lis
 
 def _he_lines(layers: Sequence[Layer], outputs: Sequence[Conv | Linear], rank: int) -> list[str]:
     """He over fan-out, the head small."""
-    lines = [
-        f"if isinstance(module, nn.Conv{rank}d):",
-        '    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")',
-        "    if module.bias is not None:",
-        "        nn.init.zeros_(module.bias)",
-    ]
-    if any(isinstance(layer, Linear) and init_of(layer) == Init.XAVIER for layer in layers):
-        lines += [
-            "if isinstance(module, nn.Linear):",
-            "    nn.init.xavier_uniform_(module.weight)",
-            "    nn.init.zeros_(module.bias)",
-        ]
-    lines += _up_lines(layers, rank)
+    options = 'mode="fan_out", nonlinearity="relu"'
+    lines = _normal_lines(f"nn.Conv{rank}d", options, layers) + _up_lines(layers, rank)
     return [
         "for module in self.modules():  # over fan-out (arXiv 1502.01852); the head small",
         *(f"    {line}" for line in lines),
@@ -74,9 +65,17 @@ def _nnunet_lines(
     """He over fan-in for every convolution, the head too."""
     kinds = [f"nn.Conv{rank}d"]
     kinds += [f"nn.ConvTranspose{rank}d"] * any(isinstance(x, ConvTranspose) for x in convs)
+    return [
+        "for module in self.modules():  # He over fan-in (arXiv 1502.01852), as in nnU-Net",
+        *(f"    {line}" for line in _normal_lines(" | ".join(kinds), NNUNET, layers)),
+    ]
+
+
+def _normal_lines(kinds: str, options: str, layers: Sequence[Layer]) -> list[str]:
+    """He's normal distribution for convolutions of these kinds, and Glorot's for dense layers."""
     lines = [
-        f"if isinstance(module, {' | '.join(kinds)}):",
-        "    nn.init.kaiming_normal_(module.weight, a=0.01)",
+        f"if isinstance(module, {kinds}):",
+        f"    nn.init.kaiming_normal_(module.weight, {options})",
         "    if module.bias is not None:",
         "        nn.init.zeros_(module.bias)",
     ]
@@ -86,10 +85,7 @@ def _nnunet_lines(
             "    nn.init.xavier_uniform_(module.weight)",
             "    nn.init.zeros_(module.bias)",
         ]
-    return [
-        "for module in self.modules():  # He over fan-in (arXiv 1502.01852), as in nnU-Net",
-        *(f"    {line}" for line in lines),
-    ]
+    return lines
 
 
 def _up_lines(layers: Sequence[Layer], rank: int) -> list[str]:
@@ -115,7 +111,7 @@ def aux_start(layer: Layer) -> list[str]:
     """Lines that start an auxiliary head as the head."""
     lines = ['    nn.init.zeros_(aux_head.get_parameter("bias"))']
     if isinstance(layer, Conv) and init_of(layer) == Init.NNUNET:
-        lines.insert(0, "    nn.init.kaiming_normal_(aux_head.weight, a=0.01)")
+        lines.insert(0, f"    nn.init.kaiming_normal_(aux_head.weight, {NNUNET})")
     if isinstance(layer, Conv) and init_of(layer) == Init.HEAD:
         lines.insert(0, "    nn.init.normal_(aux_head.weight, std=0.01)")
     return lines

@@ -66,8 +66,11 @@ class TorchWriter(Writer):
                     lines += [f"self.{layer.name}{kind} = {absent}", f"if {layer.when}:"]
                     lines += lines_here
                 else:
-                    lines.append(f"changes = {layer.when}")
-                    lines.append(f"{declared} if changes else nn.Identity()")
+                    line = f"{declared} if {layer.when} else nn.Identity()"
+                    if len(line) > LINE - 8:  # in a method
+                        lines.append(f"changes = {layer.when}")
+                        line = f"{declared} if changes else nn.Identity()"
+                    lines.append(line)
             else:
                 lines += [*before, declared]
             if isinstance(layer, ir.Norm) and layer.zero_init:

@@ -48,18 +48,17 @@ def torch_gradients(model: Any, ledger: Ledger, x: Any, cotangents: Sequence[Any
 def keras_gradients(
     model: Any, ledger: Ledger, x: Any, cotangents: Sequence[Any], training: bool = False
 ) -> tuple[Gradients, list[Any]]:
-    """The same in Keras, and the gradients of its trainable variables in Keras' layout.
-
-    Outputs without a cotangent are those of heads that PyTorch's file does not call.
-    """
+    """The same in Keras, and the gradients of its trainable variables in Keras' layout."""
     import keras
     import numpy as np
 
     model = in_training(model)
-    weighed = [np.ascontiguousarray(np.moveaxis(c, 1, -1)) if c.ndim > 2 else c for c in cotangents]
+    by_place = [
+        np.ascontiguousarray(np.moveaxis(c, 1, -1)) if c.ndim > 2 else c for c in cotangents
+    ]
     variables = model.trainable_variables
     differentiate = _DIFFERENTIATE[keras.backend.backend()]
-    image, gradients = differentiate(model, variables, x, weighed, training)
+    image, gradients = differentiate(model, variables, x, by_place, training)
     found = {variable.path: grad for variable, grad in zip(variables, gradients, strict=True)}
     weights = {
         name: (
@@ -73,12 +72,17 @@ def keras_gradients(
     return Gradients(as_torch(image), weights), gradients
 
 
+def weighed(outputs: Sequence[Any], cotangents: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Each output with its cotangent. Those behind have none: PyTorch's file does not call them."""
+    return list(zip(outputs[: len(cotangents)], cotangents, strict=True))
+
+
 def _with_torch(model: Any, variables: Any, x: Any, cotangents: Any, training: bool) -> Any:
     import torch
 
     image = torch.from_numpy(x.copy()).requires_grad_()
     outputs = outputs_of(model(image, training=training))
-    pairs = zip(outputs, map(torch.from_numpy, cotangents))
+    pairs = weighed(outputs, [torch.from_numpy(cotangent) for cotangent in cotangents])
     loss = sum((output * cotangent).sum() for output, cotangent in pairs)
     wanted = [image, *[variable.value for variable in variables]]
     gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
@@ -92,7 +96,7 @@ def _with_tensorflow(model: Any, variables: Any, x: Any, cotangents: Any, traini
     with tf.GradientTape() as tape:
         tape.watch(image)
         outputs = outputs_of(model(image, training=training))
-        pairs = zip(outputs, map(tf.constant, cotangents))
+        pairs = weighed(outputs, [tf.constant(cotangent) for cotangent in cotangents])
         loss = sum(tf.reduce_sum(output * cotangent) for output, cotangent in pairs)
     gradients = tape.gradient(loss, [image, *[variable.value for variable in variables]])
     gradients = [
@@ -106,7 +110,7 @@ def _with_jax(model: Any, variables: Any, x: Any, cotangents: Any, training: boo
 
     def loss(image: Any, values: Any) -> Any:
         output, state = model.stateless_call(values, fixed, image, training=training)
-        pairs = zip(outputs_of(output), cotangents)
+        pairs = weighed(outputs_of(output), cotangents)
         return sum((output * cotangent).sum() for output, cotangent in pairs), state
 
     fixed = [variable.value for variable in model.non_trainable_variables]

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import CompileError, Problem
 from ..limits import CHECKPOINT_ENTRIES, DIRECTORY_BYTES, PICKLE_BYTES
 from .checkpoints import shown
-from .pickles import AGAIN, ALONE, Node, Scan
+from .pickles import AGAIN, ALONE, Node, Scan, refuse_call
 
 PICKLE = "data.pkl"
 END, END_BYTES, LONGEST_COMMENT = b"PK\5\6", 22, 2**16  # end-of-central-directory record
@@ -179,7 +179,7 @@ def read_records(path: Path) -> Records:
 def refuse_foreign(path: Path, records: Records) -> None:
     """Raise `CompileError` if the pickle makes other things than tensors."""
     if records.foreign:
-        Scan(b"", str(path)).refuse_call(records.foreign)
+        refuse_call(records.foreign, str(path))
 
 
 def check_legacy(path: Path) -> None:
@@ -191,7 +191,7 @@ def check_legacy(path: Path) -> None:
         scan = Scan(file.read(PICKLE_BYTES.largest + 1), str(path))
         listed = [scan.load() for _ in range(LEGACY_PICKLES)][-1]
         if scan.foreign:
-            scan.refuse_call(scan.foreign)
+            refuse_call(scan.foreign, str(path))
         keys = listed.items if isinstance(listed, Node) else []
         texts = [key for key in keys if isinstance(key, str)]
         if len(texts) != len(keys) or sorted(texts) != sorted(scan.storages):

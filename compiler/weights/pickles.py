@@ -29,16 +29,14 @@ REBUILDERS = tuple(
 PLAIN = "torch._utils._rebuild_tensor"  # also with a version, as in _v2
 FROM_TYPE = "torch._tensor._rebuild_from_type_v2"  # a tensor with attributes
 CALLED = {
-    *REBUILDERS,
-    FROM_TYPE,
+    *(*REBUILDERS, FROM_TYPE),
     *("collections.OrderedDict", "collections.Counter", "builtins.set", "builtins.complex"),
     *("torch.nn.parameter.Parameter", "torch.Size", "torch.device"),
     "torch.serialization._get_layout",
 }
-INERT = {  # NumPy's numbers, in the log of a training run: nothing reads what they make
-    *("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar"),
-    *("numpy.dtype", "_codecs.encode"),
-}
+# NumPy's numbers, in the log of a training run: nothing reads what they make.
+INERT = {f"numpy.{core}.multiarray.scalar" for core in ("_core", "core")}
+INERT |= {"numpy.dtype", "_codecs.encode"}
 STORAGE = re.compile(r"torch\.(?:storage\.)?([A-Z]\w*)Storage")
 # A storage, dtype or quantization scheme.
 NAMED = re.compile(rf"{STORAGE.pattern}|torch\.[a-z]\w*|torch\.Tensor")
@@ -59,6 +57,12 @@ class Name:
     """A class, function or constant that the pickle refers to."""
 
     text: str
+
+
+def refuse_call(text: str, at: str) -> NoReturn:
+    """Raise `CompileError` for a function that a pickle calls."""
+    called = f"it calls {shown(text.removeprefix('builtins.'))}, which no state dict needs"
+    raise CompileError(Problem(f"{called}; nothing was run", at, ALONE))
 
 
 @dataclass
@@ -196,14 +200,14 @@ class Scan:
         module, name = self.line(), self.line()
         text = f"{MOVED.get(module, module)}.{name}"
         if text not in CALLED | INERT and not NAMED.fullmatch(text):
-            self.refuse_call(text)
+            refuse_call(text, self.at)
         self.stack.append(Name(text))
 
     def call(self) -> None:
         function, arguments = self.last(2)
         text = function.text if isinstance(function, Name) else ""
         if not isinstance(arguments, Node) or text not in CALLED | INERT:
-            self.refuse_call(text or "an object of its own")
+            refuse_call(text or "an object of its own", self.at)
         self.foreign = self.foreign or (text if text in INERT else "")
         if text == FROM_TYPE:
             function, _, inner = arguments.items[:3]
@@ -222,10 +226,6 @@ class Scan:
             self.made += 1
             self.bound(CHECKPOINT_ENTRIES, "the number of its tensors", self.made)
         self.stack.append(made)
-
-    def refuse_call(self, text: str) -> NoReturn:
-        called = shown(text.removeprefix("builtins."))
-        self.refuse(f"it calls {called}, which no state dict needs; nothing was run", ALONE)
 
     def tensor(self, arguments: list[Any]) -> Node:
         """A tensor that lies within its storage: PyTorch enlarges legacy storages to fit."""
