@@ -20,6 +20,8 @@ from .targets import TARGETS
 
 SPEC = ".toml"  # the suffix of a spec
 PLANS = (".json", ".pth", ".pt")  # those of nnU-Net's plans and checkpoints
+IN_PLANS_FOLDER = "plans.json"  # of nnU-Net's results, in a folder of folds
+IN_FOLD = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 FilePath: TypeAlias = str | os.PathLike[str]
 
 
@@ -35,7 +37,8 @@ def spec_path(model: object) -> str | None:
 def plans_path(model: object) -> str | None:
     """The path of nnU-Net's plans, checkpoint or folder that a model is given as, or None.
 
-    A folder is one with plans in it or beside it, so that none of another kind hides a name.
+    A folder is one with plans in it or beside it, or with a checkpoint, so that none of another
+    kind hides a name.
     """
     if not isinstance(model, str | os.PathLike):
         return None
@@ -43,7 +46,8 @@ def plans_path(model: object) -> str | None:
     if not isinstance(path, str):
         return None
     path = str.__str__(path)
-    places = (os.path.join(path, "plans.json"), os.path.join(path, os.pardir, "plans.json"))
+    beside = os.path.join(os.pardir, IN_PLANS_FOLDER)
+    places = [os.path.join(path, name) for name in (IN_PLANS_FOLDER, beside, *IN_FOLD)]
     is_folder = os.path.isdir(path) and (os.sep in path or any(map(os.path.isfile, places)))
     return path if is_folder or path.lower().endswith(PLANS) else None
 

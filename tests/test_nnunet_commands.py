@@ -74,6 +74,14 @@ def test_a_folder_of_results_is_its_checkpoint(tmp_path):
     assert compiler.emit(TINY, target="torch") in texts
 
 
+def test_a_fold_alone_is_named_from_beside_it(tmp_path, monkeypatch):
+    """Without plans around, and without a separator in the name."""
+    (tmp_path / "fold_0").mkdir()
+    shutil.copy(TINY, tmp_path / "fold_0")
+    monkeypatch.chdir(tmp_path)
+    assert compiler.emit("fold_0", target="torch") == compiler.emit(TINY, target="torch")
+
+
 @pytest.mark.parametrize("name", [n for n in FIXTURES if "old_configuration" in FIXTURES[n]])
 def test_old_plans_are_the_same_text(name, tmp_path, capsys):
     fixture = FIXTURES[name]

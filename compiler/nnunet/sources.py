@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import CompileError, Problem, shown
+from ..names import IN_FOLD, IN_PLANS_FOLDER
 from .architecture import Architecture
 from .asked import Asked
 from .checkpoint import Trained, read_checkpoint
@@ -14,8 +15,7 @@ from .documents import Table, read_json
 from .plans import Configuration, architecture, configuration
 from .trainers import doubt
 
-PLANS, DATASET = "plans.json", "dataset.json"
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
+DATASET = "dataset.json"
 LABELS = "LabelManager"
 
 
@@ -91,9 +91,9 @@ def _folder(path: Path, asked: Asked, given: Channels) -> Described:
     found = _checkpoint_in(path)
     if found is not None:
         return _checkpoint(found, asked, given)
-    plans = path / PLANS
+    plans = path / IN_PLANS_FOLDER
     if not plans.is_file():
-        hint = f"name a plans file, a checkpoint, or a folder of results with {PLANS}"
+        hint = f"name a plans file, a checkpoint, or a folder of results with {IN_PLANS_FOLDER}"
         raise CompileError(Problem("it has neither checkpoints nor plans", str(path), hint))
     named = path.resolve().name.split("__")  # trainer, plans, configuration
     if len(named) == 3:
@@ -104,7 +104,7 @@ def _folder(path: Path, asked: Asked, given: Channels) -> Described:
 def _checkpoint_in(path: Path) -> Path | None:
     """The checkpoint of a fold, or of the first fold that has one."""
     for folder in (path, *sorted(path.glob("fold_*"))):
-        for name in CHECKPOINTS:
+        for name in IN_FOLD:
             if (folder / name).is_file():
                 return folder / name
     return None
