@@ -4,7 +4,7 @@ import io
 import signal
 import sys
 
-from .cli import main
+from .commands.cli import main
 
 
 def run() -> None:

@@ -405,7 +405,7 @@ def test_a_killed_process_leaves_the_old_file(terminal):
     kill_at_sync = (
         "import os, signal, sys\n"
         "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from compiler.cli import main\n"
+        "from compiler.commands.cli import main\n"
         "main(sys.argv[1:])\n"
     )
     done = subprocess.run(
@@ -422,7 +422,7 @@ def test_a_stopped_process_leaves_nothing(terminal):
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a background job
         "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGINT)\n"
-        "from compiler.cli import main\n"
+        "from compiler.commands.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     done = subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from compiler.cli import main
+from compiler.commands.cli import main
 
 MODEL = ["--model", "resnet18", "--input-shape", "32,32,3", "--num-classes", "3"]
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".weights.h5", ".keras")

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 import compiler
 from compiler import convert
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.emitter import source
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
@@ -792,7 +792,7 @@ def test_no_framework_for_safetensors_from_keras(tmp_path):
     save_file(state_of(tiny(), **options), tmp_path / "a.safetensors")
     convert(tmp_path / "a.safetensors", tmp_path / "a.keras", tiny(), **options)
     code = (
-        "import sys, json; from compiler.cli import main; code = main(sys.argv[1:]); "
+        "import sys, json; from compiler.commands.cli import main; code = main(sys.argv[1:]); "
         "frameworks = sorted(sys.modules.keys() & {'torch', 'keras', 'tensorflow'}); "
         "print(json.dumps([code, frameworks]))"
     )

@@ -10,7 +10,7 @@ import pytest
 
 import compiler
 from compiler.checker import model_of
-from compiler.cli import cli, main
+from compiler.commands.cli import cli, main
 from compiler.provenance import read
 from compiler.weights.layouts import validate_layout
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from compiler import emit
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.errors import CompileError, Problem, escaped
 from tests.harness import tiny
 from tests.test_convert import state_of

@@ -99,9 +99,10 @@ FLOORS = (
     ("weights.writers",),
     ("weights.files", "weights.convert"),
     ("actions",),
-    ("cli_options",),
-    ("verify.command", "weights.command", "spec.command"),
-    ("cli", "__main__"),
+    ("commands.options",),
+    ("commands.verify", "commands.convert", "commands.new"),
+    ("commands.cli",),
+    ("__main__",),
 )
 UNIONS = (Expression, Statement, Declaration, Layer, Head)
 HEIGHT = {f"compiler.{name}": height for height, floor in enumerate(FLOORS) for name in floor}
@@ -111,6 +112,7 @@ MODULES = {
 }
 PACKAGES = {
     "compiler",
+    "compiler.commands",
     "compiler.nnunet",
     "compiler.spec",
     "compiler.verify",
@@ -168,17 +170,15 @@ def test_no_framework_at_the_top(module):
 
 @pytest.mark.parametrize(
     ("library", "room"),
-    [("jinja2", "emitter"), ("black", "emitter"), ("rich", "tables"), ("click", "cli")],
+    [("jinja2", "emitter"), ("black", "emitter"), ("rich", "tables"), ("click", "commands")],
 )
 def test_one_room_knows_a_library(library, room):
-    """Of the command line, also each command that has a room of its own."""
     users = {
-        module
+        re.sub(r"(compiler\.commands)\..*", r"\1", module)
         for module, path in MODULES.items()
         if any(imported.split(".")[0] == library for imported in _imports(path))
     }
-    rooms = {user for user in users if not user.endswith((".command", ".cli_options"))}
-    assert rooms == {f"compiler.{room}"}
+    assert users == {f"compiler.{room}"}
 
 
 def test_targets_spell_the_same_operations():
@@ -272,7 +272,8 @@ def test_contributing_names_every_module():
     """By its name, or by that of its folder where each of its modules is much like the others."""
     table = (ROOT / "CONTRIBUTING.md").read_text().partition("| floor |")[2].partition("\n\n")[0]
     named = set(re.findall(r"`(\w+)/?`", table))
-    alike = {"compiler.segmentors", "compiler.targets", "compiler.verify", "compiler.weights"}
+    folders = ("commands", "segmentors", "targets", "verify", "weights")
+    alike = {f"compiler.{name}" for name in folders}
     for module in MODULES.keys() - PACKAGES:
         folder, _, name = module.rpartition(".")
         assert name in named or (folder in alike and folder.split(".")[1] in named), module

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import compiler
 from compiler.actions import read_settings
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.options import OPTIONS
 
 from .test_input import FITTING, GIVEN, MODELS, SENSIBLE, VALUES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import black
 
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.showcase import showcase
 
 GENERATED = Path(__file__).parents[1] / "generated"

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from compiler import convert
 from compiler.api import custom_encoder
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.emitter import source
 from compiler.passes.validate import resolve
 from tests.test_convert import state_of, tiny

@@ -17,7 +17,7 @@ import compiler
 from compiler.actions import read_settings
 from compiler.arguments import spell_options
 from compiler.catalog import ENCODERS
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.limits import LIMITS
 from compiler.options import OPTIONS
 from compiler.passes.advice import advice
@@ -302,7 +302,7 @@ def test_a_footer_is_read_within_the_same_limits(case, tmp_path, capsys):
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
-from compiler.cli import main
+from compiler.commands.cli import main
 sys.exit(main(["check", {str(tmp_path / "net.py")!r}]))
 """
     done = subprocess.run(

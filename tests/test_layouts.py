@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 import compiler
 from compiler import convert
 from compiler.api import traced
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
 from compiler.weights import layouts

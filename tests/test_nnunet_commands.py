@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import compiler
 from compiler import CompileError, CompileWarning
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.emitter import source
 from compiler.nnunet.asked import QUESTIONS
 from compiler.passes.validate import resolve

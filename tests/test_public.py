@@ -109,10 +109,10 @@ def test_every_public_function_has_a_docstring_that_says_what_it_raises():
 
 IMPORTS = (
     "import compiler",
-    "import compiler.verify.command",
+    "import compiler.commands.verify",
     "from compiler.verify import report",
     "from compiler import verify",
-    "import compiler.cli as cli",
+    "import compiler.commands.cli as cli",
     "import compiler.verify.report as deep",
 )
 

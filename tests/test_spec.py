@@ -10,7 +10,7 @@ import pytest
 import compiler
 from compiler.catalog import ENCODERS
 from compiler.checker import model_of
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.errors import CompileError
 from compiler.limits import BLOCKS
 from compiler.options import OPTIONS
@@ -434,7 +434,7 @@ def test_a_wrong_option_beside_a_spec_is_not_placed_in_it(wrong):
 
 def test_a_catalog_emission_imports_nothing_for_specs():
     code = (
-        "import sys; from compiler.cli import main;"
+        "import sys; from compiler.commands.cli import main;"
         "main(['emit', 'seresnext50', '--target', 'torch', '-o', '-']);"
         "sys.exit(any(name in sys.modules for name in ('msgspec', 'compiler.spec.loading')))"
     )

@@ -9,7 +9,7 @@ import pytest
 
 import compiler
 from compiler.catalog import ENCODERS
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.emitter import compiled
 from compiler.errors import CompileError
 from compiler.operations import OPERATIONS

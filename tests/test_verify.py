@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from compiler.catalog import ENCODERS
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.errors import CompileError
 from compiler.passes.validate import resolve
 from compiler.verify import sweep

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from compiler.cli import main
+from compiler.commands.cli import main
 from compiler.errors import CompileError
 from compiler.verify.compare import compile_pair, verify
 from compiler.verify.conditioning import sized

@@ -13,14 +13,14 @@ from typing import Any
 
 import click
 
-from . import __version__
-from .catalog import FAMILIES
-from .cli_options import model_options
-from .errors import CompileError, CompileWarning, Problem, escaped, raise_all, suggest
-from .spec.command import new_command, schema_command
-from .targets import TARGETS
-from .verify.command import verify_command
-from .weights.command import convert_command
+from .. import __version__
+from ..catalog import FAMILIES
+from ..errors import CompileError, CompileWarning, Problem, escaped, raise_all, suggest
+from ..targets import TARGETS
+from .convert import convert_command
+from .new import new_command, schema_command
+from .options import model_options
+from .verify import verify_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -119,9 +119,9 @@ def emit_command(
     **options: Any,
 ) -> None:
     """Write MODEL as one source file."""
-    from .files import STDOUT, destination, make_folder, may_write, print_source, write
-    from .passes.validate import resolve
-    from .passes.values import find_target
+    from ..files import STDOUT, destination, make_folder, may_write, print_source, write
+    from ..passes.validate import resolve
+    from ..passes.values import find_target
 
     if everything:
         given = [name for name, value in {"target": target, **options}.items() if value]
@@ -133,8 +133,8 @@ def emit_command(
         raise CompileError(Problem("no model given", hint=hint), *problems)
     resolved = resolve(model, options, problems)
     _warn(resolved)
-    from .provenance import subject
-    from .showcase import file_name
+    from ..provenance import subject
+    from ..showcase import file_name
 
     to_stdout = output in STDOUT
     path = (
@@ -143,7 +143,7 @@ def emit_command(
     new_folder = output is not None and path != Path(output)
     if not to_stdout:
         raise_all(may_write(path, subject(resolved, framework), force, new_folder))
-    from .emitter import compiled
+    from ..emitter import compiled
 
     text, ledger = compiled(resolved, framework)
     if to_stdout:
@@ -155,14 +155,14 @@ def emit_command(
 
 
 def _warn(model: Any) -> None:
-    from .passes.advice import advice
+    from ..passes.advice import advice
 
     for message in advice(model):
         print(f"warning: {escaped(message)}", file=sys.stderr)
 
 
 def _summary(model: Any, ledger: Any, target: str, path: Path) -> str:
-    from .passes.count import trainable
+    from ..passes.count import trainable
 
     image = "x".join(map(str, model.input_shape))
     output = "x".join(map(str, (*ledger.output[1:], ledger.output[0])))
@@ -171,11 +171,11 @@ def _summary(model: Any, ledger: Any, target: str, path: Path) -> str:
 
 
 def _emit_showcase(model: str | None, given: list[str], output: str | None, force: bool) -> None:
-    from .emitter import source
-    from .files import STDOUT, make_folder, may_write, write
-    from .provenance import subject
-    from .showcase import showcase
-    from .tables import progress
+    from ..emitter import source
+    from ..files import STDOUT, make_folder, may_write, write
+    from ..provenance import subject
+    from ..showcase import showcase
+    from ..tables import progress
 
     problems = []
     if model is not None or given:
@@ -204,8 +204,8 @@ def _emit_showcase(model: str | None, given: list[str], output: str | None, forc
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def list_command(family: str | None, as_json: bool) -> None:
     """List the encoders, with their parameter counts in 2D and 3D."""
-    from .passes.values import choice
-    from .tables import catalog_rows, print_catalog
+    from ..passes.values import choice
+    from ..tables import catalog_rows, print_catalog
 
     if family is not None:
         family = choice("--family", family, FAMILIES)
@@ -224,12 +224,12 @@ def list_command(family: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def show_command(model: str, target: str | None, as_json: bool, **options: Any) -> None:
     """Show each step of MODEL: output shape, parameters and MACs."""
-    from .api import description
-    from .lower import lower
-    from .passes.specialize import specialize
-    from .passes.trace import trace
-    from .passes.validate import resolve
-    from .passes.values import find_target
+    from ..api import description
+    from ..lower import lower
+    from ..passes.specialize import specialize
+    from ..passes.trace import trace
+    from ..passes.validate import resolve
+    from ..passes.values import find_target
 
     problems: list[Problem] = []
     if target is not None:
@@ -240,7 +240,7 @@ def show_command(model: str, target: str | None, as_json: bool, **options: Any) 
     ledger = trace(network)
     if as_json:
         return _print_json(description(resolved, ledger))
-    from .tables import print_description
+    from ..tables import print_description
 
     print_description(resolved, ledger, lower(network, ledger).table)
 
@@ -266,8 +266,8 @@ def check_command(
     `reformatted`. The exit code is 0 if all files pass, 1 if one differs, and 2 if one cannot be
     compared or a folder holds no emitted file.
     """
-    from .checker import as_dict, check_file, empty_folders, exit_code, find_files
-    from .tables import print_verdicts, progress
+    from ..checker import as_dict, check_file, empty_folders, exit_code, find_files
+    from ..tables import print_verdicts, progress
 
     verdicts = [check_file(found) for found in progress(find_files(paths, exclude), "checking")]
     problems = [problem for verdict in verdicts for problem in verdict.problems]

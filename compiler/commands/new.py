@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ..cli_options import model_options
 from ..errors import CompileError, Problem, escaped
 from ..model import Encoder
 from ..targets import suffixes
+from .options import model_options
 
 
 @click.command("new")
@@ -26,7 +26,7 @@ def new_command(model: str, output: str | None, force: bool, **options: Any) -> 
     """
     from ..files import STDOUT, obstacle, print_source, write
     from ..passes.validate import resolve
-    from .writing import spec_text
+    from ..spec.writing import spec_text
 
     path = None if output is None or output in STDOUT else Path(output)
     problems: list[Problem] = []
@@ -78,6 +78,6 @@ def _of_file(name: str, problems: list[Problem]) -> tuple[str | Encoder, dict[st
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the reference page instead.")
 def schema_command(as_markdown: bool) -> None:
     """Print the JSON Schema of specs, with which editors complete keys and mark errors."""
-    from .schema import json_schema, markdown
+    from ..spec.schema import json_schema, markdown
 
     print(markdown() if as_markdown else json.dumps(json_schema(), indent=2), end="")

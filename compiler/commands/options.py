@@ -1,14 +1,18 @@
-"""The options of a model, as decorators for commands."""
+"""What commands share: the options of a model, its warnings, results as JSON."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 import click
 
-from .nnunet.asked import QUESTIONS
-from .options import OPTIONS
+from ..errors import escaped
+from ..model import Model
+from ..nnunet.asked import QUESTIONS
+from ..options import OPTIONS
 
 METAVARS = {
     "count": "N",
@@ -36,3 +40,16 @@ def model_options(command: Command) -> Command:
     for question in reversed(QUESTIONS):
         command = click.option(question.flag, metavar=question.metavar, help=question.help)(command)
     return command
+
+
+def warn_about(model: Model) -> None:
+    """Print what a model is likely not meant to be."""
+    from ..passes.advice import advice
+
+    for message in advice(model):
+        print(f"warning: {escaped(message)}", file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """Print a result for programs."""
+    print(json.dumps(value, indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,9 @@ from typing import Any
 
 import click
 
-from ..cli_options import model_options
 from ..errors import CompileError, Problem, escaped
 from ..targets import TARGETS
+from .options import model_options, print_json
 
 
 @click.command("convert")
@@ -61,8 +60,7 @@ def convert_command(
     with _without_onednn():
         done = convert(checkpoint, output, model, **options)
     if as_json:
-        print(json.dumps({**asdict(done), "path": str(done.path)}, indent=2))
-        return
+        return print_json({**asdict(done), "path": str(done.path)})
     for note in done.notes:
         print(escaped(note))
     print(escaped(f"{done.tensors} tensors for {done.target}: {done.path}"))

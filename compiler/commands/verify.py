@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import stat
@@ -12,10 +11,10 @@ from typing import Any
 import click
 
 from ..actions import read_settings
-from ..cli_options import model_options
 from ..errors import CompileError, Problem, raise_all
 from ..targets import suffixes
-from .report import shown
+from ..verify.report import shown
+from .options import model_options, print_json
 
 
 @click.command("verify")
@@ -98,11 +97,11 @@ def _one(
     from dataclasses import replace
 
     from ..passes.validate import resolve
-    from .compare import verify
-    from .conditioning import sized
-    from .isolated import verify_files
-    from .report import as_dict
-    from .sweep import sizes
+    from ..verify.compare import verify
+    from ..verify.conditioning import sized
+    from ..verify.isolated import verify_files
+    from ..verify.report import as_dict
+    from ..verify.sweep import sizes
 
     if len(models) == 1 and not models[0].endswith(suffixes()):
         model = resolve(models[0], options, problems)
@@ -126,9 +125,9 @@ def _one(
         raise_all(problems)
         report = verify_files(models, settings)
     if as_json:
-        print(json.dumps(as_dict(report), indent=2))
+        print_json(as_dict(report))
     else:
-        from .table import print_report
+        from ..verify.table import print_report
 
         print_report(report)
     return 0 if report.passed else 1
@@ -139,9 +138,9 @@ def _all(
 ) -> int:
     from ..files import write
     from ..tables import print_table, progress
-    from . import sweep
-    from .report import TOLERANCE
-    from .state import read_state
+    from ..verify import sweep
+    from ..verify.report import TOLERANCE
+    from ..verify.state import read_state
 
     raise_all(_unwritable("--resume", resume) + _unwritable("-o", output))
     cases = sweep.shard(sweep.catalog(), part)
@@ -172,7 +171,7 @@ def _all(
         missing = len(sweep.catalog()) - len(cases)
         write(Path(output), sweep.markdown(rows, " ".join(words), missing))
     if as_json:
-        print(json.dumps({case.name: done[case.name] for case in cases}, indent=2))
+        print_json({case.name: done[case.name] for case in cases})
     else:
         print_table(f"{len(cases)} networks, {len(failed)} different", sweep.COLUMNS, rows)
     return 1 if failed else 0
