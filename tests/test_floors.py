@@ -100,6 +100,7 @@ FLOORS = (
     ("weights.files", "weights.convert"),
     ("actions",),
     ("commands.options",),
+    ("commands.emit", "commands.show", "commands.check"),
     ("commands.verify", "commands.convert", "commands.new"),
     ("commands.cli",),
     ("__main__",),
