@@ -70,6 +70,33 @@ def _value(node: ast.expr, names: Mapping[str, object], source: str) -> object:
     )
 
 
+def changed(node: ast.AST, change: Callable[[ast.AST], ast.AST | None]) -> ast.AST:
+    """The tree with what `change` returns in place of a node; None goes on to its parts.
+
+    It is a new one, because what is parsed is shared.
+    """
+    found = change(node)
+    if found is not None:
+        return found
+    fields: dict[str, Any] = {}
+    for field, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            value = [changed(item, change) for item in value]
+        elif isinstance(value, ast.AST):
+            value = changed(value, change)
+        fields[field] = value
+    return type(node)(**fields)
+
+
+def with_part(source: str, part: str, other: str) -> str:
+    """The expression with another one in place of a part: of a condition, one test."""
+    old, new = ast.dump(parse_expression(part)), parse_expression(other)
+    if not source or old not in ast.dump(parse_expression(source)):
+        return source
+    tree = changed(parse_expression(source), lambda node: new if ast.dump(node) == old else None)
+    return ast.unparse(tree)
+
+
 def names_in(expression: object) -> frozenset[str]:
     """The names that an expression mentions."""
     if not isinstance(expression, str) or not expression:

@@ -269,6 +269,37 @@ def test_a_match_says_what_becomes_of_the_rest(module):
             assert last == "_", f"{module}, line {node.lineno}: no `case _`"
 
 
+EDITS = {"replace", "removeprefix", "removesuffix", "sub", "subn", "translate"}
+NOT_CODE = {  # functions that change a sentence or a name
+    "passes.per_axis._scaled_block",
+    "passes.variants.with_norm",
+    "targets.base.spell_doc",
+    "targets.keras.block_name",
+}
+
+
+def _edits(tree):
+    """The functions that change a text, with the line."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Attribute) and node.attr in EDITS:
+                    yield function.name, node.lineno
+
+
+def test_code_is_not_edited_as_text():
+    """Code is nodes until it is spelled: passes change programs, targets change expressions."""
+    found = {
+        f"{module.removeprefix('compiler.')}.{name}": line
+        for module, path in MODULES.items()
+        if module.split(".")[1:2] in (["passes"], ["targets"], ["segmentors"])
+        for name, line in _edits(ast.parse(path.read_text()))
+    }
+    assert found.keys() == NOT_CODE, found
+    planted = ast.parse('def head(line):\n    return line.replace("self.head(x)", "self.head(y)")')
+    assert [*_edits(planted)] == [("head", 2)]
+
+
 def test_contributing_names_every_module():
     """By its name, or by that of its folder where each of its modules is much like the others."""
     table = (ROOT / "CONTRIBUTING.md").read_text().partition("| floor |")[2].partition("\n\n")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..expressions import with_part
 from ..ir import Axes, Block, Conv, Layer
 from ..model import Encoder
 
@@ -39,7 +40,7 @@ def _strided(block: Block) -> Block:
         return block
 
     def changed(layer: Layer) -> Layer:
-        return replace(layer, when=layer.when.replace("stride != 1", "max(stride) > 1"))
+        return replace(layer, when=with_part(layer.when, "stride != 1", "max(stride) > 1"))
 
     layers = tuple(map(changed, block.layers))
     return replace(block, layers=layers, per_axis=("stride",))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import assert_never
 
 from ..errors import CompileError, Problem
-from ..expressions import parse_expression
+from ..expressions import changed, parse_expression
 from ..ir import Axes, Norm
 from ..program import Apply, Choice, Expression, Item, Items, Name, Number, Slice, Star
 
@@ -19,26 +19,19 @@ def spell(node: ast.expr) -> str:
 
 def substitute(source: str, names: Mapping[str, ast.expr]) -> ast.expr:
     """The expression with its names replaced by expressions, its strings in double quotes."""
-    result = _substituted(parse_expression(source), names)
+
+    def change(node: ast.AST) -> ast.AST | None:
+        match node:
+            case ast.Name(id=name):
+                return names.get(name, node)
+            case ast.Constant(value=str() as text):
+                return quoted(text)
+            case _:
+                return None
+
+    result = changed(parse_expression(source), change)
     assert isinstance(result, ast.expr)
     return result
-
-
-def _substituted(node: ast.AST, names: Mapping[str, ast.expr]) -> ast.AST:
-    """A new tree: what is parsed is shared."""
-    match node:
-        case ast.Name(id=name):
-            return names.get(name, node)
-        case ast.Constant(value=str() as text):
-            return quoted(text)
-    fields: dict[str, Any] = {}
-    for field, value in ast.iter_fields(node):
-        if isinstance(value, list):
-            value = [_substituted(item, names) for item in value]
-        elif isinstance(value, ast.AST):
-            value = _substituted(value, names)
-        fields[field] = value
-    return type(node)(**fields)
 
 
 def quoted(text: str) -> ast.expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +14,12 @@ from ..model import Segmentor
 from ..program import Assign, Name, Return
 from .base import Helper, Target, layers_of
 from .prose import LINE, docstring, wrap_sentences
+from .spelling import quoted
 from .text import EncoderText
 from .torch_init import init_lines
 from .torch_supervision import aux_declarations, aux_outputs
-from .torch_writer import TorchWriter
-from .writer import Writer
+from .torch_writer import TorchWriter, own
+from .writer import Writer, line_of
 
 STANDARD = {  # of Python: what is imported for the names that a file uses
     r"math\.": "import math",
@@ -151,38 +153,30 @@ class Torch(Target):
         return (*made, *init_lines(layers_of(plan), plan.network.head.layers, plan.rank), *after)
 
     def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:
-        modules, head = plan.network.modules, plan.network.head
+        modules, head, aux = plan.network.modules, plan.network.head, plan.network.supervised
+        made: ast.expr = ast.Call(own("encoder"), [ast.Name("image" if modules else "x")], [])
+        lines = []
+        if len(modules) > 1:
+            lines.append(line_of("pyramid", made, ""))
+            made = ast.Name("pyramid")
+        for module in modules:
+            given = [made, *map(ast.Name, writer.used_inputs(module)[1:])]
+            made = ast.Call(own(module.path), given, [])
+            if module.step and module is not modules[0]:
+                lines.append(line_of(module.step, made, ""))
+                made = ast.Name(module.step)
         if not modules:
-            lines = [f'x = self.encoder(x)["{plan.levels[-1]}"]']
-        elif len(modules) == 1:
-            image = ", image" if "image" in writer.used_inputs(modules[0]) else ""
-            returned = writer.returned(modules[0])
-            output = f"x: {returned}" if returned == self.tensor else "stages"
-            lines = [f"{output} = self.{modules[0].path}(self.encoder(image){image})"]
+            lines.append(line_of("x", ast.Subscript(made, quoted(plan.levels[-1])), ""))
+        elif aux is None and len(modules) > 1 and len(head.body) <= 1:
+            return (*lines, *writer.fragment(returning(head), "", x=made).body)
         else:
-            lines = ["pyramid = self.encoder(image)"]
-            x = "pyramid"
-            for module in modules:
-                given = [x, *writer.used_inputs(module)[1:]]
-                made = f"self.{module.path}({', '.join(given)})"
-                if module is modules[0]:
-                    x = made
-                    continue
-                lines.append(f"{module.step or 'x: Tensor'} = {made}")
-                x = module.step or "x"
-        aux = plan.network.supervised
+            returned = writer.returned(modules[-1])
+            several = returned != self.tensor
+            lines.append(line_of("stages" if several else "x", made, "", returned * (not several)))
         if aux is None:
-            last = writer.fragment(returning(head), prefix="").body
-            if len(modules) > 1 and len(last) == 1:
-                made = lines.pop().removeprefix("x: Tensor = ")
-                last = (last[0].replace("self.head(x)", f"self.head({made})"),)
-            return (*lines, *last)
+            return (*lines, *writer.fragment(returning(head), prefix="").body)
         assert isinstance(writer, TorchWriter)
-        return (
-            *lines,
-            *writer.fragment(head, prefix="").body,
-            *aux_outputs(aux, writer),
-        )
+        return (*lines, *writer.fragment(head, prefix="").body, *aux_outputs(aux, writer))
 
     def model_doc(self, plan: Plan) -> str:
         doc = self.spell_doc(plan.model_doc, plan)

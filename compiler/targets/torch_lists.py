@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
-from ..ir import Block, Each, Layer
+from ..expressions import with_part
+from ..ir import (
+    Attention,
+    AvgPool,
+    Block,
+    Call,
+    Conv,
+    ConvTranspose,
+    Dim,
+    Dropout,
+    Each,
+    Layer,
+    Linear,
+    Norm,
+    Table,
+)
 from ..passes.declarations import Declaration, Declare, Turns
-from ..program import Append, Apply, Assign, Body, For, Name, Return, code_of
+from ..program import Append, Apply, Assign, Body, Expression, For, Name, Return, code_of, mapped
 from .writer import called
 
 
@@ -51,6 +67,51 @@ def only(item: Declaration, items: Sequence[Declaration]) -> str:
             return "" if any(each.name in _made(other) for other in others) else each.name
         case _:
             return ""
+
+
+def renamed(turns: Turns, old: str, new: str) -> Turns:
+    """The loop with another name for a variable."""
+
+    def name(text: str) -> str:
+        return new if text == old else text
+
+    def node(found: Expression) -> Expression:
+        return Name(new) if found == Name(old) else found
+
+    def line(item: Declaration) -> Declaration:
+        match item:
+            case Declare(layer=layer):
+                return replace(item, layer=_resized(layer, old, new))
+            case Assign(target=target, value=value) | Append(target=target, value=value):
+                return replace(item, target=name(target), value=mapped(value, node))
+            case Turns():
+                return renamed(item, old, new)
+            case _:
+                assert_never(item)
+
+    sources = tuple(mapped(source, node) for source in turns.sources)
+    return Turns(tuple(map(name, turns.targets)), sources, tuple(map(line, turns.body)))
+
+
+def _resized(layer: Layer, old: str, new: str) -> Layer:
+    """The layer with another name for a variable in its sizes."""
+
+    def dim(size: Dim) -> Dim:
+        return with_part(size, old, new) if isinstance(size, str) else size
+
+    match layer:
+        case Conv() | ConvTranspose() | Linear():
+            return replace(layer, cin=dim(layer.cin), cout=dim(layer.cout))
+        case Norm() | Attention():
+            return replace(layer, channels=dim(layer.channels))
+        case Table():
+            return replace(layer, rows=dim(layer.rows), channels=dim(layer.channels))
+        case Call():
+            return replace(layer, args=tuple(map(dim, layer.args)))
+        case AvgPool() | Dropout():
+            return layer
+        case _:
+            assert_never(layer)
 
 
 def _made(item: Declaration) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
@@ -19,7 +18,7 @@ from .prose import LINE
 from .spelling import spell, substitute
 from .text import BlockText
 from .torch_layers import declare, lines_before
-from .torch_lists import chains, heads, one_of, only, used
+from .torch_lists import chains, heads, one_of, only, renamed, used
 from .writer import Scope, Speech, Writer, called, drawn, line_of, nested
 
 
@@ -121,7 +120,7 @@ class TorchWriter(Writer):
         here = called(loop.body)
         layers = [each for each in scope.layers.values() if each.name in here]
         ones = [one_of(each, loop.body) for each in layers]
-        sources = [each.name if scope.index else f"self.{each.name}" for each in layers]
+        sources = [ast.Name(each.name) if scope.index else own(each.name) for each in layers]
         read = names(self.run_body(loop.body, scope))
         pairs = [(t, s) for t, s in zip(loop.targets, loop.sources) if t in read]
         items = {}
@@ -132,13 +131,13 @@ class TorchWriter(Writer):
                 counted = True
             else:
                 ones.append(target)
-                sources.append(spell(self.value(source, scope)))
-        lines = [f"scales = {source}" for source in sources if source.startswith("([")]
-        sources = ["scales" if source.startswith("([") else source for source in sources]
+                sources.append(self.value(source, scope))
+        lines = [f"scales = {spell(source)}" for source in sources if _literal(source)]
+        texts = ["scales" if _literal(source) else spell(source) for source in sources]
         if len(ones) == 1:
-            one, source_text = ones[0], sources[0]
+            one, source_text = ones[0], texts[0]
         else:
-            one, source_text = ", ".join(ones), f"zip({', '.join(sources)})"
+            one, source_text = ", ".join(ones), f"zip({', '.join(texts)})"
         head = f"for {one} in {source_text}:"
         if counted:
             one = f"({one})" if len(ones) > 1 else one
@@ -250,7 +249,7 @@ class TorchWriter(Writer):
                 lines.append(f"self.{name}{kind} = nn.ModuleList(){note}")
 
         for item in found:
-            if waiting and only(item, found) == waiting[0].name:
+            if waiting and isinstance(item, Turns) and only(item, found) == waiting[0].name:
                 line = self.comprehension(item)
                 if len(line) <= LINE - 8:
                     lines.append(line)
@@ -264,14 +263,13 @@ class TorchWriter(Writer):
                 lines += self.made([item], ())
         return lines
 
-    def comprehension(self, turns: Declaration) -> str:
+    def comprehension(self, turns: Turns) -> str:
         """A list of layers that are made alike."""
-        assert isinstance(turns, Turns)
+        if len(turns.targets) == 1:  # nothing to tell it from
+            turns = renamed(turns, turns.targets[0], "channels")
         (item,) = turns.body
         assert isinstance(item, Declare)
         made = f"{self.each(item)} for {heads(turns)}"
-        if len(turns.targets) == 1:  # nothing to tell it from
-            made = re.sub(rf"\b{turns.targets[0]}\b", "channels", made)
         return f"self.{item.each.name} = nn.ModuleList([{made}])"
 
     def each(self, made: Declare) -> str:
@@ -292,14 +290,13 @@ class TorchWriter(Writer):
                     lines.append(f"{target} = {code_of(value)}")
                 case program.Append(target=target, value=value):
                     lines.append(f"{target}.append({code_of(value)})")
-                case Turns(body=body):
-                    inner = [x.each.name for x in body if isinstance(x, Declare)] if loops else []
+                case Turns():
+                    wide = len(f"for {heads(item)}:") > LINE - 8
+                    turns = renamed(item, "skip_channels", "skip") if wide else item
+                    inner = [x.each.name for x in turns.body if loops and isinstance(x, Declare)]
                     lines += [f"{name} = nn.ModuleList()" for name in inner]
-                    turns = [f"for {heads(item)}:"]
-                    turns += [f"    {line}" for line in self.made(body, (*loops, item))]
-                    if len(turns[0]) > LINE - 8:
-                        turns = [re.sub(r"\bskip_channels\b", "skip", line) for line in turns]
-                    lines += turns
+                    lines.append(f"for {heads(turns)}:")
+                    lines += [f"    {line}" for line in self.made(turns.body, (*loops, turns))]
                     lines += [f"self.{name}.append({name})" for name in inner]
                 case _:
                     assert_never(item)
@@ -311,6 +308,11 @@ def _floats(scale: program.Expression) -> ast.expr:
     assert isinstance(scale, program.Items)
     numbers = [value for value in scale.values if isinstance(value, program.Number)]
     return ast.List([ast.Constant(float(number.value)) for number in numbers])
+
+
+def _literal(source: ast.expr) -> bool:
+    """Whether these are lists of numbers, written out."""
+    return isinstance(source, ast.Tuple) and any(isinstance(x, ast.List) for x in source.elts)
 
 
 def own(name: str) -> ast.expr:

@@ -89,8 +89,10 @@ class Writer:
         """What is written for an argument that the body of a block reads."""
         return {}
 
-    def fragment(self, fragment: Fragment, prefix: str = "{name}_") -> BlockText:
-        scope = Scope({layer.name: layer for layer in fragment.layers}, prefix=prefix)
+    def fragment(self, fragment: Fragment, prefix: str = "{name}_", **items: ast.expr) -> BlockText:
+        """Declarations and body, with `items` in place of the variables of these names."""
+        layers = {layer.name: layer for layer in fragment.layers}
+        scope = Scope(layers, prefix=prefix, items=items)
         body = tuple(self.body(fragment.body, scope))
         return BlockText("", "", "", "", tuple(self.declarations(fragment)), body)
 
