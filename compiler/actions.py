@@ -14,7 +14,7 @@ from .model import Encoder
 from .names import FilePath, plans_path, spec_path
 from .passes.values import RANK, choice, count, sequence, share
 from .targets import suffixes
-from .verify.report import TOLERANCE, Settings
+from .verify.settings import TOLERANCE, Settings
 
 if TYPE_CHECKING:
 

@@ -23,7 +23,7 @@ from .provenance import sign
 from .targets import target_named
 from .targets.base import Target
 from .targets.prose import docstring
-from .targets.text import ConstantText, Page
+from .targets.text import ConstantText, Page, words
 
 WRITER = f"black {black.__version__}"  # type: ignore[attr-defined]
 _MODE = black.Mode(line_length=100)
@@ -87,9 +87,11 @@ def as_it_can(model: Model, target_name: str) -> Model:
 def _used(constants: Sequence[ConstantText], code: str) -> list[str]:
     """The lines of the constants that the code needs, or that one of these lines needs."""
     lines: list[str] = []
+    found = words(code)
     for constant in reversed(constants):
-        if any(re.search(rf"\b{name}\b", "\n".join([code, *lines])) for name in constant.names):
+        if not found.isdisjoint(constant.names):
             lines.insert(0, constant.line)
+            found |= words(constant.line)
     return lines
 
 
@@ -101,7 +103,8 @@ def _file(target: Target, page: Page) -> str:
 
     def define(text: str) -> None:
         """The helpers that a text uses, and before them those that they use."""
-        for helper in [h for h in waiting if re.search(rf"(?<![\w.]){h.name}\(", text)]:
+        called = re.findall(r"(?<![\w.])(\w+)\(", text)
+        for helper in [helper for helper in waiting if helper.name in called]:
             if helper in waiting:
                 waiting.remove(helper)
                 own = render(helper.template).render(facts=page.facts)

@@ -15,7 +15,8 @@ from compiler.passes.validate import resolve
 from compiler.provenance import parse_command, read
 from compiler.verify.compare import compile_pair, verify
 from compiler.verify.loading import Source
-from compiler.verify.report import Quantity, Report, Settings, as_dict
+from compiler.verify.report import Quantity, Report, as_dict
+from compiler.verify.settings import Settings
 from tests.harness import (
     build_pair,
     compare,

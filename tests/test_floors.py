@@ -86,6 +86,7 @@ FLOORS = (
     ("api", "checker", "spec.writing"),
     ("tables",),
     ("weights.keras_variables",),
+    ("verify.settings",),
     ("verify.doubles", "verify.loading", "verify.parity", "verify.report"),
     ("verify.measure", "verify.pairs", "verify.divergence", "verify.conditioning"),
     ("verify.joint", "verify.state", "verify.gradients"),

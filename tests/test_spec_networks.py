@@ -21,7 +21,7 @@ from compiler.model import NORMS
 from compiler.passes.validate import resolve
 from compiler.spec.definition import Head, Segmentor, Spec, SqueezeExcite, Stage, Stem
 from compiler.verify.compare import verify
-from compiler.verify.report import Settings
+from compiler.verify.settings import Settings
 
 from .harness import constructor, keras_shapes, ledger_shapes, torch_shapes
 from .random_specs import BLOCKS, HEADS, KINDS, sample

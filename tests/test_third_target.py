@@ -23,8 +23,8 @@ from compiler.targets.torch import Torch
 from compiler.verify.compare import verify
 from compiler.verify.conditioning import sized
 from compiler.verify.loading import Source
-from compiler.verify.report import Settings
 from compiler.verify.runtimes import TorchRuntime
+from compiler.verify.settings import Settings
 
 from .pseudo import ROW
 from .sampling import ANYWHERE, host

@@ -19,7 +19,8 @@ from compiler.verify.compare import compile_pair, verify
 from compiler.verify.conditioning import sized
 from compiler.verify.loading import Source
 from compiler.verify.pairs import read_pair
-from compiler.verify.report import Settings, as_dict
+from compiler.verify.report import as_dict
+from compiler.verify.settings import Settings
 from compiler.verify.state import append, key, read_state
 from tests.harness import tiny
 from tests.sampling import ANYWHERE, half_of

@@ -15,7 +15,7 @@ from compiler.errors import CompileError
 from compiler.verify.compare import compile_pair, verify
 from compiler.verify.conditioning import sized
 from compiler.verify.loading import Source
-from compiler.verify.report import Settings
+from compiler.verify.settings import Settings
 from tests.test_verify import DECODER, _is_named, _model, _write
 
 BATCH_NORM = {

@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from ..actions import read_settings
-from ..errors import CompileError, Problem, raise_all
+from ..errors import CompileError, Problem, raise_all, shown
 from ..targets import suffixes
-from ..verify.report import shown
 from .options import model_options, print_json
 
 
@@ -139,7 +138,7 @@ def _all(
     from ..files import write
     from ..tables import print_table, progress
     from ..verify import sweep
-    from ..verify.report import TOLERANCE
+    from ..verify.settings import TOLERANCE
     from ..verify.state import read_state
 
     raise_all(_unwritable("--resume", resume) + _unwritable("-o", output))

@@ -14,7 +14,7 @@ from .base import Helper, Target
 from .keras_layers import norm_function
 from .keras_writer import KerasWriter
 from .prose import LINE, wrap_sentences
-from .text import Facts
+from .text import Facts, words
 from .writer import Writer
 
 _MAX_POOL = (
@@ -124,9 +124,10 @@ class Keras(Target):
     )
 
     def imports(self, body: str) -> list[str]:
-        names = "layers" + ", ops" * bool(re.search(r"\bops\.", body))
-        lines = ["import math"] if re.search(r"\bmath\.", body) else []
-        lines += ["from typing import Any"] if re.search(r"\bAny\b", body) else []
+        found = words(body)
+        names = "layers" + ", ops" * ("ops." in found)
+        lines = ["import math"] if "math." in found else []
+        lines += ["from typing import Any"] if "Any" in found else []
         lines += [""] if lines else []
         tensor = "from keras import KerasTensor as Tensor"
         return [*lines, "import keras", tensor, f"from keras import {names}"]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 AXES_TYPE = "Axes"  # what a file calls the type of an argument with a number for each axis
+
+
+def words(code: str) -> frozenset[str]:
+    """The names in a text: `torch`, and `torch.` or `torch(` where that is behind it."""
+    found = re.findall(r"\w+[.(]?", code)
+    return frozenset(found).union(word.rstrip(".(") for word in found)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -15,18 +14,18 @@ from ..program import Assign, Name, Return
 from .base import Helper, Target, layers_of
 from .prose import LINE, docstring, wrap_sentences
 from .spelling import quoted
-from .text import EncoderText
+from .text import EncoderText, words
 from .torch_init import init_lines
 from .torch_supervision import aux_declarations, aux_outputs
 from .torch_writer import TorchWriter, own
 from .writer import Writer, line_of
 
 STANDARD = {  # of Python: what is imported for the names that a file uses
-    r"math\.": "import math",
+    "math.": "import math",
     "Iterator": "from collections.abc import Callable, Iterator",
     "contextmanager": "from contextlib import contextmanager, nullcontext",
     "wraps": "from functools import wraps",
-    r"Any\b": "from typing import Any",
+    "Any": "from typing import Any",
 }
 COUNTS = {3: "three", 4: "four", 5: "five"}
 
@@ -109,13 +108,14 @@ class Torch(Target):
     )
 
     def imports(self, body: str) -> list[str]:
-        lines = [line for name, line in STANDARD.items() if re.search(rf"\b{name}", body)]
+        found = words(body)
+        lines = [line for name, line in STANDARD.items() if name in found]
         lines += [""] if lines else []
-        lines += ["import torch"] if re.search(r"\btorch\.", body) else []
+        lines += ["import torch"] if "torch." in found else []
         lines.append("from torch import Tensor, nn")
-        if re.search(r"\bF\.", body):
+        if "F." in found:
             lines.append("from torch.nn import functional as F")
-        if re.search(r"\bcheckpoint\(", body):
+        if "checkpoint(" in found:
             lines.append("from torch.utils.checkpoint import checkpoint")
         return lines
 

@@ -31,7 +31,8 @@ from . import (
     report,
     runtimes,
 )
-from .report import Report, Settings, as_dict
+from .report import Report, as_dict
+from .settings import Settings
 
 
 def main() -> None:

@@ -23,7 +23,8 @@ from .divergence import name_first, name_first_weight, name_last, spell
 from .joint import changes
 from .loading import Source
 from .parity import difference, image, ledger_shapes, mismatches, random_values
-from .report import FLOOR, Quantity, Report, Settings
+from .report import FLOOR, Quantity, Report
+from .settings import Settings
 
 Both: TypeAlias = "tuple[tuple[Runtime, Any], tuple[Runtime, Any]]"  # each with its network
 

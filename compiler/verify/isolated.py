@@ -19,7 +19,8 @@ from ..errors import CompileError, Problem
 from ..model import Model
 from .conditioning import check_size, sized
 from .pairs import read_pair
-from .report import Report, Settings, from_dict
+from .report import Report, from_dict
+from .settings import Settings
 from .sweep import sizes
 
 # Loads this package from its folder: the working folder may hold a `compiler.py` of its own.

@@ -1,4 +1,4 @@
-"""The settings of a comparison, and its report."""
+"""The report of a comparison."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..model import Model
+from .settings import Settings
 
-TOLERANCE = 1e-4  # in float32
 TOLERANCE_64 = 1e-6
 FLOOR = 1e-6  # smaller gradients are compared relative to this share of the largest one
 ROUNDINGS = 4.0  # two frameworks round in two ways, each by chance
 BATCH = 2  # the smallest; see `conditioning`
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a comparison is made. `size` is that of the image; None stands for a suitable one."""
-
-    size: tuple[int, ...] | None = None
-    seed: int = 0
-    tolerance: float = TOLERANCE
-    backend: str = "torch"
 
 
 @dataclass

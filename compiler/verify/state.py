@@ -15,7 +15,8 @@ from ..errors import CompileError, Problem, raise_all
 from ..files import lock
 from ..limits import STATE_BYTES, STATE_LINE_BYTES
 from ..model import Model
-from .report import Settings, as_dict, from_dict
+from .report import as_dict, from_dict
+from .settings import Settings
 
 ENTRY = '{"case": "'  # how every line begins
 FIELDS = ["case", "settings", "report"]

@@ -18,7 +18,8 @@ from ..passes.validate import resolve
 from ..segmentors import SEGMENTORS
 from .compare import verify
 from .conditioning import sized
-from .report import Settings, as_dict, shown
+from .report import as_dict, shown
+from .settings import Settings
 from .state import append
 
 # One of each kind (basic, bottleneck, pre-activation, pooled shortcut, grouped), SE or not.
