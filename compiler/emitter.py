@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import black
@@ -24,18 +23,16 @@ from .targets import target_named
 from .targets.base import Target
 from .targets.prose import docstring
 from .targets.text import ConstantText, Page, words
+from .vendoring.known import TEMPLATES
 
 WRITER = f"black {black.__version__}"  # type: ignore[attr-defined]
 _MODE = black.Mode(line_length=100)
-_HERE = Path(__file__).parent
-# Beside the package in the repository, inside of it in a wheel.
-_TEMPLATES = [_HERE / "_templates", _HERE.parent / "templates"]
 
 
 @cache
 def _environment(target: str) -> jinja2.Environment:
     own = target_named(target).templates
-    folders = [own] if own else [folder / target for folder in _TEMPLATES]
+    folders = [own] if own else [folder / target for folder in TEMPLATES]
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folders),
         undefined=jinja2.StrictUndefined,
@@ -123,9 +120,14 @@ def _file(target: Target, page: Page) -> str:
     return render("file.py.j2").render(page=page, body=body, imports=target.imports(body))
 
 
-def formatted(text: str) -> str:
+def formatted(text: str, mode: black.Mode = _MODE) -> str:
     """Somebody's text in the layout of an emitted file; as it is if black cannot read it."""
     try:
-        return black.format_str(text, mode=_MODE)
+        return black.format_str(text, mode=mode)
     except Exception:  # of many kinds, for a text that may be anything
         return text
+
+
+def mode(width: int, commas: bool) -> black.Mode:
+    """Black's settings: the width of lines, and whether a trailing comma keeps lines apart."""
+    return black.Mode(line_length=width, magic_trailing_comma=commas)

@@ -185,7 +185,7 @@ def _private_folder(parent: Path) -> Iterator[Path]:
         for _ in range(_ATTEMPTS):
             folder = Path(tempfile.mkdtemp(prefix=".plainnet-", suffix=".tmp", dir=parent))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            lock(stack.enter_context(_opened(folder)))
+            lock(stack.enter_context(opened_folder(folder)))
             if folder.exists():  # not taken for a leftover just before it was locked
                 break
         yield folder
@@ -198,7 +198,7 @@ def _remove_leftovers(parent: Path) -> None:
     with os.scandir(parent) as entries:
         found = [Path(entry.path) for entry in entries if is_temporary(entry.name)]
     for folder in found:
-        with _opened(folder) as descriptor:
+        with opened_folder(folder) as descriptor:
             if descriptor is not None and _is_leftover(descriptor):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -213,7 +213,7 @@ def _is_leftover(descriptor: int) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int | None]:
+def opened_folder(folder: Path) -> Iterator[int | None]:
     """A descriptor of the folder; None if it has gone, is a link, or cannot be opened."""
     try:
         descriptor = os.open(folder, _FOLDER)

@@ -23,6 +23,7 @@ from .model import Encoder, Model
 from .options import BY_NAME
 from .passes.custom import custom_arguments
 from .syntax import comparable
+from .tidying import sorted_imports, split_header
 
 _FIRST = "# Written by plainnet "
 _BLOCK = re.compile(
@@ -59,10 +60,11 @@ class Provenance:
 
     @property
     def unedited(self) -> bool:
-        """Whether they are as they were written, or only a formatter has changed the layout."""
+        """Whether they are as they were written, or only tools have changed the layout."""
         if self.untouched or not self.code_digest:
             return self.untouched
-        return _code_digest(self.text, self.command) == self.code_digest
+        ways = (self.text, sorted_imports(split_header(self.text)[1]))
+        return any(_code_digest(way, self.command) == self.code_digest for way in ways)
 
 
 def sign(text: str, model: Model, target: str, writer: str) -> str:
@@ -119,6 +121,24 @@ def _digest(text: str) -> str:
 def _code_digest(text: str, command: str) -> str:
     """The digest of the code, without the layout that Python ignores, and of the command."""
     return _digest(f"{comparable(text)}\n{command}")
+
+
+def footer(text: str) -> str:
+    """The end of an emission, from the blank lines above its provenance on."""
+    return text[text.rfind(f"\n\n\n{_FIRST}") + 1 :]
+
+
+def written_as(text: str, provenance: Provenance) -> bool:
+    """Whether a text, in this layout or another, is what the digests of a footer are of."""
+    with_command = text + (provenance.command if provenance.code_digest else "")
+    if _digest(with_command) == provenance.text_digest:
+        return True
+    return _code_digest(text, provenance.command) == provenance.code_digest
+
+
+def networks(text: str) -> int:
+    """How many provenance comments the text has."""
+    return len(_BLOCK.findall(text))
 
 
 def version_key(version: str) -> tuple[int, ...]:

@@ -15,6 +15,20 @@ def read_source(path: Path, limit: Limit = SOURCE_BYTES) -> str:
 
     Only a regular file within the limit is read: a pipe or a device is not opened.
     """
+    return decoded(read_content(path, limit), str(path))
+
+
+def decoded(content: bytes, at: str) -> str:
+    """The text, line ends as on Unix, no byte order mark. Raises `CompileError`."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CompileError(Problem("it is not valid UTF-8", at=at)) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_content(path: Path, limit: Limit = SOURCE_BYTES) -> bytes:
+    """The bytes of a regular file within the limit. Raises `CompileError`."""
     at = str(path)
     try:
         mode = path.stat().st_mode
@@ -23,16 +37,11 @@ def read_source(path: Path, limit: Limit = SOURCE_BYTES) -> str:
         with open(path, "rb", opener=_without_waiting) as file:
             size = os.fstat(file.fileno()).st_size
             raise_all(limit.problems("its size in bytes", size, at))
-            content = file.read(limit.largest)
+            return file.read(limit.largest)
     except OSError as error:
         raise CompileError(Problem(f"cannot read it: {error.strerror}", at=at)) from None
     except ValueError as error:  # a null character in the name
         raise CompileError(Problem(f"cannot read it: {error}", at=at)) from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise CompileError(Problem("it is not valid UTF-8", at=at)) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -1,0 +1,91 @@
+"""The model that a file was emitted from, read back from its provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..api import custom_encoder
+from ..arguments import spell_options
+from ..errors import CompileError, Problem
+from ..model import Features, Model
+from ..options import BY_NAME
+from ..passes.validate import resolve
+from ..passes.values import find_target
+from ..provenance import Provenance, parse_command, version_key
+
+
+def model_of(provenance: Provenance) -> tuple[Model, str]:
+    """The model that a file was emitted from, and its target. Raises `CompileError`."""
+    from .. import __version__
+
+    if version_key(provenance.version) > version_key(__version__):
+        raise CompileError(
+            Problem(
+                f"it was written by plainnet {provenance.version}, newer than this {__version__}",
+                hint="upgrade plainnet",
+            )
+        )
+    request = parse_command(provenance.command)
+    try:
+        encoder = (
+            request.name
+            if request.custom is None
+            else custom_encoder(request.name, **request.custom)  # type: ignore[arg-type]
+        )
+        problems: list[Problem] = []
+        target = find_target(request.target, problems)
+        return resolve(encoder, _as_written(request.options), problems), target
+    except CompileError as error:
+        raise CompileError(
+            *(
+                Problem(f"its provenance is garbled: {p.message}", p.at, p.hint)
+                for p in error.problems
+            )
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CompileError(Problem(f"its provenance is garbled: {error}")) from None
+
+
+def _as_written(options: Mapping[str, object]) -> dict[str, object]:
+    """The options of a footer, as its version of plainnet meant them.
+
+    A footer spells a shape with its channels last, though 0.1.0 did not yet say so where a person
+    could read it the other way round; and that version took `compat` where it has no effect.
+    """
+    written = dict(options)
+    if "input_shape" in written:
+        written["channels_last"] = True
+    if "segmentor" not in written:
+        written.pop("compat", None)
+    return written
+
+
+def given_options(options: Mapping[str, object]) -> dict[str, object]:
+    """The options that were given, without those that the command line filled in."""
+    return {n: value for n, value in options.items() if value is not None and value is not False}
+
+
+def with_options(model: Model, given: Mapping[str, object]) -> Model:
+    """The model with other values of these options. Raises `CompileError`.
+
+    Options that a new segmentor does not have are left out, and so is the image's size if the
+    number of its dimensions changes.
+    """
+    if not given:
+        return model
+    again = spell_options(model)
+    head = given.get("segmentor", _head(model))
+    again = {n: v for n, v in again.items() if not BY_NAME[n].of or head in BY_NAME[n].of}
+    channels = given.get("in_channels")
+    if str(given.get("dims", model.dims)) != str(model.dims):
+        again.pop("input_shape", None)
+    if "input_shape" in given:
+        again.pop("in_channels", None)
+    elif "input_shape" in again and str(channels).isdigit():
+        again["input_shape"] = (*model.input_shape[:-1], int(str(channels)))
+    encoder = model.encoder if model.encoder.custom else model.encoder.name
+    return resolve(encoder, again | dict(given))
+
+
+def _head(model: Model) -> str:
+    return "" if isinstance(model.head, Features) else model.head.name
