@@ -94,13 +94,14 @@ def convert(
 
 
 def check(paths: FilePath | Iterable[FilePath], *, exclude: Iterable[str] = ()) -> list[Verdict]:
-    """Emit files again from the provenance at their ends, and compare. Nothing in them is run.
+    """Tell what has become of emitted files. Nothing in them is run.
 
     `paths` is one file or folder, or several. In a folder, every file with the suffix of a target's
     files, such as `.py`, is checked unless it matches a pattern in `exclude`. Returns a `Verdict`
     for each file. Its `state` is `"clean"`, `"reformatted"` (the same code in another layout),
-    `"differs"`, `"not ours"` (see `problems`) or `"skipped"` (found in a folder, without
-    provenance). Raises `CompileError` if a path does not exist.
+    `"edited"`, `"stale"` (this compiler emits something else now), `"edited and stale"`, `"not
+    ours"` (see `problems`) or `"skipped"` (found in a folder, without provenance). `edits()` and
+    `changes()` are the two diffs. Raises `CompileError` if a path does not exist.
     """
     from .checker import check_file, find_files
 

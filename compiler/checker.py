@@ -1,74 +1,147 @@
-"""`check`: emit a file again from its provenance, and compare."""
+"""`check`: compare files with what they began as, and with what this compiler emits."""
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn
 
-from .api import custom_encoder
 from .errors import CompileError, Problem, raise_all, shown
 from .files import is_temporary
 from .limits import SOURCE_BYTES
-from .model import Model
-from .passes.validate import resolve
-from .passes.values import find_target
-from .provenance import Provenance, parse_command, read, version_key
+from .provenance import Provenance
 from .reading import read_source
-from .syntax import comparable
 from .targets import suffixes
+from .tidying import split_header
+from .vendoring.bases import FOLDER, find
+from .vendoring.state import State, examine, provenance_of, same, state_of
+from .vendoring.updating import BASE_HINT, unified
 
-CLEAN, REFORMATTED, DIFFERS, NOT_OURS, SKIPPED = (
+CLEAN, REFORMATTED, EDITED, STALE, BOTH, NOT_OURS, SKIPPED = (
     "clean",
     "reformatted",
-    "differs",
+    "edited",
+    "stale",
+    "edited and stale",
     "not ours",
     "skipped",
 )
+STATES = (CLEAN, REFORMATTED, EDITED, STALE, BOTH, NOT_OURS, SKIPPED)
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file to check. `folder` is the argument that it was found in, "" if it was named itself."""
+    """A file to check. `folder` is the argument that it was found in, "" if it was named itself.
+
+    `lenient` says that it may be somebody else's even though it was named.
+    """
 
     path: Path
     folder: str = ""
+    lenient: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What a file is, and why.
 
-    `clean`: as this compiler emits it. `reformatted`: the same code in another layout. `differs`:
-    other code, or another command. `not ours`: it could not be compared; `problems` say why.
-    `skipped`: it was found in a folder and has no provenance.
+    `clean`: as it was written, and as this compiler emits it. `reformatted`: the same, but for
+    its layout, the order of its imports, or comments above it. `edited`: somebody changed it.
+    `stale`: this compiler emits something else now. `edited and stale`: both. `not ours`: it could
+    not be compared; `problems` say why. `skipped`: it has no provenance, and need not have one.
     """
 
     found: Found
     state: str
     note: str = ""
     problems: tuple[Problem, ...] = ()
-    texts: tuple[str, str] = field(default=("", ""), repr=False)  # as emitted, and as it is
+    details: State | None = field(default=None, repr=False)
+
+    def passes(self, allow_edits: bool = False) -> bool:
+        """Whether a gate lets the file through. Conflicts that nobody resolved never pass."""
+        if self.details and self.details.conflicted:
+            return False
+        allowed = (CLEAN, REFORMATTED, SKIPPED)
+        return self.state in ((*allowed, EDITED) if allow_edits else allowed)
+
+    def edits(self) -> str:
+        """The diff of what somebody changed in the file; "" without a base to tell that from."""
+        details = self.details
+        if details is None or not details.edited or details.base is None:
+            return ""
+        return _edits(self.found.path, details.base, details.provenance)
+
+    def changes(self) -> str:
+        """The diff of what this compiler emits otherwise than the one that wrote the file.
+
+        Without a base, it is that of the file and what this compiler emits.
+        """
+        details = self.details
+        if details is None or details.fresh is None or not details.stale:
+            return ""
+        now = f"{self.found.path} (as emitted now)"
+        if details.base is None:
+            written = in_plain_layout(details.fresh, details.provenance)
+            return unified(written, _said(details.fresh), str(self.found.path), now)
+        then = f"{self.found.path} (as emitted)"
+        return unified(_said(details.base), _said(details.fresh), then, now)
 
     def diff(self) -> str:
-        """How the file differs from what this compiler emits, in the layout of this compiler."""
-        if self.state != DIFFERS:
-            return ""
-        from .emitter import formatted
-
-        emitted, text = self.texts
-        lines = formatted(text).splitlines(keepends=True)
-        path = self.found.path
-        emitted_lines = emitted.splitlines(keepends=True)
-        return "".join(difflib.unified_diff(emitted_lines, lines, f"{path} (emitted)", str(path)))
+        """Both, one after the other."""
+        return self.edits() + self.changes()
 
 
-def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]:
+def edits_of(path: Path, bases: tuple[Path, ...] = ()) -> str:
+    """The diff of what somebody changed in the file. Raises `CompileError` if nobody knows.
+
+    Bases are looked for in `bases` first, which are folders `.plainnet` or emissions.
+    """
+    provenance = provenance_of(read_source(path))
+    if provenance is None:
+        hint = "only files that `emit` wrote have a base"
+        raise CompileError(Problem("it has no provenance comment of plainnet", str(path), hint))
+    if provenance.unedited:
+        return ""
+    base = find(path, provenance.text_digest, bases)
+    if base is None:
+        state = state_of(path, provenance.text, provenance, bases)
+        base = state.base
+    if base is None:
+        message = "nobody knows what was emitted: its base was not kept"
+        raise CompileError(Problem(message, str(path), BASE_HINT))
+    if same(provenance, base) and provenance.command == base.command:
+        return ""
+    return _edits(path, base, provenance)
+
+
+def _edits(path: Path, base: Provenance, provenance: Provenance) -> str:
+    written = in_plain_layout(base, provenance)
+    return unified(_said(base), written, f"{path} (as emitted)", str(path))
+
+
+def in_plain_layout(base: Provenance, provenance: Provenance) -> str:
+    """The text of a file in the layout of plainnet, with its command if that was edited."""
+    from .emitter import formatted
+    from .vendoring.style import with_imports_of
+
+    text = provenance.text if split_header(base.text)[0] else split_header(provenance.text)[1]
+    return _said(provenance, formatted(with_imports_of(text, base.text)))
+
+
+def _said(provenance: Provenance, text: str = "") -> str:
+    comment = "".join(f"#     {line}\n" for line in provenance.command.splitlines())
+    return f"{text or provenance.text}\n\n{comment}"
+
+
+def find_files(
+    paths: Iterable[str], exclude: Sequence[str] = (), lenient: bool = False
+) -> list[Found]:
     """List the files, and those in the folders with a target's suffix, but not what is excluded.
+
+    With `lenient`, files that are named need not be emissions, and there may be none at all.
 
     A pattern is compared with the path as given, the path below its folder, and the name alone, of
     the file and of every folder in between; `*` matches slashes too. Raises `CompileError`.
@@ -80,9 +153,8 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
             problems.append(Problem(f"there is no file or folder {shown(name)}"))
         elif not os.path.isdir(name):
             if not _is_excluded(Path(name), Path(name).parent, exclude):
-                files[Path(name)] = Found(
-                    Path(name)
-                )  # named itself, even if it is also in a folder
+                # named itself, even if it is also in a folder
+                files[Path(name)] = Found(Path(name), lenient=lenient)
         else:
             found = _emitted_files(Path(name), exclude)
             for path in found:
@@ -93,7 +165,7 @@ def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[Found]
                 if not os.stat(name).st_nlink:  # it is the working folder, or in it
                     message = f"the folder {shown(name)} was deleted"
                 problems.append(Problem(message))
-    if not files and not problems:
+    if not files and not problems and not lenient:
         message = "--exclude leaves no file to check" if exclude else "no file or folder to check"
         problems.append(Problem(message))
     raise_all(problems)
@@ -104,7 +176,7 @@ def _emitted_files(folder: Path, exclude: Sequence[str]) -> list[Path]:
     found = []
     for where, folders, names in os.walk(folder, onerror=_refuse):
         here = Path(where)
-        folders[:] = sorted(name for name in folders if not is_temporary(name))
+        folders[:] = sorted(n for n in folders if not is_temporary(n) and n != FOLDER)
         found += [here / name for name in names if name.endswith(suffixes())]
     return sorted(path for path in found if not _is_excluded(path, folder, exclude))
 
@@ -131,34 +203,39 @@ def _is_excluded(path: Path, folder: Path, patterns: Sequence[str]) -> bool:
 def check_file(found: Found) -> Verdict:
     """The verdict on one file. Nothing in it is run."""
     path = found.path
+    may_be_other = bool(found.folder) or found.lenient
     try:
-        if found.folder and _is_too_large(path):
+        if may_be_other and _is_too_large(path):
             return Verdict(found, SKIPPED)
-        text = read_source(path)
-        provenance = read(text)
-        if provenance is None:
-            if found.folder:
+        details = examine(path)
+        if details is None:
+            if may_be_other:
                 return Verdict(found, SKIPPED)
             hint = "only files that `emit` wrote can be checked"
             raise CompileError(
                 Problem("it has no provenance comment of plainnet at its end", hint=hint)
             )
-        from .emitter import source
-
-        emitted = source(*model_of(provenance))
     except CompileError as error:
         problems = tuple(Problem(p.message, str(path), p.hint) for p in error.problems)
         return Verdict(found, NOT_OURS, problems[0].message, problems)
-    fresh = read(emitted)
-    assert fresh is not None
-    state = _compare(provenance, fresh)
-    if state != DIFFERS:
-        return Verdict(found, state)
-    change = "edited"
-    if provenance.unedited:
-        change = "untouched" if provenance.untouched else "reformatted"
-    note = f"{change} since plainnet {provenance.version} wrote it"
-    return Verdict(found, state, note, texts=(emitted, text))
+    return Verdict(found, *_named(details), details=details)
+
+
+def _named(state: State) -> tuple[str, str]:
+    """The word for a state, and a note."""
+    from . import __version__
+
+    writer = f"plainnet {state.provenance.version}"
+    edited = f"edited since {writer} wrote it"
+    if state.conflicted:
+        edited = "conflicts of an update are not resolved"
+    if state.edited and state.stale:
+        return BOTH, f"{edited}, and plainnet {__version__} emits something else"
+    if state.stale:
+        return STALE, f"{writer} wrote it, and plainnet {__version__} emits something else"
+    if state.edited:
+        return EDITED, edited
+    return (REFORMATTED if state.tidied else CLEAN), ""
 
 
 def _is_too_large(path: Path) -> bool:
@@ -167,100 +244,3 @@ def _is_too_large(path: Path) -> bool:
         return path.stat().st_size > SOURCE_BYTES.largest
     except OSError:
         return False
-
-
-def _compare(provenance: Provenance, fresh: Provenance) -> str:
-    if provenance.untouched and provenance.text == fresh.text:
-        return CLEAN
-    trusted = provenance.unedited or not provenance.code_digest
-    if not trusted or comparable(provenance.text) != comparable(fresh.text):
-        return DIFFERS
-    # Versions of black differ in layout: the one that wrote the file may not be the one at hand.
-    return CLEAN if provenance.untouched and provenance.writer != fresh.writer else REFORMATTED
-
-
-def empty_folders(verdicts: Iterable[Verdict]) -> list[Problem]:
-    """The folders in which every file was skipped. A gate that looks at nothing must not pass."""
-    folders: dict[str, bool] = {}
-    for verdict in verdicts:
-        if folder := verdict.found.folder:
-            folders[folder] = folders.get(folder, False) or verdict.state != SKIPPED
-    hint = "`plainnet emit MODEL --target torch -o FOLDER/` writes one; is it another folder?"
-    return [
-        Problem(f"no file in {folder!r} was written by plainnet", hint=hint)
-        for folder, holds_one in folders.items()
-        if not holds_one
-    ]
-
-
-def as_dict(verdicts: Sequence[Verdict], problems: Sequence[Problem], diff: bool) -> object:
-    """The report of `check --json`."""
-    checked = [verdict for verdict in verdicts if verdict.state != SKIPPED]
-    return {
-        "passed": exit_code(verdicts, problems) == 0,
-        "files": [
-            {
-                "path": str(verdict.found.path),
-                "state": verdict.state,
-                "note": verdict.note,
-                **({"diff": verdict.diff()} if diff else {}),
-            }
-            for verdict in checked
-        ],
-        "skipped": [str(v.found.path) for v in verdicts if v.state == SKIPPED],
-        "problems": [
-            {"message": problem.message, "at": problem.at, "hint": problem.hint}
-            for problem in problems
-        ],
-    }
-
-
-def exit_code(verdicts: Iterable[Verdict], problems: Sequence[Problem]) -> int:
-    """2 if something could not be compared, 1 if a file differs, else 0."""
-    return 2 if problems else int(any(verdict.state == DIFFERS for verdict in verdicts))
-
-
-def model_of(provenance: Provenance) -> tuple[Model, str]:
-    """The model that a file was emitted from, and its target. Raises `CompileError`."""
-    from . import __version__
-
-    if version_key(provenance.version) > version_key(__version__):
-        raise CompileError(
-            Problem(
-                f"it was written by plainnet {provenance.version}, newer than this {__version__}",
-                hint="upgrade plainnet",
-            )
-        )
-    request = parse_command(provenance.command)
-    try:
-        encoder = (
-            request.name
-            if request.custom is None
-            else custom_encoder(request.name, **request.custom)  # type: ignore[arg-type]
-        )
-        problems: list[Problem] = []
-        target = find_target(request.target, problems)
-        return resolve(encoder, _as_written(request.options), problems), target
-    except CompileError as error:
-        raise CompileError(
-            *(
-                Problem(f"its provenance is garbled: {p.message}", p.at, p.hint)
-                for p in error.problems
-            )
-        ) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise CompileError(Problem(f"its provenance is garbled: {error}")) from None
-
-
-def _as_written(options: Mapping[str, object]) -> dict[str, object]:
-    """The options of a footer, as its version of plainnet meant them.
-
-    A footer spells a shape with its channels last, though 0.1.0 did not yet say so where a person
-    could read it the other way round; and that version took `compat` where it has no effect.
-    """
-    written = dict(options)
-    if "input_shape" in written:
-        written["channels_last"] = True
-    if "segmentor" not in written:
-        written.pop("compat", None)
-    return written

@@ -123,6 +123,11 @@ def _code_digest(text: str, command: str) -> str:
     return _digest(f"{comparable(text)}\n{command}")
 
 
+def command_of(model: Model, target: str) -> str:
+    """The command that emits the model, as a provenance has it."""
+    return "\n".join(_command(model, target))
+
+
 def footer(text: str) -> str:
     """The end of an emission, from the blank lines above its provenance on."""
     return text[text.rfind(f"\n\n\n{_FIRST}") + 1 :]

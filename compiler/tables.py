@@ -168,16 +168,17 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """Print a line for each file checked, and one that counts the skipped files."""
     out = console()
     skipped = 0
+    width = max([len(SKIPPED) + 1, *(len(verdict.state) for verdict in verdicts)])
     for verdict in verdicts:
         if verdict.state == SKIPPED:
             skipped += 1
             continue
         note = f": {verdict.note}" if verdict.note else ""
-        line = escaped(f"{verdict.state:<8}  {verdict.found.path}{note}")
+        line = escaped(f"{verdict.state:<{width}}  {verdict.found.path}{note}")
         out.print(line, markup=False, soft_wrap=True)
     if skipped:
         files = counted(skipped, "file")
-        out.print(f"{SKIPPED:<8}  {files} without provenance", markup=False, soft_wrap=True)
+        out.print(f"{SKIPPED:<{width}}  {files} without provenance", markup=False, soft_wrap=True)
 
 
 def progress(items: Sequence[Item], what: str) -> Iterator[Item]:

@@ -99,7 +99,7 @@ def test_an_edit_is_an_edit_also_when_it_is_formatted(terminal, emitted, edit):
     old, new = EDITS[edit]
     assert old in emitted
     terminal.write("a.py", emitted.replace(old, new))
-    line = "differs   a.py: edited since plainnet 0.1.0 wrote it\n"
+    line = "edited    a.py: edited since plainnet 0.1.0 wrote it\n"
     assert (terminal("check a.py").stdout, terminal("check a.py").returncode) == (line, 1)
     subprocess.run([*RUFF, "a.py"], cwd=terminal.folder, check=True)
     done = terminal("check --diff a.py")
@@ -153,16 +153,15 @@ def test_the_normal_form_knows_layout_from_comments():
 
 def test_a_changed_command_is_an_edit(terminal, emitted):
     """Also one that asks for the same network: the digests cover the command."""
-    for command in ("--num-classes 1", "--num-classes 2"):
+    for command, state in (("--num-classes 1", "edited"), ("--num-classes 2", "edited and stale")):
         text = emitted.replace("--segmentor unet\n", f"--segmentor unet {command}\n")
         assert text != emitted
         provenance = read(text)
         assert provenance is not None
         assert not provenance.untouched and not provenance.unedited
         terminal.write("a.py", text)
-        done = terminal("check a.py")
-        line = "differs   a.py: edited since plainnet 0.1.0 wrote it\n"
-        assert (done.returncode, done.stdout) == (1, line)
+        done = terminal("check a.py --json")
+        assert (done.returncode, json.loads(done.stdout)["files"][0]["state"]) == (1, state)
 
 
 def test_another_black_is_no_difference(terminal, emitted, tmp_path, monkeypatch):
@@ -201,7 +200,7 @@ def test_a_footer_of_the_first_version_is_read(tmp_path, emitted):
     assert check_file(Found(path)).state == "clean"
     path.write_text(path.read_text().replace("GROUPS = 32", "GROUPS = 16"))
     verdict = check_file(Found(path))
-    assert (verdict.state, verdict.note[:6]) == ("differs", "edited")
+    assert (verdict.state, verdict.note[:6]) == ("edited", "edited")
 
 
 def test_the_footer_of_an_encoder_of_ones_own_is_a_call_of_the_api():
@@ -230,7 +229,7 @@ def test_files_without_provenance_are_skipped_and_counted(terminal, emitted):
     out = json.loads(terminal.succeeds("check nets --json"))
     assert out == {
         "passed": True,
-        "files": [{"path": "nets/a.py", "state": "clean", "note": ""}],
+        "files": [{"path": "nets/a.py", "state": "clean", "passed": True, "note": ""}],
         "skipped": ["nets/__init__.py", "nets/helpers.py"],
         "problems": [],
     }
@@ -254,8 +253,8 @@ def test_json_holds_what_the_table_does(terminal, emitted):
     done = terminal("check a.py b.py --json --diff")
     report = json.loads(done.stdout)
     assert (done.returncode, report["passed"]) == (2, False)
-    assert [file["state"] for file in report["files"]] == ["differs", "not ours"]
-    assert "\n+GROUPS = 16\n" in report["files"][0]["diff"]
+    assert [file["state"] for file in report["files"]] == ["edited", "not ours"]
+    assert "\n+GROUPS = 16\n" in report["files"][0]["edits"]
     assert [problem["at"] for problem in report["problems"]] == ["b.py"]
 
 

@@ -9,9 +9,9 @@ import click
 import pytest
 
 import compiler
-from compiler.checker import model_of
 from compiler.commands.cli import cli, main
 from compiler.provenance import read
+from compiler.vendoring.request import model_of
 from compiler.weights.layouts import validate_layout
 
 ROOT = Path(__file__).parents[1]

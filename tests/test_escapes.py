@@ -95,7 +95,7 @@ def test_names_of_files(model, tmp_path, capsys):
     said = capsys.readouterr()
     assert "\\x1b[31m" in said.out and "\\x1b[31m" in said.err
     assert harmless(said.out) and harmless(said.err)
-    assert len(os.listdir(tmp_path)) == 4
+    assert len(os.listdir(tmp_path)) == 5  # with the folder of bases
 
 
 def test_files_that_are_checked(tmp_path, capsys):

@@ -34,7 +34,7 @@ from compiler.targets.torch_lists import used as declared
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("errors", "layout", "limits", "program", "syntax", "targets"),
-    ("reading", "spec.positions"),
+    ("reading", "spec.positions", "tidying", "vendoring.known"),
     ("ir", "parsing", "expressions"),
     ("axes", "operations", "initialization", "unit_blocks", "parts"),
     ("dialect", "nnunet.architecture", "nnunet.documents"),
@@ -83,7 +83,13 @@ FLOORS = (
     ("targets.torch", "targets.keras"),
     ("targets.runtime",),
     ("provenance", "emitter", "showcase", "files"),
-    ("api", "checker", "spec.writing"),
+    ("api", "spec.writing"),
+    ("vendoring.bases", "vendoring.merging", "vendoring.request", "vendoring.style"),
+    ("vendoring.project",),
+    ("vendoring.state",),
+    ("vendoring.updating",),
+    ("vendoring.syncing", "checker"),
+    ("vendoring.report",),
     ("tables",),
     ("weights.keras_variables",),
     ("verify.settings",),
@@ -94,14 +100,17 @@ FLOORS = (
     ("verify.compare",),
     ("verify.sweep",),
     ("verify.child", "verify.isolated", "verify.table"),
+    ("verify.shapes",),
     ("weights.adapt", "weights.patterns", "weights.nnunet", "weights.layouts", "weights.headers"),
     ("weights.torch_files", "weights.keras_files", "weights.naming"),
     ("weights.formats", "weights.matching"),
     ("weights.writers",),
     ("weights.files", "weights.convert"),
+    ("weights.renaming", "vendoring.weights"),
     ("actions",),
     ("commands.options",),
-    ("commands.emit", "commands.show", "commands.check"),
+    ("commands.emit", "commands.show", "commands.check", "commands.update"),
+    ("commands.sync",),
     ("commands.verify", "commands.convert", "commands.new"),
     ("commands.cli",),
     ("__main__",),
@@ -117,6 +126,7 @@ PACKAGES = {
     "compiler.commands",
     "compiler.nnunet",
     "compiler.spec",
+    "compiler.vendoring",
     "compiler.verify",
     "compiler.weights",
 }  # they only say what they hold
@@ -305,7 +315,7 @@ def test_contributing_names_every_module():
     """By its name, or by that of its folder where each of its modules is much like the others."""
     table = (ROOT / "CONTRIBUTING.md").read_text().partition("| floor |")[2].partition("\n\n")[0]
     named = set(re.findall(r"`(\w+)/?`", table))
-    folders = ("commands", "segmentors", "targets", "verify", "weights")
+    folders = ("commands", "segmentors", "targets", "vendoring", "verify", "weights")
     alike = {f"compiler.{name}" for name in folders}
     for module in MODULES.keys() - PACKAGES:
         folder, _, name = module.rpartition(".")

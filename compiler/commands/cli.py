@@ -17,11 +17,13 @@ from .convert import convert_command
 from .emit import emit_command
 from .new import new_command, schema_command
 from .show import list_command, show_command
+from .sync import sync_command
+from .update import diff_command, update_command
 from .verify import verify_command
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Returns 0, 1 where `check` finds a difference, 2 for bad input."""
+    """Run the command line. Returns 0, 1 where a difference is found, 2 for bad input."""
     try:
         with _warnings_in_a_line():
             code = _run(arguments)
@@ -95,6 +97,9 @@ cli.add_command(emit_command)
 cli.add_command(list_command)
 cli.add_command(show_command)
 cli.add_command(check_command)
+cli.add_command(diff_command)
+cli.add_command(update_command)
+cli.add_command(sync_command)
 cli.add_command(verify_command)
 cli.add_command(convert_command)
 cli.add_command(new_command)

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import CompileError, Problem, escaped
+from ..errors import CompileError, Problem, escaped, raise_all
 from ..targets import TARGETS
 from .options import model_options, print_json
 
@@ -42,15 +43,28 @@ from .options import model_options, print_json
     default="0",
     help="With --inflate: position of the new spatial axis. Default: 0.",
 )
+@click.option(
+    "--rename",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Without --model: only rename tensors, or all below a path; repeatable.",
+)
 @click.option("--force", is_flag=True, help="Overwrite an existing output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @model_options
 def convert_command(
-    checkpoint: str, output: str | None, model: str | None, as_json: bool, **options: Any
+    checkpoint: str,
+    output: str | None,
+    model: str | None,
+    rename: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Convert CHECKPOINT to the weights of an emitted model, in either framework."""
     from ..actions import convert
 
+    if rename:
+        return _rename(checkpoint, output, rename, {"model": model, **options})
     if not model or not output:
         missing = [Problem("--model is missing", hint="--model seresnext50, or --model FILE.py")]
         missing = [] if model else missing
@@ -64,6 +78,25 @@ def convert_command(
     for note in done.notes:
         print(escaped(note))
     print(escaped(f"{done.tensors} tensors for {done.target}: {done.path}"))
+
+
+def _rename(
+    checkpoint: str, output: str | None, renames: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    from ..weights.renaming import rename_tensors
+
+    force = options.pop("force")
+    options.pop("axis")
+    given = [name for name, value in options.items() if value]
+    problems = [
+        Problem(f"--rename changes names and nothing else: leave out --{name.replace('_', '-')}")
+        for name in given
+    ]
+    if not output:
+        problems.append(Problem("-o is missing", hint="-o w.safetensors"))
+    raise_all(problems)
+    done = rename_tensors(Path(checkpoint), Path(str(output)), renames, force)
+    print(escaped(f"{'; '.join(done.notes)}: {done.path}"))
 
 
 @contextmanager

@@ -28,6 +28,9 @@ from .options import model_options, warn_about
     help="Emit the whole showcase, as in generated/, into the folder -o.",
 )
 @click.option(
+    "--no-base", is_flag=True, help="Do not keep a copy in .plainnet/ for `update` to merge with."
+)
+@click.option(
     "--force", is_flag=True, help="Overwrite files that were edited or hold something else."
 )
 def emit_command(
@@ -35,6 +38,7 @@ def emit_command(
     target: str | None,
     output: str | None,
     everything: bool,
+    no_base: bool,
     force: bool,
     **options: Any,
 ) -> None:
@@ -55,6 +59,7 @@ def emit_command(
     warn_about(resolved)
     from ..provenance import subject
     from ..showcase import file_name
+    from ..vendoring.bases import keep
 
     to_stdout = output in STDOUT
     path = (
@@ -71,6 +76,8 @@ def emit_command(
     if new_folder:
         make_folder(path, str(output))
     write(path, text)
+    if not no_base:
+        keep(path, text)
     print(escaped(_summary(resolved, ledger, framework, path)))
 
 

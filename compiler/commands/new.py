@@ -57,9 +57,9 @@ def new_command(model: str, output: str | None, force: bool, **options: Any) -> 
 def _of_file(name: str, problems: list[Problem]) -> tuple[str | Encoder, dict[str, object]]:
     """The encoder and the options in the provenance of an emitted file."""
     from ..arguments import spell_options
-    from ..checker import model_of
     from ..provenance import read
     from ..reading import read_source
+    from ..vendoring.request import model_of
 
     try:
         provenance = read(read_source(Path(name)))

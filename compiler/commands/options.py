@@ -53,3 +53,9 @@ def warn_about(model: Model) -> None:
 def print_json(value: object) -> None:
     """Print a result for programs."""
     print(json.dumps(value, indent=2))
+
+
+def print_diff(diff: str) -> None:
+    """Print a diff, with what a terminal would obey in it escaped."""
+    for line in diff.split("\n")[:-1]:
+        print(escaped(line, kept="\t"))

@@ -17,6 +17,7 @@ from ..errors import CompileError, Problem
 from ..files import lock, opened_folder, replacing, resolved, write
 from ..limits import SOURCE_BYTES
 from ..provenance import Provenance, read
+from ..reading import read_source
 
 FOLDER = ".plainnet"
 README = "README.md"
@@ -51,8 +52,13 @@ def find(path: Path, digest: str, folders: tuple[Path, ...] = ()) -> Provenance 
     """The emission of that digest that was kept for the file; None if there is none.
 
     It is looked for in the given folders, beside the file, and in the folders above as far as the
-    root of the repository.
+    root of the repository. One of the given may also be the file of an emission.
     """
+    for folder in folders:
+        if folder.is_file():
+            with contextlib.suppress(CompileError):
+                if given := as_base(read_source(folder), digest):
+                    return given
     for folder in (*folders, *_folders(path)):
         if found := _open(folder / _name(digest), digest):
             return found

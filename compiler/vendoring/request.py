@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from ..api import custom_encoder
 from ..arguments import spell_options
 from ..errors import CompileError, Problem
-from ..model import Features, Model
-from ..options import BY_NAME
+from ..model import Model
 from ..passes.validate import resolve
 from ..passes.values import find_target
 from ..provenance import Provenance, parse_command, version_key
+from ..spec.loading import overridden
 
 
 def model_of(provenance: Provenance) -> tuple[Model, str]:
@@ -66,26 +66,11 @@ def given_options(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def with_options(model: Model, given: Mapping[str, object]) -> Model:
-    """The model with other values of these options. Raises `CompileError`.
-
-    Options that a new segmentor does not have are left out, and so is the image's size if the
-    number of its dimensions changes.
-    """
+    """The model with other values of these options. Raises `CompileError`."""
     if not given:
         return model
-    again = spell_options(model)
-    head = given.get("segmentor", _head(model))
-    again = {n: v for n, v in again.items() if not BY_NAME[n].of or head in BY_NAME[n].of}
-    channels = given.get("in_channels")
-    if str(given.get("dims", model.dims)) != str(model.dims):
-        again.pop("input_shape", None)
-    if "input_shape" in given:
-        again.pop("in_channels", None)
-    elif "input_shape" in again and str(channels).isdigit():
-        again["input_shape"] = (*model.input_shape[:-1], int(str(channels)))
+    own = spell_options(model)
+    if "input_shape" in own:
+        own["input_shape"] = list(model.input_shape)
     encoder = model.encoder if model.encoder.custom else model.encoder.name
-    return resolve(encoder, again | dict(given))
-
-
-def _head(model: Model) -> str:
-    return "" if isinstance(model.head, Features) else model.head.name
+    return resolve(encoder, overridden(own, given))

@@ -132,10 +132,8 @@ def _is_stale(
 ) -> bool:
     if base is fresh:
         return False
-    if not edited:
+    if not edited or base is None:
         return not same(provenance, fresh)
-    if base is None:
-        return True
     if base.command == provenance.command:
         return not same(base, fresh)
     try:  # the command was edited: what would the one before it give now?
@@ -154,3 +152,13 @@ def same(one: Provenance, other: Provenance) -> bool:
 @lru_cache(maxsize=64)
 def _canonical(text: str) -> str:
     return canonical(text)
+
+
+def is_known_emission(provenance: Provenance) -> bool:
+    """Whether a text is what this compiler emits for its command. Raises `CompileError`."""
+    if not provenance.untouched:
+        return False
+    if is_known(provenance.text_digest):
+        return True
+    fresh = read(emitted(provenance))
+    return fresh is not None and fresh.text == provenance.text

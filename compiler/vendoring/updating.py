@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import CompileError, Problem, counted, raise_all
-from ..files import may_write, replacing, write
+from ..files import may_write, replacing
 from ..limits import SOURCE_BYTES
 from ..provenance import Provenance, footer, read, subject
 from ..reading import decoded, read_content
@@ -22,13 +22,15 @@ from .request import model_of, with_options
 from .state import State, emission_of, provenance_of, same, state_of
 from .style import Layout, envelope_of, layout_of, with_imports_of
 
-CURRENT, UPDATED, CONFLICTS, BESIDE, UNKNOWN = (
+CURRENT, EMITTED, UPDATED, CONFLICTS, BESIDE, UNKNOWN = (
     "current",
+    "emitted",
     "updated",
     "conflicts",
     "beside",
     "unknown",
 )
+BASE_HINT = "--base PATH names it: a folder .plainnet, or the emission as it was"
 _SAVED = 1000  # originals that may be beside one file
 
 
@@ -36,14 +38,16 @@ _SAVED = 1000  # originals that may be beside one file
 class Update:
     """What an update would do; nothing has been written.
 
-    `current`: nothing. `updated`: the file is replaced. `conflicts`: it is, by one with conflicts
-    to resolve. `beside`: another file is written. `unknown`: nothing, since nobody knows which
-    lines are edits. `content` is what goes to `path`, and `original` what is saved first.
+    `current`: nothing. `emitted`: the file was missing, and is written. `updated`: it is replaced.
+    `conflicts`: it is, by one with conflicts to resolve. `beside`: another file is written.
+    `unknown`: nothing, since nobody knows which lines are edits. `state` is None for a missing
+    file, and `before` are its bytes. `content` is what goes to `path`, and `original` is where
+    `before` is saved first.
     """
 
     path: Path
     outcome: str
-    state: State = field(repr=False)
+    state: State | None = field(repr=False)
     before: bytes = field(repr=False)
     content: bytes = field(default=b"", repr=False)
     emission: str = field(default="", repr=False)
@@ -55,11 +59,12 @@ class Update:
         """What an update changes on the disk; without a base, the file against the emission."""
         if self.outcome == CURRENT:
             return ""
+        text = self.state.text if self.state else ""
         if self.outcome == UNKNOWN:
             now = f"{self.path} (as it is emitted now)"
-            return unified(self.state.text, self.emission, str(self.path), now)
+            return unified(text, self.emission, str(self.path), now)
         new = decoded(self.content, str(self.path))
-        old = "" if self.outcome == BESIDE else self.state.text
+        old = "" if self.outcome == BESIDE else text
         return unified(old, new, str(self.path), f"{self.path} (updated)")
 
 
@@ -114,7 +119,7 @@ def merged_into(state: State, before: bytes, emission: str) -> Update:
         problem = Problem(
             "nobody knows which of its lines are edits: its base was not kept",
             str(path),
-            "--base PATH names it: the emission as it was, or a folder .plainnet",
+            BASE_HINT,
         )
         return Update(path, UNKNOWN, state, before, emission=emission, problems=(problem,))
     header, edited = ("", provenance.text)
@@ -225,19 +230,17 @@ def apply(update: Update, source: Path) -> None:
     if update.outcome == UNKNOWN:
         return
     if update.outcome == CURRENT:
-        if kept := emission_in(update.state):
+        if update.state and (kept := emission_in(update.state)):
             keep(source, kept)
         return
-    if read_content(source, SOURCE_BYTES) != update.before:
+    now = read_content(source, SOURCE_BYTES) if source.exists() else b""
+    if now != update.before:
         hint = "run the update again"
         raise CompileError(Problem("it was changed meanwhile", str(source), hint))
     keep(update.path, update.emission)
     if update.original is not None:
         _write(update.original, update.before)
-    if update.outcome == BESIDE:
-        write(update.path, update.emission)
-    else:
-        _write(update.path, update.content)
+    _write(update.path, update.content)
 
 
 def emission_in(state: State) -> str | None:

@@ -38,8 +38,8 @@ from .settings import Settings
 def main() -> None:
     """Compare the two files of the request, send the verdict, and end the process."""
     request = json.loads(sys.stdin.buffer.readline())
-    send = _sender(request["token"])
-    _end_with_parent()
+    send = sender(request["token"])
+    end_with_parent()
     failures: list[str] = []
     threading.excepthook = lambda args: failures.append(
         f"a thread of the files raised {args.exc_type.__name__}: {args.exc_value}"
@@ -96,7 +96,7 @@ _OURS = (
 )
 
 
-def _sender(token: str) -> Callable[[str, object], None]:
+def sender(token: str) -> Callable[[str, object], None]:
     """A function that sends a message, from this process alone: a file may fork."""
     sys.stdout.flush()
     channel, process = os.dup(1), os.getpid()
@@ -112,7 +112,7 @@ def _sender(token: str) -> Callable[[str, object], None]:
     return send
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Leave no orphan: the parent's end closes stdin, and ends this process and its children."""
     stdin = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -26,14 +26,14 @@ from .sweep import sizes
 # Loads this package from its folder: the working folder may hold a `compiler.py` of its own.
 _START = """
 import sys
-folder, sys.path[:] = sys.argv[1], sys.argv[2:]
+folder, module, sys.path[:] = sys.argv[1], sys.argv[2], sys.argv[3:]
 from importlib import import_module, util
 spec = util.spec_from_file_location(
     "_plainnet", folder + "/__init__.py", submodule_search_locations=[folder]
 )
 sys.modules["_plainnet"] = util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["_plainnet"])
-import_module("_plainnet.verify.child").main()
+import_module("_plainnet.verify." + module).main()
 """
 _FOLDER = Path(__file__).resolve().parents[1]
 _LONGEST = 2**26  # characters of all messages
@@ -56,14 +56,29 @@ def verify_files(names: Sequence[str], settings: Settings) -> Report:
         "settings": asdict(settings),
         "size": model.input_shape[:-1],
     }
-    code, lines = _run(json.dumps(request))
-    return _verdict(model, settings, code, lines, token)
+    code, found = ask(request, "child")
+    return _verdict(model, settings, code, found)
 
 
-def _run(request: str) -> tuple[int, list[str]]:
-    """The exit code of the process, and the lines that it sent. None of its children remains."""
+def ask(request: dict[str, Any], module: str) -> tuple[int, dict[str, Any]]:
+    """Run a module of this package in a process of its own. None of its children remains.
+
+    Returns its exit code, and what it sent with the token of the request.
+    """
+    code, lines = _run(json.dumps(request), module)
+    found: dict[str, Any] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            message = json.loads(line)
+            if isinstance(message, dict) and message.pop("token", None) == request["token"]:
+                found |= message
+    return code, found
+
+
+def _run(request: str, module: str) -> tuple[int, list[str]]:
+    """The exit code of the process, and the lines that it sent."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _START, str(_FOLDER), *sys.path],
+        [sys.executable, "-c", _START, str(_FOLDER), module, *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=_stderr(),
@@ -114,24 +129,19 @@ def _stderr() -> int | None:
         return None
 
 
-def _verdict(model: Model, settings: Settings, code: int, lines: list[str], token: str) -> Report:
-    found: dict[str, Any] = {}
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            message = json.loads(line)
-            if isinstance(message, dict) and message.pop("token", None) == token:
-                found |= message
+def _verdict(model: Model, settings: Settings, code: int, found: dict[str, Any]) -> Report:
     if "problems" in found:
         raise CompileError(*(Problem(*parts) for parts in found["problems"]))
     if "report" in found and code == 0:
         return from_dict(found["report"], model, settings)
     error = found.get("error") or (
-        f"the process that ran the files {_ended(code)}, without a verdict"
+        f"the process that ran the files {ended(code)}, without a verdict"
     )
     return Report(model, settings, error=f"{found.get('doing', 'starting')}: {error}")
 
 
-def _ended(code: int) -> str:
+def ended(code: int) -> str:
+    """How a process ended, in words."""
     if code >= 0:
         return f"exited with code {code}"
     with contextlib.suppress(ValueError):

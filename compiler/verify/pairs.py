@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..arguments import spell_options
-from ..checker import model_of
 from ..errors import CompileError, Problem, raise_all
 from ..model import Model
 from ..passes.custom import custom_arguments
@@ -15,6 +14,7 @@ from ..provenance import read
 from ..reading import read_source
 from ..targets import suffixes
 from ..targets.runtime import runnable
+from ..vendoring.request import model_of
 from .loading import Source
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..arguments import spell_options
-from ..checker import model_of
 from ..dialects import on_other_axes
 from ..errors import CompileError, Problem, raise_all
 from ..files import obstacle
@@ -20,6 +18,7 @@ from ..provenance import read as read_provenance
 from ..reading import read_source
 from ..targets import TARGETS, suffixes
 from ..targets.runtime import files_of
+from ..vendoring.request import given_options, model_of, with_options
 from .adapt import AXES, INFLATIONS
 from .checkpoints import LIGHTNING, framework_of
 from .contents import mistaken
@@ -79,7 +78,7 @@ def convert(
     problems += _back_problems(resolved, output) if back else []
     if inflate and resolved.dims == 2:
         problems.append(Problem("--inflate is for a 3D model", hint="--dims 3"))
-    problems += _may_write(output, checkpoint, asked.force)
+    problems += may_write(output, checkpoint, asked.force)
     raise_all(problems)
     adapting = Adapting(
         inflate or "",
@@ -102,7 +101,7 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
     is_file = isinstance(model, str) and (model.endswith(suffixes()) or os.sep in model)
     if not isinstance(model, str) or not is_file or spec_path(model) or plans_path(model):
         return resolve(model, dict(options)), []
-    given = {n: value for n, value in options.items() if value is not None and value is not False}
+    given = given_options(options)
     wrong = [name for name in given if name not in ARGUMENTS]
     raise_all(
         Problem(
@@ -126,14 +125,7 @@ def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, 
         else [f"{model} was edited: using the model that its provenance comment names"]
     )
     said, _ = model_of(provenance)
-    if not given:
-        return said, notes
-    again = spell_options(said)
-    channels = given.get("in_channels")
-    if "input_shape" in again and str(channels).isdigit():
-        again["input_shape"] = (*said.input_shape[:-1], int(str(channels)))
-    encoder = said.encoder if said.encoder.custom else said.encoder.name
-    return resolve(encoder, again | given), notes
+    return with_options(said, given), notes
 
 
 def _target(path: Path, to: str | None) -> str:
@@ -186,7 +178,8 @@ def _chosen(
         return None
 
 
-def _may_write(path: Path, source: Path, force: bool) -> list[Problem]:
+def may_write(path: Path, source: Path, force: bool) -> list[Problem]:
+    """Why the path must not or cannot be written from that checkpoint."""
     at = f"-o {path}"
     if problem := obstacle(path, at):
         return [problem]

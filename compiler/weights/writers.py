@@ -71,14 +71,19 @@ def write_torch(path: Path, model: Model, match: Match, origin: str) -> None:
     of the emitted model, seeded with 0, in the dtype of the other weights. Raises `CompileError`.
     """
     need("safetensors" if path.suffix == ".safetensors" else "torch", "torch")
-    state = _torch_state(path, model, match, origin)
+    write_state(path, _torch_state(path, model, match, origin), dialect_of(model))
+
+
+def write_state(path: Path, state: dict[str, Any], dialect: str) -> None:
+    """Write arrays as a state dict, of a network of that dialect. Raises `CompileError`."""
+    need("safetensors" if path.suffix == ".safetensors" else "torch", "torch")
     if path.suffix != ".safetensors":
         _save(path, {name: _to_torch(value) for name, value in state.items()})
         return
     with _told_of_writing(path, Exception), replacing(path) as temporary:
         from safetensors.numpy import save_file
 
-        save_file(state, temporary, {DIALECT: dialect_of(model)})
+        save_file(state, temporary, {DIALECT: dialect} if dialect else None)
 
 
 def write_nnunet(path: Path, model: Model, match: Match, origin: str) -> None:

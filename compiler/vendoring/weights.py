@@ -1,0 +1,244 @@
+"""Weights survive: what an update or an edit does to the names and shapes of tensors."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..api import traced
+from ..errors import CompileError, Problem, counted
+from ..ir import Shape
+from ..model import Model
+from ..provenance import Provenance, read
+from ..verify.parity import ledger_shapes
+from ..verify.shapes import shapes_of
+from ..weights.checkpoints import Checkpoint, Tensor
+from ..weights.formats import open_checkpoint
+from ..weights.matching import Adapting, match
+from ..weights.naming import Names
+from .request import model_of
+from .state import State, is_known_emission
+from .updating import CONFLICTS, UPDATED, Update
+
+LISTED = 12  # tensors of each kind
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Tensors that are called otherwise, have another shape, are new, or are gone."""
+
+    renamed: Mapping[str, str]
+    reshaped: Mapping[str, tuple[Shape, Shape]]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.renamed or self.reshaped or self.added or self.removed)
+
+    def lines(self) -> list[str]:
+        """What has changed, in words: a summary, and the first tensors of each kind."""
+        kinds = {
+            "renamed": [f"{old} -> {new}" for old, new in self.renamed.items()],
+            "reshaped": [f"{name}: {_x(a)} -> {_x(b)}" for name, (a, b) in self.reshaped.items()],
+            "added": list(self.added),
+            "removed": list(self.removed),
+        }
+        counts = [f"{len(found)} {kind}" for kind, found in kinds.items() if found]
+        lines = [f"the weights change: {', '.join(counts)}"]
+        for kind, found in kinds.items():
+            lines += [f"  {kind:<8}  {line}" for line in found[:LISTED]]
+            if len(found) > LISTED:
+                lines.append(f"  {kind:<8}  ... and {len(found) - LISTED} more")
+        return lines
+
+
+def _x(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "?"
+
+
+def changes(before: Mapping[str, Shape], after: Mapping[str, Shape]) -> Changes:
+    """Compare weights by name. One that is gone is renamed if a new one of its shape can be it."""
+    gone = [name for name in before if name not in after]
+    new = [name for name in after if name not in before]
+    renamed = {}
+    for name in gone:
+        like = [
+            other
+            for other in new
+            if after[other] == before[name] and other.rpartition(".")[2] == name.rpartition(".")[2]
+        ]
+        if like:
+            renamed[name] = max(like, key=lambda other: _shared_parts(name, other))
+            new.remove(renamed[name])
+    same = [name for name in before if name in after and before[name] != after[name]]
+    return Changes(
+        renamed,
+        {name: (before[name], after[name]) for name in same},
+        tuple(new),
+        tuple(name for name in gone if name not in renamed),
+    )
+
+
+def _shared_parts(one: str, other: str) -> int:
+    """How many parts of the two paths agree, from both ends."""
+    a, b = one.split("."), other.split(".")
+    first = next((i for i, pair in enumerate(zip(a, b)) if pair[0] != pair[1]), min(len(a), len(b)))
+    ends = zip(reversed(a), reversed(b))
+    return first + next((i for i, pair in enumerate(ends) if pair[0] != pair[1]), 0)
+
+
+def report(update: Update) -> list[str]:
+    """What an update does to weights, in lines; none if they stay as they are.
+
+    Where names and shapes cannot be known without running the file, it is built, in a process of
+    its own; where that fails, the report says so.
+    """
+    if update.state is None or update.outcome not in (UPDATED, CONFLICTS):
+        return []
+    text = update.content.decode("utf-8-sig").replace("\r\n", "\n")
+    if declarations(update.state.text) == declarations(text):
+        return []
+    if update.outcome == CONFLICTS:
+        return ["weights may change: `plainnet check FILE --weights` tells once it is resolved"]
+    path = update.state.path
+    try:
+        before, after = weights_of(update.state.text, path), weights_of(text, path)
+    except CompileError as error:
+        return [f"weights may change: {error.problems[0].message}"]
+    found = changes(before, after)
+    fresh = read(text)
+    assert fresh is not None
+    return [*found.lines(), *_advice(found, before, after, path, fresh)] if found else []
+
+
+def _advice(
+    found: Changes,
+    before: Mapping[str, Shape],
+    after: Mapping[str, Shape],
+    path: Path,
+    provenance: Provenance,
+) -> list[str]:
+    """The command that carries a checkpoint over, or why there is none."""
+    model, target = model_of(provenance)
+    old, new = ("w.safetensors", "new.safetensors")
+    if target == "keras":
+        old, new = ("w.weights.h5", "new.weights.h5")
+    start = f"plainnet convert {old} -o {new}"
+    if found.renamed and not (found.reshaped or found.added or found.removed):
+        if target != "torch":
+            return ["to carry a checkpoint over, load it before the update and save it after"]
+        return [f"to carry a checkpoint over: {start} {_renames(found.renamed)}"]
+    if dict(after) != shapes(model):
+        return ["no command carries a checkpoint over: the file has weights of your own"]
+    channels = (
+        before.get("encoder.conv1.weight", ())[1:2] != after.get("encoder.conv1.weight", ())[1:2]
+    )
+    tensors = {n: Tensor(n, s, "float32", lambda: None) for n, s in before.items()}
+    checkpoint = Checkpoint(Path(old), "torch", tensors)
+    try:
+        matched = match(checkpoint, model, None, Adapting(channels=channels))
+    except CompileError as error:
+        return [f"no command carries a checkpoint over: {error.problems[0].message}"]
+    more = f" --in-channels {model.in_channels}" if channels else ""
+    return [f"to carry a checkpoint over: {start} --model {path}{more}", *matched.notes]
+
+
+def _renames(renamed: Mapping[str, str]) -> str:
+    """The options, each for as many tensors as it can be."""
+    pairs: dict[tuple[str, str], None] = {}
+    for old, new in renamed.items():
+        a, b = old.split("."), new.split(".")
+        while len(a) > 1 and len(b) > 1 and a[-1] == b[-1]:
+            a.pop()
+            b.pop()
+        pairs[".".join(a), ".".join(b)] = None
+    return " ".join(f"--rename {old}={new}" for old, new in pairs)
+
+
+def shapes(model: Model) -> dict[str, Shape]:
+    """The weights of a network as this compiler emits it."""
+    return dict(ledger_shapes(traced(model)[1]))
+
+
+def weights_of(text: str, path: Path) -> dict[str, Shape]:
+    """The weights of a file. It is run unless this compiler emits it. Raises `CompileError`."""
+    provenance = read(text)
+    if provenance is not None and is_known_emission(provenance):
+        return shapes(model_of(provenance)[0])
+    return shapes_of(text, path)
+
+
+def declarations(text: str) -> list[str]:
+    """The code in which a file may say which weights it has; all of it if it cannot be told.
+
+    Methods other than `__init__` are left out, and so are comments, docstrings and annotations.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [text]
+    found: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            found.append(f"{node.name} {[ast.unparse(base) for base in node.bases]}")
+            methods = [n for n in node.body if not isinstance(n, ast.FunctionDef)]
+            methods += [
+                n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"
+            ]
+            for each in methods:
+                found += _code(each)
+        elif not isinstance(node, ast.Import | ast.ImportFrom):
+            found += _code(node)
+    return found
+
+
+def _code(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return []
+    if not isinstance(node, ast.FunctionDef):
+        return [ast.unparse(node)]
+    arguments = node.args
+    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    defaults = [ast.unparse(d) for d in (*arguments.defaults, *arguments.kw_defaults) if d]
+    lines = [line for each in node.body for line in _code(each)]
+    return [f"{node.name} {names} {defaults}", *lines]
+
+
+def unfit(state: State, checkpoint: Path) -> list[str]:
+    """Why the weights in a checkpoint do not fit a file.
+
+    Raises `CompileError` if the checkpoint or the file cannot be read, or the file not be built.
+    """
+    model, target = model_of(state.provenance)
+    plain = not state.edited and not state.stale
+    wanted = shapes(model) if plain else shapes_of(state.text, state.path)
+    with open_checkpoint(checkpoint) as opened:
+        if opened.framework != target:
+            message = f"it is a checkpoint for {opened.framework}, but the file is for {target}"
+            hint = f"plainnet convert {checkpoint} --to {target} --model {state.path}"
+            raise CompileError(Problem(message, str(checkpoint), hint))
+        names = Names(None, model, opened)
+        there = {
+            names.places[name].name if name in names.places else name: (
+                names.shape(names.places[name], tensor) if name in names.places else tensor.shape
+            )
+            for name, tensor in names.tensors.items()
+        }
+    found = changes(there, wanted)
+    problems = [f"{old} is called {new} in the file" for old, new in found.renamed.items()]
+    problems += [
+        f"{name} is {_x(a)}, but {_x(b)} in the file" for name, (a, b) in found.reshaped.items()
+    ]
+    problems += [f"{name} is missing" for name in found.added]
+    problems += [f"{name} is not in the file" for name in found.removed]
+    if len(problems) > LISTED:
+        problems = [*problems[:LISTED], f"{counted(len(problems) - LISTED, 'more tensor')}"]
+    if target == "torch" and found.renamed and not (found.reshaped or found.added or found.removed):
+        command = f"plainnet convert {checkpoint} -o NEW.safetensors {_renames(found.renamed)}"
+        problems.append(f"to carry it over: {command}")
+    return problems
