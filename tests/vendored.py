@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 from compiler import emitter
@@ -24,16 +26,25 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+_source = emitter.source
+_remembered = {version: functools.cache(partial(_source)) for version in ("first", "second")}
+
+
 @contextlib.contextmanager
 def compiler_with(version: str):
-    """The compiler with some of its templates as they were in that version."""
+    """The compiler with some of its templates as they were in that version.
+
+    What it has emitted once is not emitted again.
+    """
     TEMPLATES.insert(0, VERSIONS / version)
     emitter._environment.cache_clear()
+    emitter.source = _remembered[version]
     try:
         yield
     finally:
         del TEMPLATES[0]
         emitter._environment.cache_clear()
+        emitter.source = _source
 
 
 def process(version: str) -> list[str]:

@@ -47,14 +47,15 @@ def layout_of(base: str, edited: str, path: Path) -> Layout | None:
     from ..emitter import formatted
 
     best = _distance(base, edited)
-    if best == 0 or _distance(base, formatted(with_imports_of(edited, base))) >= best:
+    edits = _distance(base, formatted(with_imports_of(edited, base))) if best else 0
+    if best <= edits:
         return None
     chosen = None
     for layout in _layouts(path):
         distance = _distance(with_imports_of(layout(base), edited), edited)
         if distance < best:
             best, chosen = distance, layout
-        if distance == 0:
+        if distance <= edits:
             break
     return chosen
 
