@@ -95,9 +95,7 @@ def _networks(path: Path, table: Mapping[str, Any], lines: Mapping[KeyPath, int]
             listed = _network(path, row, bool(allow))
         except CompileError as error:
             place = located(str(path), lines, (*_TABLE, "networks", index))
-            problems += [
-                p if p.at.startswith("/") else replace(p, at=place) for p in error.problems
-            ]
+            problems += [p if ".toml" in p.at else replace(p, at=place) for p in error.problems]
             continue
         if any(listed.path == other.path for other in found):
             wrong(f"two networks have the file {shown(row['file'])}", "networks", index, "file")

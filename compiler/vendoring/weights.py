@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from ..api import traced
@@ -19,11 +21,13 @@ from ..weights.checkpoints import Checkpoint, Tensor
 from ..weights.formats import open_checkpoint
 from ..weights.matching import Adapting, match
 from ..weights.naming import Names
+from ..weights.renaming import renamed_names
 from .request import model_of
 from .state import State, is_known_emission
 from .updating import CONFLICTS, UPDATED, Update
 
 LISTED = 12  # tensors of each kind
+CANDIDATES = 200  # new names that an old one is compared with
 
 
 @dataclass(frozen=True)
@@ -63,16 +67,8 @@ def changes(before: Mapping[str, Shape], after: Mapping[str, Shape]) -> Changes:
     """Compare weights by name. One that is gone is renamed if a new one of its shape can be it."""
     gone = [name for name in before if name not in after]
     new = [name for name in after if name not in before]
-    renamed = {}
-    for name in gone:
-        like = [
-            other
-            for other in new
-            if after[other] == before[name] and other.rpartition(".")[2] == name.rpartition(".")[2]
-        ]
-        if like:
-            renamed[name] = max(like, key=lambda other: _shared_parts(name, other))
-            new.remove(renamed[name])
+    renamed = dict(sorted(_pairs(before, gone, after, new), key=lambda pair: gone.index(pair[0])))
+    new = [name for name in new if name not in renamed.values()]
     same = [name for name in before if name in after and before[name] != after[name]]
     return Changes(
         renamed,
@@ -82,12 +78,27 @@ def changes(before: Mapping[str, Shape], after: Mapping[str, Shape]) -> Changes:
     )
 
 
-def _shared_parts(one: str, other: str) -> int:
-    """How many parts of the two paths agree, from both ends."""
-    a, b = one.split("."), other.split(".")
-    first = next((i for i, pair in enumerate(zip(a, b)) if pair[0] != pair[1]), min(len(a), len(b)))
-    ends = zip(reversed(a), reversed(b))
-    return first + next((i for i, pair in enumerate(ends) if pair[0] != pair[1]), 0)
+def _pairs(
+    before: Mapping[str, Shape], gone: list[str], after: Mapping[str, Shape], new: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Old and new names of the same shape and kind, those with the most alike paths first."""
+    free: dict[tuple[str, Shape], list[str]] = {}
+    for name in new:
+        free.setdefault((name.rpartition(".")[2], after[name]), []).append(name)
+    scores = [
+        (-_likeness(old, name), abs(gone.index(old) - new.index(name)), old, name)
+        for old in gone
+        for name in free.get((old.rpartition(".")[2], before[old]), ())[:CANDIDATES]
+    ]
+    taken: set[str] = set()
+    for _, _, old, name in sorted(scores):
+        if f"old {old}" not in taken and f"new {name}" not in taken:
+            taken |= {f"old {old}", f"new {name}"}
+            yield old, name
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, one.split("."), other.split("."), autojunk=False).ratio()
 
 
 def report(update: Update) -> list[str]:
@@ -130,7 +141,7 @@ def _advice(
     if found.renamed and not (found.reshaped or found.added or found.removed):
         if target != "torch":
             return ["to carry a checkpoint over, load it before the update and save it after"]
-        return [f"to carry a checkpoint over: {start} {_renames(found.renamed)}"]
+        return [f"to carry a checkpoint over: {start} {_renames(found.renamed, before)}"]
     if dict(after) != shapes(model):
         return ["no command carries a checkpoint over: the file has weights of your own"]
     channels = (
@@ -146,16 +157,22 @@ def _advice(
     return [f"to carry a checkpoint over: {start} --model {path}{more}", *matched.notes]
 
 
-def _renames(renamed: Mapping[str, str]) -> str:
-    """The options, each for as many tensors as it can be."""
-    pairs: dict[tuple[str, str], None] = {}
+def _renames(renamed: Mapping[str, str], names: Iterable[str]) -> str:
+    """The options that rename these of the names and no others, as few as they can be."""
+    short: dict[str, str] = {}
     for old, new in renamed.items():
         a, b = old.split("."), new.split(".")
         while len(a) > 1 and len(b) > 1 and a[-1] == b[-1]:
             a.pop()
             b.pop()
-        pairs[".".join(a), ".".join(b)] = None
-    return " ".join(f"--rename {old}={new}" for old, new in pairs)
+        short[".".join(a)] = ".".join(b)
+    wanted = {name: renamed.get(name, name) for name in names}
+    with contextlib.suppress(CompileError):
+        if renamed_names(list(wanted), short.items()) == wanted:
+            return " ".join(f"--rename {old}={new}" for old, new in short.items())
+    # Layer by layer, with the counters of norms, which are no weights.
+    short = {o.rpartition(".")[0] or o: n.rpartition(".")[0] or n for o, n in renamed.items()}
+    return " ".join(f"--rename {old}={new}" for old, new in short.items())
 
 
 def shapes(model: Model) -> dict[str, Shape]:
@@ -239,6 +256,8 @@ def unfit(state: State, checkpoint: Path) -> list[str]:
     if len(problems) > LISTED:
         problems = [*problems[:LISTED], f"{counted(len(problems) - LISTED, 'more tensor')}"]
     if target == "torch" and found.renamed and not (found.reshaped or found.added or found.removed):
-        command = f"plainnet convert {checkpoint} -o NEW.safetensors {_renames(found.renamed)}"
+        command = (
+            f"plainnet convert {checkpoint} -o NEW.safetensors {_renames(found.renamed, there)}"
+        )
         problems.append(f"to carry it over: {command}")
     return problems

@@ -29,13 +29,15 @@ def rename_tensors(
             problems.append(
                 Problem(message, at, "for Keras, rename the layers in the file instead")
             )
-    pairs = [tuple(rename.split("=")) for rename in renames]
-    for rename, pair in zip(renames, pairs):
-        if len(pair) != 2 or not all(pair):
+    pairs = []
+    for rename in renames:
+        old, _, new = rename.partition("=")
+        pairs.append((old, new))
+        if not old or not new or "=" in new:
             problems.append(Problem(f"--rename is {shown(rename)}", hint="--rename OLD=NEW"))
     raise_all(problems)
     with open_checkpoint(checkpoint) as opened:
-        names = _renamed(list(opened.tensors), pairs, str(checkpoint))
+        names = renamed_names(list(opened.tensors), pairs, str(checkpoint))
         state = {names[name]: tensor.load() for name, tensor in opened.tensors.items()}
         write_state(output, state, opened.dialect)
     count = sum(old != new for old, new in names.items())
@@ -43,18 +45,23 @@ def rename_tensors(
     return Converted(output, TORCH, len(names), notes)
 
 
-def _renamed(names: list[str], pairs: Iterable[tuple[str, ...]], at: str) -> dict[str, str]:
-    """The new name of each tensor; the first rename that fits it counts."""
+def renamed_names(
+    names: list[str], pairs: Iterable[tuple[str, str]], at: str = ""
+) -> dict[str, str]:
+    """The new name of each tensor; of the renames that fit it, the longest counts.
+
+    Raises `CompileError`.
+    """
     found = {name: name for name in names}
+    done: set[str] = set()
     problems = []
-    for old, new in pairs:
+    for old, new in sorted(pairs, key=lambda pair: -len(pair[0])):
         fitting = [n for n in names if n == old or n.startswith(f"{old}.")]
         if not fitting:
             message = f"no tensor is called {shown(old)}.{suggest(old, names)}"
             problems.append(Problem(message, at))
-        for name in fitting:
-            if found[name] == name:
-                found[name] = new + name[len(old) :]
+        found |= {name: new + name[len(old) :] for name in fitting if name not in done}
+        done.update(fitting)
     taken: dict[str, str] = {}
     for name, new in found.items():
         if new in taken:
