@@ -54,6 +54,8 @@ def spell_options(model: Model) -> dict[str, object]:
         options["drop_path"] = model.drop_path
     if model.checkpointing:
         options["checkpointing"] = True
+    if model.deploy:
+        options["deploy"] = True
     usual_norm, usual_activation = _usual_units(model.encoder)
     if model.encoder.norm != usual_norm:
         options["norm"] = model.encoder.norm

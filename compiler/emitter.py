@@ -92,6 +92,11 @@ def _used(constants: Sequence[ConstantText], code: str) -> list[str]:
     return lines
 
 
+def _called(text: str) -> frozenset[str]:
+    """The names that a text calls, but for methods."""
+    return frozenset(re.findall(r"(?<![\w.])(\w+)\(", text))
+
+
 def _file(target: Target, page: Page) -> str:
     """The page's text: helpers, constants and imports as what is written needs them."""
     render = _environment(target.name).get_template
@@ -100,7 +105,7 @@ def _file(target: Target, page: Page) -> str:
 
     def define(text: str) -> None:
         """The helpers that a text uses, and before them those that they use."""
-        called = re.findall(r"(?<![\w.])(\w+)\(", text)
+        called = _called(text)
         for helper in [helper for helper in waiting if helper.name in called]:
             if helper in waiting:
                 waiting.remove(helper)
@@ -112,7 +117,9 @@ def _file(target: Target, page: Page) -> str:
         texts = [render(s.template).render(this=s.text, facts=page.facts) for s in part.sections]
         define("".join(texts))
         sections += texts
-    first = [render(h.template).render(facts=page.facts) for h in target.first_helpers]
+    called = _called("".join(sections))
+    firsts = [helper for helper in target.first_helpers if helper.name in called]
+    first = [render(helper.template).render(facts=page.facts) for helper in firsts]
     code = "\n\n".join([*first, *sections])
     more = _used(page.more_constants, code)
     constants = _used(page.constants, "\n".join([code, *more]))

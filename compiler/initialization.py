@@ -21,6 +21,7 @@ class Init(Enum):
     XAVIER = 1.0  # dense layers of a transformer
     FAN_OUT = "variance 2 / fan_out"  # as torchvision and timm start their ResNets
     HEAD = "deviation 0.01"
+    LOADED = "whatever it is: an inference file's weights are loaded"
     NNUNET = "variance 2 / fan_in"  # of every convolution of nnU-Net
 
 
@@ -31,6 +32,8 @@ def init_of(layer: Conv | ConvTranspose | Linear | Attention) -> Init:
     weights changes nothing but how fast they turn.)
     """
     match layer:
+        case Conv(init="loaded") | ConvTranspose(init="loaded") | Linear(init="loaded"):
+            return Init.LOADED
         case Conv(init="he") | ConvTranspose(init="he") | Linear(init="he"):
             return _he(layer)
         case Conv(init="nnunet") | ConvTranspose(init="nnunet"):

@@ -48,6 +48,11 @@ class Plan:
         return self.model.dims
 
     @property
+    def inference(self) -> str:
+        """What follows the title of a file for inference."""
+        return ", for inference" * self.model.deploy
+
+    @property
     def levels(self) -> tuple[str, ...]:
         """Names of the levels that the network has: P1, P2, ..."""
         return self.model.trunk.levels

@@ -216,7 +216,8 @@ class Model:
     `compat` names the library whose behaviour it keeps where ours is another; "" for ours.
     `drop_path` is the rate of stochastic depth in the last residual block, from 0 in the first on.
     With `checkpointing`, stages run again in the backward pass and keep nothing but their inputs.
-    `init` is what weights start from: `pytorch` or `he`.
+    `init` is what weights start from: `pytorch` or `he`. With `deploy`, it is the network of these
+    options as it runs in inference, with what training needs gone or folded into its weights.
     """
 
     encoder: Encoder
@@ -228,6 +229,12 @@ class Model:
     drop_path: float = 0.0
     checkpointing: bool = False
     init: str = "pytorch"
+    deploy: bool = False
+
+    @property
+    def training(self) -> Model:
+        """The model whose weights those of an inference file are made from."""
+        return replace(self, deploy=False)
 
     @property
     def trunk(self) -> Encoder:

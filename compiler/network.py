@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .axes import spread
+from .deployment import Step
 from .ir import AuxHead, Block, Constant, Fragment, Module
 from .model import Model, Stage
 
@@ -17,7 +18,8 @@ class Network:
     residual block of the stages. `constants` are the encoder's named numbers and `more_constants`
     those of the modules above it. `modules` run one after the other, each on the output of the one
     before it; the `head` runs last. With deep supervision, the last module returns `stages`, and
-    the model has one `aux_head` for each of `AUX_FILTERS`, which runs in training.
+    the model has one `aux_head` for each of `AUX_FILTERS`, which runs in training. One for inference
+    has the `steps` that its weights take from those of the training file.
     """
 
     model: Model
@@ -29,6 +31,7 @@ class Network:
     more_constants: tuple[Constant, ...] = ()
     modules: tuple[Module, ...] = ()
     aux_head: AuxHead | None = None
+    steps: tuple[Step, ...] = ()
 
     @property
     def residual(self) -> Block:

@@ -112,9 +112,23 @@ _MIXED = Operation(lambda classes, masks: (masks[0], classes[0]))
 POSITIVE = ("relu", "sigmoid")  # activations with no value below zero
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hard_swish", "tanh", "sigmoid")
 
+# Activations that have a form which overwrites its operand, and the operation that is this form.
+IN_PLACE = {
+    name: f"{name}_in_place"
+    for name in ("relu", "leaky_relu", "steep_leaky_relu", "elu", "silu", "mish", "hard_swish")
+}
+
 OPERATIONS: dict[str, Operation] = {
     **dict.fromkeys(
-        (*ACTIVATIONS, "steep_leaky_relu", "output_softmax", "output_sigmoid", "rescale"), _VALUES
+        (
+            *ACTIVATIONS,
+            *IN_PLACE.values(),
+            "steep_leaky_relu",
+            "output_softmax",
+            "output_sigmoid",
+            "rescale",
+        ),
+        _VALUES,
     ),
     "add": Operation(_added),
     "total": Operation(_added),  # of maps, however many

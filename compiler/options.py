@@ -86,6 +86,11 @@ OPTIONS = (
         "flag",
         "Recompute each stage in the backward pass: less memory in training. PyTorch only.",
     ),
+    Option(
+        "deploy",
+        "flag",
+        "Inference only: batch norms folded, upsampling fused. `convert` makes the weights.",
+    ),
     Option("features_only", "flag", "Leave out the head and return the last pyramid level."),
     Option("pooling", "choice", "With --features-only: pool the last level.", ("avg", "max")),
     Option("include_rescaling", "flag", "Divide the image by 255 before the stem."),

@@ -194,16 +194,19 @@ class Request:
         """As `subject` has it for a model."""
         segmentor = self.options.get("segmentor")
         name = f"{self.name}_{segmentor}" if segmentor else self.name
-        return _subject(name, self.options.get("dims"), self.target, self.custom is not None)
+        deploy = bool(self.options.get("deploy"))
+        custom = self.custom is not None
+        return _subject(name, self.options.get("dims"), self.target, custom, deploy)
 
 
 def subject(model: Model, target: str) -> str:
     """What a file holds, in words. Two files with the same subject are versions of one network."""
-    return _subject(model.name, model.dims, target, model.encoder.custom)
+    return _subject(model.name, model.dims, target, model.encoder.custom, model.deploy)
 
 
-def _subject(name: str, dims: object, target: str, custom: bool) -> str:
-    return f"{name}{' (custom)' if custom else ''} in {dims}D for {target}"
+def _subject(name: str, dims: object, target: str, custom: bool, deploy: bool) -> str:
+    inference = ", inference only" * deploy
+    return f"{name}{' (custom)' if custom else ''} in {dims}D for {target}{inference}"
 
 
 def parse_command(command: str) -> Request:

@@ -27,7 +27,8 @@ class Showpiece:
 
 def file_name(model: Model, target: str) -> str:
     """`seresnext50_3d.py`: the name that a file gets where nobody says another."""
-    return f"{model.name}_{model.dims}d{target_row(target).suffix}"
+    deploy = "_deploy" * model.deploy
+    return f"{model.name}_{model.dims}d{deploy}{target_row(target).suffix}"
 
 
 def showcase() -> list[Showpiece]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, assert_never
 
 from compiler.ir import (
+    Affine,
     Attention,
     AvgPool,
     Call,
@@ -14,6 +15,7 @@ from compiler.ir import (
     Linear,
     Norm,
     Table,
+    UpConv,
 )
 from compiler.operations import OPERATIONS
 from compiler.program import Append, Assign, For, Return
@@ -95,6 +97,10 @@ def kind(layer):
             return f"conv {layer.kernel} to {layer.cout}, stride {layer.stride}"
         case ConvTranspose():
             return f"conv_transpose to {layer.cout}"
+        case UpConv():
+            return f"up_conv to {layer.cout}"
+        case Affine():
+            return f"affine of {layer.channels}"
         case Norm():
             return f"{layer.kind}_norm, eps {layer.eps}"
         case Linear():

@@ -12,7 +12,8 @@ from typing import assert_never
 
 from .. import ir, program
 from ..errors import CompileError, Problem, placed
-from ..ir import Block, Dim, Each, Layer, Module, bound, tensors_of
+from ..binding import bound, tensors_of
+from ..ir import Block, Dim, Each, Layer, Module
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of, mapped, names, walk
 from .declarations import Declaration, Declare, Turns, live_names, needed
@@ -212,7 +213,12 @@ class _Channels:
     def width(self, layer: Layer, values: Sequence[Expression]) -> Expression:
         """What a layer puts out."""
         match layer:
-            case ir.Conv(cout=cout) | ir.ConvTranspose(cout=cout) | ir.Linear(cout=cout):
+            case (
+                ir.Conv(cout=cout)
+                | ir.ConvTranspose(cout=cout)
+                | ir.UpConv(cout=cout)
+                | ir.Linear(cout=cout)
+            ):
                 return values[1] if len(values) > 1 else _expression(cout)
             case ir.Table(channels=channels):
                 return _expression(channels)
@@ -220,7 +226,7 @@ class _Channels:
                 block = self.blocks[layer.block]
                 given = {arg: _expression(dim) for arg, dim in zip(block.args, layer.args)}
                 return _substituted(width_of(block, self.blocks), given)
-            case ir.Norm() | ir.AvgPool() | ir.Dropout() | ir.Attention():
+            case ir.Norm() | ir.Affine() | ir.AvgPool() | ir.Dropout() | ir.Attention():
                 return values[0]
             case _:
                 assert_never(layer)

@@ -9,7 +9,8 @@ from typing import Any, assert_never
 from .. import ir, program
 from ..errors import CompileError, Problem, placed
 from ..expressions import evaluate, evaluate_int
-from ..ir import Block, Each, Fragment, Layer, Module, Shape, bound, tensors_of
+from ..binding import bound, tensors_of
+from ..ir import Block, Each, Fragment, Layer, Module, Shape
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of
 from .rows import At, Row, attention_rows, axes, below, path_of, row_of
@@ -124,7 +125,12 @@ class Tracer:
                 return rows, Tensor(shape, rows[-1].at)
             case ir.Dropout():
                 return [], x
-            case ir.Conv() | ir.ConvTranspose() | ir.Norm() | ir.Linear() | ir.Table():
+            case ir.UpConv():
+                row = row_of(layer, at, shape, names, self.rank, inputs[1].shape)
+                return [row], Tensor(row.output, at)
+            case (
+                ir.Conv() | ir.ConvTranspose() | ir.Norm() | ir.Affine() | ir.Linear() | ir.Table()
+            ):
                 row = row_of(layer, at, shape, names, self.rank)
                 return [row], Tensor(row.output, at)
             case _:

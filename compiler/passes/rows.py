@@ -9,9 +9,21 @@ from typing import TypeAlias, assert_never
 
 from ..errors import CompileError, Problem
 from ..expressions import evaluate_int
-from ..ir import Attention, Axes, Conv, ConvTranspose, Dim, Linear, Norm, Shape, Table
+from ..ir import (
+    Affine,
+    Attention,
+    Axes,
+    Conv,
+    ConvTranspose,
+    Dim,
+    Linear,
+    Norm,
+    Shape,
+    Table,
+    UpConv,
+)
 
-Weighted: TypeAlias = Conv | ConvTranspose | Norm | Linear | Table
+Weighted: TypeAlias = Conv | ConvTranspose | UpConv | Norm | Affine | Linear | Table
 At: TypeAlias = tuple[str | int, ...]  # names of modules and layers, and turns of loops
 
 
@@ -59,8 +71,10 @@ def below(prefix: At, rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def row_of(layer: Weighted, at: At, x: Shape, names: Mapping[str, object], rank: int) -> Row:
-    """The row of a layer in a place, called with `x`."""
+def row_of(
+    layer: Weighted, at: At, x: Shape, names: Mapping[str, object], rank: int, like: Shape = ()
+) -> Row:
+    """The row of a layer in a place, called with `x`, and with `like` if it takes two tensors."""
     path = path_of(at)
 
     def size(dim: Dim) -> int:
@@ -94,6 +108,18 @@ def row_of(layer: Weighted, at: At, x: Shape, names: Mapping[str, object], rank:
             macs = math.prod(shape) * math.prod(x[1:])
             weights = (("weight", shape), *([("bias", (cout,))] if layer.bias else []))
             return Row(path, "conv_transpose", weights, output, macs, at=at)
+        case UpConv():
+            expect(layer.cin)
+            cout = size(layer.cout)
+            # 4 where an axis doubles, 3 along the others.
+            shape = (x[0], cout, *(s + 2 for s in axes(layer.stride, names, rank)))
+            weights = (("weight", shape), *([("bias", (cout,))] if layer.bias else []))
+            macs = math.prod(shape) * math.prod(x[1:])
+            return Row(path, "up_conv", weights, (cout, *like[1:]), macs, at=at)
+        case Affine():
+            expect(layer.channels)
+            weights = (("weight", (x[0],)), ("bias", (x[0],)))
+            return Row(path, "affine", weights, x, 0, at=at)
         case Norm():
             expect(layer.channels)
             moving = ("running_mean", "running_var") if layer.kind == "batch" else ()

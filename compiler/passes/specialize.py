@@ -29,6 +29,7 @@ from ..program import (
     wrapped,
 )
 from ..segmentors import segmentor_named
+from .inference import as_run, for_inference
 from .initialized import initialized
 from .kernels import blocks_per_axis
 from .per_axis import with_scales
@@ -40,6 +41,10 @@ DROP_PATH_NOTE = "stochastic depth (arXiv 1603.09382, Fig. 2): rate of the last 
 
 def specialize(model: Model) -> Network:
     """Write every choice of the model into its blocks."""
+    if model.deploy:
+        network = for_inference(_specialized(as_run(model)))
+        check_modules(network)
+        return network
     network = _specialized(model)
     return initialized(network, model.init) if model.init != "pytorch" else network
 
@@ -93,25 +98,31 @@ def _specialized(model: Model) -> Network:
         wiring = with_scales(wiring, model)
     if model.checkpointing:
         wiring = replace(wiring, modules=tuple(map(recomputed, wiring.modules)))
-    numbers = {constant.name for constant in wiring.constants}
-    for module in wiring.modules:
-        for each in module.blocks:
-            check_block(each)
-        known = numbers | {*module.arguments} | {tensor for tensor, _ in module.inputs}
-        check(
-            module.body,
-            f"{model.head.title}'s {module.name}",
-            known,
-            {each.name for each in module.layers},
-            {*OPERATIONS, *PYRAMID},
-        )
-    return replace(
+    network = replace(
         network,
         head=wiring.head,
         modules=wiring.modules,
         more_constants=wiring.constants,
         aux_head=wiring.aux_head,
     )
+    check_modules(network)
+    return network
+
+
+def check_modules(network: Network) -> None:
+    """Raise `CompileError` for a module, or a block of one, whose program means nothing."""
+    numbers = {constant.name for constant in network.more_constants}
+    for module in network.modules:
+        for each in module.blocks:
+            check_block(each)
+        known = numbers | {*module.arguments} | {tensor for tensor, _ in module.inputs}
+        check(
+            module.body,
+            f"the {module.name} of {network.model.title}",
+            known,
+            {each.name for each in module.layers},
+            {*OPERATIONS, *PYRAMID},
+        )
 
 
 def check_block(block: Block) -> None:

@@ -135,6 +135,7 @@ def _resolve(
         drop_path=float(str(given.get("drop_path", 0.0))),
         checkpointing="checkpointing" in given,
         init=str(given.get("init", usual_init(head))),
+        deploy="deploy" in given,
     )
     if made and not problems:
         problems += _size_problems(model)

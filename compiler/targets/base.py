@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ..dialect import DIALECTS
-from ..ir import Conv, Layer, Module, Norm, Shape
+from ..ir import Module, Shape
 from ..lower import Plan
-from ..model import RANK_NAMES, UNITS, Model, Segmentor
-from ..program import Assign, calls, chain, names
+from ..model import RANK_NAMES, Model, Segmentor
+from ..program import Assign, chain
 from ..segmentors.base import Doc
-from .constants import RATES, axes_line, channels_constant, constant_lines, he_scale
+from . import target_row
+from .constants import RATES, axes_line, channels_constant, constant_lines
+from .facts import AXES, class_check, facts_of
 from .prose import LINE, docstring, heading, wrap_sentences
 from .text import (
     EncoderText,
@@ -30,8 +31,6 @@ from .text import (
     Section,
 )
 from .writer import Writer
-
-AXES = ("d", "h", "w")
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,11 @@ class Target:
         if len(network.modules) == 1:  # one decoder and the model stand together
             parts, last = parts[:-1], Part((*parts[-1].sections, *last.sections))
         return Page(
-            heading=heading(f"{plan.title}, {self.title}."),
+            heading=heading(f"{plan.title}, {self.title}{plan.inference}."),
             table=tuple(self.table(plan)),
             notes=tuple(
                 line
-                for note in (*plan.notes, f"Load weights: {self.load}")
+                for note in (*plan.notes, *self.made_of(plan), f"Load weights: {self.load}")
                 for line in wrap_sentences(note)
             ),
             class_name=plan.model.class_name,
@@ -91,6 +90,17 @@ class Target:
             ),
             parts=(*parts, last),
             facts=self.facts(plan),
+        )
+
+    def made_of(self, plan: Plan) -> tuple[str, ...]:
+        """Where the weights of an inference file come from."""
+        weights = target_row(self.name).weights
+        if not plan.model.deploy or not weights:
+            return ()
+        made = f"plainnet convert best{weights[0]} --model FILE.py -o w{weights[0]}"
+        return (
+            "Inference only: it computes what the training file does in evaluation mode.",
+            f"Make weights from those of the training file: {made}",
         )
 
     def part(self, plan: Plan, writer: Writer, module: Module) -> Part:
@@ -117,7 +127,7 @@ class Target:
 
     def model(self, plan: Plan, writer: Writer) -> ModelText:
         model = plan.model
-        check, error = self.class_check(plan)
+        check, error = class_check(plan)
         head = writer.fragment(plan.network.head, prefix="")
         return ModelText(
             class_name=model.class_name,
@@ -143,42 +153,12 @@ class Target:
         return "segmentor.py.j2"
 
     def facts(self, plan: Plan) -> Facts:
-        model, network = plan.model, plan.network
-        axes = AXES[-plan.rank :]
-        shape = {
+        shapes = {
             "map": self.spell_doc("[C]", plan),
             "half": self.spell_doc("[C /2]", plan),
-            "query": self.shape("Q", axes),
+            "query": self.shape("Q", AXES[-plan.rank :]),
         }
-        stretches = any(c.function == "stretch" for m in network.modules for c in calls(m.body))
-        resizing = "x2 upsampling" if model.halves and not stretches else "resizing"
-        convs = [layer for layer in layers_of(plan) if isinstance(layer, Conv)]
-        he, he_doc = he_scale(convs)
-        return Facts(
-            rank=plan.rank,
-            package=f"{model.class_name}{plan.rank}D",
-            unit=UNITS[plan.rank],
-            extends=DIALECTS[model.encoder.dialect].ceil_pool,
-            after_head=any(call.function == "upsample" for call in calls(network.head.body)),
-            axes=axes,
-            shapes=shape,
-            attention_doc=docstring(
-                f"Multi-head attention: (N, Q, EMBED), (N, T, EMBED), mask {self.mask_shape}"
-                " -> (N, Q, EMBED)."
-            ),
-            upsample_doc=docstring(
-                f"Linear {resizing} (half-pixel centers), cropped.", "(N, ..., C) -> (N, *size, C)."
-            ),
-            stretches=stretches,
-            scaled=bool(network.modules) and not model.halves,
-            per_axis=network.residual.per_axis,
-            wide=any(not isinstance(conv.kernel, int) for conv in convs if conv.padded),
-            grouped=any(conv.groups != 1 for conv in convs),
-            biased=any(conv.bias for conv in convs),
-            he=he,
-            he_doc=he_doc,
-            zero_init=any(isinstance(x, Norm) and x.zero_init for x in layers_of(plan)),
-        )
+        return facts_of(plan, shapes, self.mask_shape)
 
     # -- what a target says ------------------------------------------------------------------------
 
@@ -241,19 +221,6 @@ class Target:
 
     # -- what a file says of itself ----------------------------------------------------------------
 
-    def class_check(self, plan: Plan) -> tuple[str, str]:
-        """The `num_classes` that a file has no activation for, and what is said of them."""
-        called = {call.function for m in plan.network.modules for call in calls(m.body)}
-        if "class_softmax" in called and plan.model.compat != "medicai":
-            error = "num_classes must be at least 2 here: one class needs a sigmoid"
-            return "num_classes < 2", error
-        if any("num_classes" in names(m.body) for m in plan.network.modules if m.step) and (
-            "class_softmax" not in called
-        ):
-            error = "num_classes must be 1 in this file: several classes need a softmax"
-            return "num_classes > 1", error
-        return "", ""
-
     def module_doc(self, doc: Doc, plan: Plan) -> str:
         """A module's docstring."""
         first, rest = self.spell_doc(doc.first, plan), self.spell_doc(doc.rest, plan)
@@ -309,12 +276,3 @@ class Target:
             return f"(N, {shape[0]})"
         sizes = [str(size).rjust(wide) for size, wide in zip(shape[1:], widths)]
         return self.shape(str(shape[0]).rjust(width), sizes)
-
-
-def layers_of(plan: Plan) -> list[Layer]:
-    """Every layer of a plan."""
-    network = plan.network
-    found = [*network.stem.layers, *network.head.layers]
-    found += [layer for block in network.all_blocks.values() for layer in block.layers]
-    each = [each.of for module in network.modules for each in module.layers]
-    return [*found, *(layer for layer in each if not isinstance(layer, str))]

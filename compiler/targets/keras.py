@@ -79,6 +79,13 @@ class Keras(Target):
         "mish": "layers.Activation('mish')(x)",
         "hard_swish": "layers.Activation('hard_silu')(x)",
         "tanh": "layers.Activation('tanh')(x)",
+        "relu_in_place": "layers.ReLU()(x)",
+        "leaky_relu_in_place": "layers.LeakyReLU(negative_slope={slope})(x)",
+        "steep_leaky_relu_in_place": "layers.LeakyReLU(negative_slope=0.3)(x)",
+        "elu_in_place": "layers.ELU()(x)",
+        "silu_in_place": "layers.Activation('silu')(x)",
+        "mish_in_place": "layers.Activation('mish')(x)",
+        "hard_swish_in_place": "layers.Activation('hard_silu')(x)",
         "sigmoid": "layers.Activation('sigmoid')(x)",
     }
     statements: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -114,6 +121,8 @@ class Keras(Target):
             ("crop", "crop"),
             ("upsample", "upsample"),
             ("Table", "table"),
+            ("Affine", "affine"),
+            ("GatedAffine", "gatedaffine"),
             ("attention", "attention"),
             ("Upsample", "linear_upsample"),
             ("corner_stretch", "corner_stretch"),

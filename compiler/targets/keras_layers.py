@@ -11,6 +11,7 @@ from ..errors import CompileError, Problem
 from ..expressions import names_in
 from ..initialization import Init, init_of
 from ..ir import (
+    Affine,
     Attention,
     AvgPool,
     Call,
@@ -23,6 +24,7 @@ from ..ir import (
     Linear,
     Norm,
     Table,
+    UpConv,
 )
 from ..passes.variants import GROUPS, with_norm
 from .spelling import expression, spell, spell_eps, substitute
@@ -41,8 +43,12 @@ START = {
 def line_before(layer: Layer) -> str:
     """Arguments that make a layer's line too long, named on a line of their own."""
     match layer:
+        case Conv() | Linear() if init_of(layer) == Init.LOADED and layer.output:
+            return ""
         case Conv(output=True) | Linear(output=True):
             return HEAD.format(START[init_of(layer)])
+        case ConvTranspose(exact=True) if init_of(layer) == Init.LOADED:
+            return ""
         case ConvTranspose(exact=True):
             start = START[Init.NNUNET if init_of(layer) == Init.NNUNET else Init.SMALL]
             bias = ', "use_bias": False' * (not layer.bias)
@@ -97,6 +103,8 @@ def _filled(spelling: str, layer: Layer, inputs: Sequence[ast.expr], name: ast.N
 def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
     """The layer over its fields, by their names, and its inputs `x`, `y`, `z`."""
     match layer:
+        case Conv() | ConvTranspose() | Linear() if init_of(layer) == Init.LOADED:
+            return _loaded_spelling(layer, rank)
         case Conv(output=True):
             return f"layers.Conv{rank}D(cout, 1, {LAST}, **options, name=name)(x)"
         case Conv(padded=False):
@@ -118,6 +126,13 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             start = f"kernel_initializer={init}" if init_of(layer) == Init.HE else SMALL
             options = f"{window}, strides=stride, padding='same', {LAST}, {start}"
             return f"layers.Conv{rank}DTranspose(cout, {options}, name=name)(x)"
+        case UpConv():
+            options = ", stride" * (layer.stride != 2) + ", bias=False" * (not layer.bias)
+            return f"UpConv(cout{options}, name=name)(x, y)"
+        case Affine(gated=True):
+            return "GatedAffine(name=name)(x, y)"
+        case Affine():
+            return "Affine(name=name)(x)"
         case Linear():
             return f"layers.Dense(cout{', **options' * layer.output}, name=name)(x)"
         case AvgPool(exact=True):
@@ -139,6 +154,31 @@ def _spelling(layer: Layer, rank: int, per_axis: bool) -> str:
             return _norm_spelling(kind, "'zeros'" if layer.zero_init else "")
         case Call():
             raise CompileError(Problem(f"the block {layer.block} is called by its function"))
+        case _:
+            assert_never(layer)
+
+
+def _loaded_spelling(layer: Conv | ConvTranspose | Linear, rank: int) -> str:
+    """A layer of an inference file, which says nothing of initial weights."""
+    full = ", dtype=keras.config.floatx()" * getattr(layer, "output", False)
+    match layer:
+        case Conv(output=True):
+            return f"layers.Conv{rank}D(cout, 1, {LAST}{full}, name=name)(x)"
+        case Conv(padded=False):
+            return f"layers.Conv{rank}D(cout, *window, name=name)(x)"
+        case Conv():
+            options = ", stride=stride" * (layer.stride != 1)
+            options += ", groups=groups" * (layer.groups != 1)
+            options += ", bias=False" * (not layer.bias)
+            return f"conv(x, cout, kernel{options}, name=name)"
+        case ConvTranspose():
+            window = "stride, stride" if layer.exact else "4, strides=stride, padding='same'"
+            if layer.stride != 2 and not layer.exact:
+                window = "[s * s for s in stride], strides=stride, padding='same'"
+            bias = ", use_bias=False" * (not layer.bias)
+            return f"layers.Conv{rank}DTranspose(cout, {window}{bias}, {LAST}, name=name)(x)"
+        case Linear():
+            return f"layers.Dense(cout{full}, name=name)(x)"
         case _:
             assert_never(layer)
 

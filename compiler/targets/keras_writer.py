@@ -9,7 +9,8 @@ from typing import assert_never
 
 from .. import ir, program
 from ..expressions import names_in
-from ..ir import Block, Dim, Each, Fragment, Layer, Module, bound, tensors_of
+from ..binding import bound, tensors_of
+from ..ir import Block, Dim, Each, Fragment, Layer, Module
 from ..operations import PYRAMID
 from ..program import Expression, Statement, code_of, names, walk
 from .keras_layers import called as keras_call
@@ -38,7 +39,7 @@ class KerasWriter(Writer):
                 callee = self.callee(layer)
                 kept = self.kept(callee)
                 return tuple(v for a, v in zip(callee.args, layer.args, strict=True) if a in kept)
-            case ir.ConvTranspose():
+            case ir.ConvTranspose() | ir.UpConv():
                 return (layer.cout, _scalar(layer.stride))
             case ir.Linear():
                 return (layer.cout,)
@@ -46,7 +47,7 @@ class KerasWriter(Writer):
                 return (_scalar(layer.stride),)
             case ir.Table():
                 return (layer.rows,)
-            case ir.Norm() | ir.Dropout() | ir.Attention():
+            case ir.Norm() | ir.Affine() | ir.Dropout() | ir.Attention():
                 return ()
             case _:
                 assert_never(layer)

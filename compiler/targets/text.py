@@ -93,6 +93,8 @@ class Facts:
     `stretches` that maps are resized by other factors than 2.
     `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
     `per_axis` are the columns of the stage table with a number for each axis.
+    `deploy` files are for inference: their weights are loaded, and most convolutions have a
+    bias; `unbiased` says that some have none.
     `norm` makes the encoder's norm of a tensor `x`, and `norm_doc` says what it is, where files
     have a function for it. `he` is the scale and the fan of the normal distribution from which
     convolutions start, and `he_doc` names the fan; both are "" if they start from another one.
@@ -116,6 +118,8 @@ class Facts:
     wide: bool
     per_axis: tuple[str, ...]
     zero_init: bool
+    deploy: bool
+    unbiased: bool
     norm: str = ""
     norm_doc: str = ""
 

@@ -11,7 +11,8 @@ from ..ir import Fragment
 from ..lower import Plan
 from ..model import Segmentor
 from ..program import Assign, Name, Return
-from .base import Helper, Target, layers_of
+from .base import Helper, Target
+from .facts import layers_of
 from .prose import LINE, docstring, wrap_sentences
 from .spelling import quoted
 from .text import EncoderText, words
@@ -87,6 +88,13 @@ class Torch(Target):
         "mish": "F.mish(x)",
         "hard_swish": "F.hardswish(x)",
         "tanh": "torch.tanh(x)",
+        "relu_in_place": "F.relu(x, inplace=True)",
+        "leaky_relu_in_place": "F.leaky_relu(x, {slope}, inplace=True)",
+        "steep_leaky_relu_in_place": "F.leaky_relu(x, 0.3, inplace=True)",
+        "elu_in_place": "F.elu(x, inplace=True)",
+        "silu_in_place": "F.silu(x, inplace=True)",
+        "mish_in_place": "F.mish(x, inplace=True)",
+        "hard_swish_in_place": "F.hardswish(x, inplace=True)",
         "sigmoid": "torch.sigmoid(x)",
     }
 
@@ -97,6 +105,8 @@ class Torch(Target):
             "upsample",
             "Stage",
             "LayerNorm",
+            "Affine",
+            "GatedAffine",
             "DropPath",
             "Attention",
             "resize",
@@ -150,6 +160,8 @@ class Torch(Target):
         aux = plan.network.aux_head
         # These stand last: a seed gives all other weights as it does without them.
         after = aux_declarations(aux, plan.rank) if aux else ()
+        if plan.model.deploy:
+            return made
         return (*made, *init_lines(layers_of(plan), plan.network.head.layers, plan.rank), *after)
 
     def model_body(self, plan: Plan, writer: Writer) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import assert_never
 
 from ..ir import (
+    Affine,
     Attention,
     AvgPool,
     Axes,
@@ -17,6 +18,7 @@ from ..ir import (
     Linear,
     Norm,
     Table,
+    UpConv,
 )
 from .spelling import spell_eps
 
@@ -56,6 +58,12 @@ def declare(layer: Layer, rank: int, per_axis: Collection[str] = ()) -> str:
             elif layer.stride != 2:
                 window = f"kernel, stride={layer.stride}, padding=padding"
             return f"nn.ConvTranspose{rank}d({channels}, {window})"
+        case UpConv():
+            stride = [str(layer.stride)] if layer.stride != 2 else []
+            bias = ["bias=False"] if not layer.bias else []
+            return f"UpConv({_args(layer.cin, layer.cout, *stride, *bias)})"
+        case Affine():
+            return f"{'Gated' * layer.gated}Affine({layer.channels})"
         case Linear():
             return f"nn.Linear({_args(layer.cin, layer.cout)})"
         case AvgPool(exact=True):

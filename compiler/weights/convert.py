@@ -20,11 +20,12 @@ from ..targets import TARGETS, suffixes
 from ..targets.runtime import files_of
 from ..vendoring.request import given_options, model_of, with_options
 from .adapt import AXES, INFLATIONS
-from .checkpoints import LIGHTNING, framework_of
+from .checkpoints import LIGHTNING, Checkpoint, framework_of
 from .contents import mistaken
 from .formats import open_checkpoint
 from .layouts import LAYOUT_NAMES, validate_layout
-from .matching import Adapting, match
+from .deployed import deployed, holds_deployed
+from .matching import Adapting, Match, match
 from .nnunet import whole
 from .writers import write_nnunet
 
@@ -90,10 +91,20 @@ def convert(
     if layout and (other := on_other_axes(resolved.trunk, layout)):
         notes = [*notes, other]
     with open_checkpoint(checkpoint) as opened:
-        found = match(opened, resolved, layout, adapting)
+        found = _matched(opened, resolved, layout, adapting)
         write = write_nnunet if back else files_of(target).write
         write(output, resolved, found, str(checkpoint))
         return Converted(output, target, len(found.values), (*notes, *opened.notes, *found.notes))
+
+
+def _matched(opened: Checkpoint, model: Model, layout: str | None, adapting: Adapting) -> Match:
+    """The weights of a model. Those of an inference file are made from those of training.
+
+    A checkpoint may also hold what another inference file of the network was given.
+    """
+    if not model.deploy or holds_deployed(opened, model):
+        return match(opened, model, layout, adapting)
+    return deployed(match(opened, model.training, layout, adapting), model)
 
 
 def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, list[str]]:

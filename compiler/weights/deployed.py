@@ -1,0 +1,156 @@
+"""The weights of an inference file, made from those of the training file.
+
+The steps are those that the passes noted when they changed the network (`deployment`). They are
+taken in float64, on values that are read on demand, and what comes out is rounded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias, assert_never
+
+from ..deployment import Fold, Fuse, Rescale, Settle, Step
+from ..errors import CompileError, Problem, counted
+from ..model import Model
+from ..passes.instances import instances
+from ..passes.rows import At, path_of
+from ..passes.specialize import specialize
+from ..passes.trace import trace
+from ..targets.runtime import files_of
+from .checkpoints import Checkpoint
+from .matching import Match
+from .naming import places_of
+
+Read: TypeAlias = Callable[[], Any]
+
+
+def deployed(match: Match, model: Model) -> Match:
+    """The weights of the inference file of `model`, where `match` holds those of training.
+
+    Raises `CompileError` if the checkpoint does not hold all of them: what is missing would have
+    no values that mean anything.
+    """
+    if match.initial:
+        groups = ", ".join(dict.fromkeys(place.group for place in match.initial))
+        raise CompileError(
+            Problem(
+                f"the checkpoint has no weights for {groups}"
+                f" ({counted(len(match.initial), 'tensor')}), which an inference file needs",
+                hint="train first, and convert the checkpoint of the whole network",
+            )
+        )
+    places = places_of(model)
+    shapes = {place.name: place.shape for place in places}
+    found = fold_weights(model, match.values, shapes)
+    values = {name: _rounded(found[name], match.dtype) for name in shapes}
+    kept = {name: match.values[name] for name in shapes if found[name] is match.values.get(name)}
+    note = f"folded {counted(len(match.values), 'tensor')} into {len(values)}"
+    return replace(match, places=places, values=values | kept, notes=[*match.notes, note])
+
+
+def holds_deployed(checkpoint: Checkpoint, model: Model) -> bool:
+    """Whether a checkpoint holds weights of the inference file itself."""
+    files = files_of(checkpoint.framework)
+    ours, theirs = (
+        {files.place_name(place) for place in places_of(one)} for one in (model, model.training)
+    )
+    named = checkpoint.tensors.keys()
+    return bool(named & (ours - theirs)) and not named & (theirs - ours)
+
+
+def fold_weights(
+    model: Model, weights: Mapping[str, Read], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Read]:
+    """Functions that make the weights of the inference file of `model`, in float64.
+
+    `weights` are those of training, by their names in PyTorch, and `shapes` what is made. Weights
+    that no step changes are among the results as they are.
+    """
+    training = specialize(model.training)
+    steps = specialize(model).steps
+    made = _Weights(weights, shapes)
+    for owner, prefixes in instances(training, trace(training)).items():
+        for step in steps:
+            if step.owner == owner:
+                for prefix in prefixes:
+                    made.take(step, prefix, prefixes)
+    return {name: made.values[name] for name in shapes}
+
+
+class _Weights:
+    def __init__(self, weights: Mapping[str, Read], shapes: Mapping[str, tuple[int, ...]]):
+        self.values: dict[str, Read] = dict(weights)
+        self.shapes = shapes
+
+    def take(self, step: Step, prefix: At, prefixes: tuple[At, ...]) -> None:
+        """Carry out a step for one place of its owner."""
+        match step:
+            case Fold():
+                self.fold(step, prefix)
+            case Settle():
+                self.settle(step, prefix)
+            case Rescale(conv=conv, factor=factor):
+                name = _name(prefix, conv, "weight")
+                self.values[name] = _times(self.values[name], factor)
+            case Fuse():
+                raise NotImplementedError
+            case _:
+                assert_never(step)
+
+    def affine(self, prefix: At, norm: str, eps: float) -> tuple[Read, Read]:
+        """The scale and the shift that a batch norm is in inference. The norm is gone then."""
+        names = ("weight", "bias", "running_mean", "running_var")
+        weight, bias, mean, var = (self.values.pop(_name(prefix, norm, name)) for name in names)
+
+        def scale() -> Any:
+            return _wide(weight) / (_wide(var) + eps) ** 0.5
+
+        return scale, lambda: _wide(bias) - _wide(mean) * scale()
+
+    def settle(self, step: Settle, prefix: At) -> None:
+        scale, shift = self.affine(prefix, step.norm, step.eps)
+        self.values[_name(prefix, step.to, "weight")] = scale
+        self.values[_name(prefix, step.to, "bias")] = shift
+
+    def fold(self, step: Fold, prefix: At) -> None:
+        scale, shift = self.affine(prefix, step.norm, step.eps)
+        weight, bias = (_name(prefix, step.conv, name) for name in ("weight", "bias"))
+        kernel, before = self.values[weight], self.values.get(bias)
+        axis = 1 if step.transposed else 0
+
+        def scaled() -> Any:
+            value = _wide(kernel)
+            return value * scale().reshape(*(-1 if i == axis else 1 for i in range(value.ndim)))
+
+        self.values[weight] = scaled
+        self.values[bias] = shift
+        if before is not None:
+            self.values[bias] = lambda: shift() + scale() * _wide(before)
+
+
+def _name(prefix: At, layer: str, weight: str) -> str:
+    return path_of((*prefix, layer, weight))
+
+
+def _wide(read: Read) -> Any:
+    return read().astype("float64")
+
+
+def _times(read: Read, factor: float) -> Read:
+    return lambda: _wide(read) * factor
+
+
+def _rounded(read: Read, dtype: str) -> Read:
+    def rounded() -> Any:
+        import numpy as np
+
+        kind: Any = dtype
+        if dtype == "bfloat16":
+            import ml_dtypes
+
+            kind = ml_dtypes.bfloat16
+        with np.errstate(all="ignore"):  # what is not finite is reported where it is written
+            return read().astype(kind)
+
+    return rounded
