@@ -18,8 +18,8 @@ class Network:
     residual block of the stages. `constants` are the encoder's named numbers and `more_constants`
     those of the modules above it. `modules` run one after the other, each on the output of the one
     before it; the `head` runs last. With deep supervision, the last module returns `stages`, and
-    the model has one `aux_head` for each of `AUX_FILTERS`, which runs in training. One for inference
-    has the `steps` that its weights take from those of the training file.
+    the model has one `aux_head` for each of `AUX_FILTERS`, which runs in training. A network for
+    inference has the `steps` that make its weights from those of training.
     """
 
     model: Model

@@ -63,6 +63,7 @@ FLOORS = (
         "passes.choices",
         "passes.initialized",
         "passes.fold",
+        "passes.fuse",
         "passes.inference",
         "passes.specialize",
         "passes.trace",

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from .. import ir, program
-from ..errors import CompileError, Problem, placed
 from ..binding import bound, tensors_of
+from ..errors import CompileError, Problem, placed
 from ..ir import Block, Dim, Each, Layer, Module
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of, mapped, names, walk

@@ -28,6 +28,7 @@ from ..network import Network
 from ..operations import IN_PLACE
 from ..program import Apply, Expression, calls, rewritten, unwrapped
 from .fold import folded
+from .fuse import fused
 from .initialized import initialized
 from .variants import Part
 
@@ -45,7 +46,7 @@ def as_run(model: Model) -> Model:
 def for_inference(network: Network) -> Network:
     """The network for inference, with the steps that its weights take from those of training."""
     network = folded(without_dropout(initialized(network, "loaded")))
-    return in_place(network)
+    return in_place(fused(network))
 
 
 def without_dropout(network: Network) -> Network:

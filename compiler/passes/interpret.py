@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from .. import ir, program
+from ..binding import bound, tensors_of
 from ..errors import CompileError, Problem, placed
 from ..expressions import evaluate, evaluate_int
-from ..binding import bound, tensors_of
 from ..ir import Block, Each, Fragment, Layer, Module, Shape
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of

@@ -123,6 +123,7 @@ class Keras(Target):
             ("Table", "table"),
             ("Affine", "affine"),
             ("GatedAffine", "gatedaffine"),
+            ("UpConv", "upconv"),
             ("attention", "attention"),
             ("Upsample", "linear_upsample"),
             ("corner_stretch", "corner_stretch"),

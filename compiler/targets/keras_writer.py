@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from .. import ir, program
-from ..expressions import names_in
 from ..binding import bound, tensors_of
+from ..expressions import names_in
 from ..ir import Block, Dim, Each, Fragment, Layer, Module
 from ..operations import PYRAMID
 from ..program import Expression, Statement, code_of, names, walk
@@ -238,10 +238,9 @@ class KerasWriter(Writer):
         """A layer of a module. It takes names: what is computed has a line of its own."""
         count = tensors_of(each, self.blocks)
         tensors: list[ast.expr] = []
-        for arg in args[:count]:
+        of = self.blocks[each.of].inputs if isinstance(each.of, str) else (("x", ""),)
+        for arg, (name, _) in zip(args[:count], of, strict=True):
             value, _ = self.unnested(arg, target, before, scope)
-            function = arg.function if isinstance(arg, program.Apply) else ""
-            name = "mask" if "attention_mask" in function else "x"
             tensors.append(self._own_line(value, isinstance(value, ast.Call), name, before)[0])
         sizes = [_dim(self.unnested(arg, target, before, scope)[0]) for arg in args[count:]]
         layer = bound(each, self.blocks, [""] * count, sizes)

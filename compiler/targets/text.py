@@ -148,6 +148,16 @@ class Facts:
         return ", ".join(lines)
 
     @property
+    def kernel(self) -> str:
+        """`3x3x3`."""
+        return "x".join(["3"] * self.rank)
+
+    @property
+    def multiplications(self) -> tuple[int, int]:
+        """Of one output of a 3x3 convolution on an upsampled map: fused, and as it is."""
+        return 2**self.rank, 3**self.rank
+
+    @property
     def voxels(self) -> str:
         """`D*H*W`."""
         return "*".join(self.axes).upper()

@@ -107,6 +107,7 @@ class Torch(Target):
             "LayerNorm",
             "Affine",
             "GatedAffine",
+            "UpConv",
             "DropPath",
             "Attention",
             "resize",

@@ -9,8 +9,8 @@ from typing import ClassVar, Protocol, assert_never
 
 from .. import ir, program
 from ..axes import plain, spread
-from ..errors import CompileError, Problem
 from ..binding import tensors_of
+from ..errors import CompileError, Problem
 from ..ir import Block, Each, Fragment, Layer, Module
 from ..lower import Plan, doc_of
 from ..operations import PYRAMID

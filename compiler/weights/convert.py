@@ -22,9 +22,9 @@ from ..vendoring.request import given_options, model_of, with_options
 from .adapt import AXES, INFLATIONS
 from .checkpoints import LIGHTNING, Checkpoint, framework_of
 from .contents import mistaken
+from .deployed import deployed, holds_deployed
 from .formats import open_checkpoint
 from .layouts import LAYOUT_NAMES, validate_layout
-from .deployed import deployed, holds_deployed
 from .matching import Adapting, Match, match
 from .nnunet import whole
 from .writers import write_nnunet

@@ -73,8 +73,8 @@ def fold_weights(
     for owner, prefixes in instances(training, trace(training)).items():
         for step in steps:
             if step.owner == owner:
-                for prefix in prefixes:
-                    made.take(step, prefix, prefixes)
+                for prefix in _places(step, prefixes, steps):
+                    made.take(step, prefix)
     return {name: made.values[name] for name in shapes}
 
 
@@ -83,7 +83,7 @@ class _Weights:
         self.values: dict[str, Read] = dict(weights)
         self.shapes = shapes
 
-    def take(self, step: Step, prefix: At, prefixes: tuple[At, ...]) -> None:
+    def take(self, step: Step, prefix: At) -> None:
         """Carry out a step for one place of its owner."""
         match step:
             case Fold():
@@ -94,7 +94,7 @@ class _Weights:
                 name = _name(prefix, conv, "weight")
                 self.values[name] = _times(self.values[name], factor)
             case Fuse():
-                raise NotImplementedError
+                self.fuse(step, prefix)
             case _:
                 assert_never(step)
 
@@ -127,6 +127,46 @@ class _Weights:
         self.values[bias] = shift
         if before is not None:
             self.values[bias] = lambda: shift() + scale() * _wide(before)
+
+    def fuse(self, step: Fuse, prefix: At) -> None:
+        if step.to:
+            before, prefix = prefix, (step.path, step.to)
+            for name in [n for n in self.values if n.startswith(f"{path_of(before)}.")]:
+                new = f"{path_of(prefix)}{name.removeprefix(path_of(before))}"
+                self.values[new] = self.values.pop(name)
+        conv, bias = (_name(prefix, step.conv, name) for name in ("weight", "bias"))
+        up = _name(prefix, step.up, "weight")
+        kernel, shape = self.values.pop(conv), self.shapes[up]
+        self.values[up] = lambda: _taps(_wide(kernel)[:, : shape[0]], shape)
+        if step.skip:
+            self.values[conv] = lambda: _wide(kernel)[:, shape[0] :]
+        elif bias in self.values:
+            self.values[_name(prefix, step.up, "bias")] = self.values.pop(bias)
+
+
+def _taps(kernel: Any, shape: tuple[int, ...]) -> Any:
+    """The kernel of a transposed convolution that is this 3x3 kernel, (out, in, ...), on the
+    upsampled map: in `shape`, (in, out, ...), 4 along an axis that is doubled.
+
+    Taps (w0, w1, w2) of an axis are (w2, w1 + w2, w0 + w1, w0) where it is doubled, as two of the
+    three read the same value, and (w2, w1, w0) where it is not.
+    """
+    for axis, size in enumerate(shape[2:], start=2):
+        taps = kernel.take((2, 1, 1, 0) if size == 4 else (2, 1, 0), axis)
+        if size == 4:
+            inner = (*(slice(None),) * axis, slice(1, 3))
+            taps[inner] += kernel.take((2, 0), axis)
+        kernel = taps
+    return kernel.swapaxes(0, 1)
+
+
+def _places(step: Step, prefixes: tuple[At, ...], steps: tuple[Step, ...]) -> tuple[At, ...]:
+    """The places of its owner that a step is about: of a module, the last turn or the others."""
+    if not isinstance(step, Fuse):
+        return prefixes
+    here = tuple(at for at in prefixes if at[:2] == (step.path, step.each))
+    ends = any(isinstance(x, Fuse) and x.last and x.owner == step.owner for x in steps)
+    return here[-1:] if step.last else here[:-1] if ends else here
 
 
 def _name(prefix: At, layer: str, weight: str) -> str:
