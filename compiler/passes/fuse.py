@@ -156,7 +156,7 @@ def _with_skip(block: Block, conv: Conv, scaled: bool) -> Block:
         layers=(UpConv(UP, conv.cin, conv.cout), replace(conv, cin="skip_channels")),
         call=both,
         doc=f"{block.doc}, the first of [upsampled x, skip]",
-        shapes="x [C /2], skip [S] -> [F]",
+        shapes=f"x [C /{_by(scaled)}], skip [S] -> [F]",
         args=(block.args[0], "skip_channels", *block.args[1:]),
         inputs=(*block.inputs, ("skip", "skip_channels")),
     )
@@ -172,7 +172,7 @@ def _without_skip(block: Block, conv: Conv, scaled: bool, like: str) -> Block:
         call=Apply(UP, (Name("x"), Name(like))),
         name=f"Last{block.name}",
         doc=f"{block.doc}, the first of the upsampled x",
-        shapes="[C /2] -> [F]",
+        shapes=f"[C /{_by(scaled)}] -> [F]",
         inputs=(*block.inputs, (like, "")),
     )
 
@@ -199,5 +199,9 @@ def _split(
     )
     if not scaled:
         return made
-    shapes = made.shapes.replace("/2", "/s")
-    return replace(made, args=(*made.args, STRIDE), per_axis=(STRIDE,), shapes=shapes)
+    return replace(made, args=(*made.args, STRIDE), per_axis=(STRIDE,))
+
+
+def _by(scaled: bool) -> str:
+    """How many times smaller the map is, in shapes."""
+    return "s" if scaled else "2"

@@ -70,7 +70,8 @@ def without_dropout(network: Network) -> Network:
         return replace(part, layers=layers, body=unwrapped(part.body, gone))
 
     def block(block: Block) -> Block:
-        return replace(part(block), rates=(), doc=block.doc.replace(" with dropout", ""))
+        before, _, after = block.doc.partition(" with dropout")
+        return replace(part(block), rates=(), doc=before + after)
 
     def module(module: Module) -> Module:
         gone = [x.name for x in module.layers if isinstance(x.of, Dropout)]

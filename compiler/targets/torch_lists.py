@@ -8,6 +8,7 @@ from typing import assert_never
 
 from ..expressions import with_part
 from ..ir import (
+    Affine,
     Attention,
     AvgPool,
     Block,
@@ -21,6 +22,7 @@ from ..ir import (
     Linear,
     Norm,
     Table,
+    UpConv,
 )
 from ..passes.declarations import Declaration, Declare, Turns
 from ..program import Append, Apply, Assign, Body, Expression, For, Name, Return, code_of, mapped
@@ -100,9 +102,9 @@ def _resized(layer: Layer, old: str, new: str) -> Layer:
         return with_part(size, old, new) if isinstance(size, str) else size
 
     match layer:
-        case Conv() | ConvTranspose() | Linear():
+        case Conv() | ConvTranspose() | UpConv() | Linear():
             return replace(layer, cin=dim(layer.cin), cout=dim(layer.cout))
-        case Norm() | Attention():
+        case Norm() | Affine() | Attention():
             return replace(layer, channels=dim(layer.channels))
         case Table():
             return replace(layer, rows=dim(layer.rows), channels=dim(layer.channels))
