@@ -240,8 +240,8 @@ def test_numbers_stand_for_lists():
         slope=0.0,
         stem_channels=8,
     )
-    bare = of_kwargs(kwargs | {"norm_op": "torch.nn.InstanceNorm2d"}, "ResidualEncoderUNet")
-    assert bare == replace(made, norm="instance", norm_affine=False)
+    with pytest.raises(CompileError, match="affine is False"):  # unless it says otherwise
+        of_kwargs(kwargs | {"norm_op": "torch.nn.InstanceNorm2d"}, "ResidualEncoderUNet")
 
 
 def of_kwargs(kwargs, network="PlainConvUNet"):
@@ -289,6 +289,9 @@ BRAIN = "fran.networks.Brain"
         ({"norm_op": None}, "norm_op", "norm_op is None"),
         ({"norm_op": "torch.nn.InstanceNorm3d"}, "norm_op", "is 'torch.nn.InstanceNorm3d'"),
         ({"norm_op": "torch.nn.GroupNorm"}, "norm_op", "is 'torch.nn.GroupNorm'"),
+        ({"norm_op_kwargs": None}, "norm_op_kwargs.affine", "affine is False"),
+        ({"norm_op_kwargs": {"affine": False}}, "norm_op_kwargs.affine", "affine is False"),
+        ({"strides": [2, 2, 2]}, "strides[0]", "strides[0] is (2, 2)"),
         ({"norm_op_kwargs": {"eps": "1e-5"}}, "norm_op_kwargs.eps", "eps is '1e-5'"),
         ({"norm_op_kwargs": {"eps": float("inf")}}, "norm_op_kwargs.eps", "eps is inf"),
         ({"norm_op_kwargs": {"momentum": 0.2}}, "norm_op_kwargs.momentum", "momentum is 0.2"),

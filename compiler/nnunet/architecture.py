@@ -127,6 +127,8 @@ def _units(a: Architecture) -> list[Problem]:
         found.append(_wrong("slope", a.slope, "a number from 0 up to, but below, 1"))
     elif a.slope and a.activation != SLOPED:
         found.append(_wrong("slope", a.slope, f"only {SLOPED} has a slope"))
+    if a.norm_affine is False:  # an instance norm's default
+        found.append(_wrong("norm_affine", False, "true: norms have a scale and a shift"))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..axes import plain
-from ..errors import CompileError, Problem
+from ..errors import CompileError
 from ..model import Encoder
 from ..passes.custom import make_encoder
 from .architecture import Architecture
@@ -37,13 +37,6 @@ def smallest(architecture: Architecture) -> tuple[int, ...]:
 def encoder_of(architecture: Architecture, name: str = "") -> Encoder:
     """The encoder of an architecture. Raises `CompileError`."""
     a = architecture
-    if not a.norm_affine:
-        raise CompileError(
-            Problem(
-                "the norms have no scale and shift (affine is false), which plainnet does not emit",
-                field="norm_affine",
-            )
-        )
     block = "plain" if a.network == "plain" else f"{a.block}_d"
     kernels = tuple(map(plain, a.kernels))
     made, problems = make_encoder(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CompileError, Problem, counted, escaped, raise_all, suggest
-from ..ir import Shape
+from ..ir import AUX_HEADS, Shape
 from ..model import Model, Segmentor
 from .adapt import adapt_channels, inflate, inflated_shape
 from .checkpoints import Checkpoint, Tensor, shown, told
@@ -22,6 +22,7 @@ from .layouts import (
 )
 from .naming import Names, Place, places_of
 
+KEPT = ": --lower-heads or --deep-supervision emits a model that has them"
 LISTED = 10  # problems of each kind; a wrong checkpoint has hundreds
 
 
@@ -111,8 +112,8 @@ def _left_out(
         del extra[name]
     if known:
         parts = dict.fromkeys(place.part for place in known.values())
-        words = f"{', '.join(parts)}, which the model does not have"
-        result.notes.append(f"omitted {words} ({_tensors(known)})")
+        words = f"{', '.join(parts)}, which the model does not have ({_tensors(known)})"
+        result.notes.append(f"omitted {words}{KEPT * (AUX_HEADS in parts)}")
     if names.others:
         result.notes.append(f"omitted another network's decoder ({_tensors(names.others)})")
     return emptied
