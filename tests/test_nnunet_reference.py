@@ -1,11 +1,12 @@
-"""dynamic-network-architectures itself: random architectures give its outputs and load both ways.
+"""nnU-Net itself: random plans give the outputs of its networks, and weights load both ways.
 
-Needs that library, which `.ci/run` installs without what it requires for other networks.
+Needs nnunetv2 with two of its libraries, which `.ci/run` installs without what these require.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections import OrderedDict
 from pathlib import Path
 
@@ -18,19 +19,21 @@ from torch import nn
 
 from compiler.emitter import source
 from compiler.nnunet.architecture import Architecture
+from compiler.nnunet.documents import Table
 from compiler.nnunet.network import model_of
+from compiler.nnunet.plans import architecture, configuration
 
 from .harness import constructor
 from .nnunet import ORACLE, named
 
-unet = pytest.importorskip(
-    "dynamic_network_architectures.architectures.unet",
-    reason="dynamic-network-architectures is not installed",
-)
-blocks = pytest.importorskip("dynamic_network_architectures.building_blocks.residual")
+get_network_from_plans = pytest.importorskip(
+    "nnunetv2.utilities.get_network_from_plans", reason="nnunetv2 is not installed"
+).get_network_from_plans
 EXAMPLE = Path(__file__).parents[1] / "examples/nnunet_standalone.py"
 TOLERANCE = 1e-9
-ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "relu": nn.ReLU, "elu": nn.ELU}
+ACTIVATIONS = {name.lower(): f"torch.nn.{name}" for name in ("ReLU", "ELU")}
+ACTIVATIONS["leaky_relu"] = "torch.nn.LeakyReLU"
+BLOCKS = {"basic": "BasicBlockD", "bottleneck": "BottleneckD"}
 
 
 @st.composite
@@ -74,36 +77,58 @@ def architectures(draw) -> Architecture:
     return Architecture(network, dims, draw(st.integers(1, 3)), draw(st.integers(1, 3)), **fields)
 
 
-def reference(a: Architecture) -> nn.Module:
-    """The library's network."""
+def plans_of(a: Architecture) -> dict:
+    """The architecture as a plans file says it."""
     rank = f"{a.dims}d"
-    shared = {
-        "input_channels": a.in_channels,
+    norm = {"instance": "instancenorm.InstanceNorm", "batch": "batchnorm.BatchNorm"}[a.norm]
+    kwargs = {
         "n_stages": a.stages,
         "features_per_stage": a.features,
-        "conv_op": getattr(nn, f"Conv{rank}"),
+        "conv_op": f"torch.nn.modules.conv.Conv{rank}",
         "kernel_sizes": a.kernels,
         "strides": a.strides,
-        "num_classes": a.num_classes,
         "n_conv_per_stage_decoder": a.decoder_convs,
         "conv_bias": a.conv_bias,
-        "norm_op": getattr(nn, f"{a.norm.capitalize()}Norm{rank}"),
+        "norm_op": f"torch.nn.modules.{norm}{rank}",
         "norm_op_kwargs": {"eps": a.norm_eps, "affine": True},
-        "dropout_op": None if a.dropout is None else getattr(nn, f"Dropout{rank}"),
+        "dropout_op": None if a.dropout is None else f"torch.nn.Dropout{rank}",
         "dropout_op_kwargs": {"p": a.dropout or 0.0},
         "nonlin": ACTIVATIONS[a.activation],
         "nonlin_kwargs": {"negative_slope": a.slope} if a.slope else {},
-        "deep_supervision": True,
     }
+    imported = ["conv_op", "norm_op", "dropout_op", "nonlin"]
     if a.network == "plain":
-        return unet.PlainConvUNet(**shared, n_conv_per_stage=a.blocks, nonlin_first=a.nonlin_first)
-    kinds = {"basic": blocks.BasicBlockD, "bottleneck": blocks.BottleneckD}
-    return unet.ResidualEncoderUNet(
-        **shared,
-        n_blocks_per_stage=a.blocks,
-        block=kinds[a.block],
-        bottleneck_channels=a.bottleneck_channels or None,
-        stem_channels=a.stem_channels,
+        name = "PlainConvUNet"
+        kwargs |= {"n_conv_per_stage": a.blocks, "nonlin_first": a.nonlin_first}
+    else:
+        name, imported = "ResidualEncoderUNet", [*imported, "block"]
+        kwargs |= {
+            "n_blocks_per_stage": a.blocks,
+            "block": f"dynamic_network_architectures.building_blocks.residual.{BLOCKS[a.block]}",
+            "bottleneck_channels": a.bottleneck_channels or None,
+            "stem_channels": a.stem_channels,
+        }
+    found = {
+        "network_class_name": f"dynamic_network_architectures.architectures.unet.{name}",
+        "arch_kwargs": kwargs,
+        "_kw_requires_import": imported,
+    }
+    return json.loads(json.dumps(found))
+
+
+def reference(a: Architecture) -> nn.Module:
+    """The library's network, made as nnU-Net makes that of its plans."""
+    return get_network_from_plans(
+        *plans_of(a).values(), a.in_channels, a.num_classes, deep_supervision=True
+    )
+
+
+def read(a: Architecture) -> Architecture:
+    """What our reader makes of the same plans."""
+    named = {"architecture": plans_of(a), "patch_size": list(a.divisors)}
+    plans = {"plans_name": "drawn", "configurations": {"net": named}}
+    return architecture(
+        configuration(Table(plans, "plans.json"), "net"), a.in_channels, a.num_classes
     )
 
 
@@ -129,7 +154,7 @@ def test_a_random_architecture_is_the_library_s(a):
     # Each name of its state dict, aliases included, is one that we know; each of ours is there.
     wanted = theirs.state_dict()
     table = named(model, ours.state_dict())
-    assert set(table) == set(wanted)
+    assert set(table) == set(wanted) and read(a) == a
     ours.load_state_dict({mine: wanted[name] for name, mine in table.items()})
     x = torch.randn(2, a.in_channels, *sizes, dtype=torch.float64)
     with torch.no_grad():

@@ -11,9 +11,7 @@ from .sampling import by_kind, half_of
 ROOT = Path(__file__).parents[1]
 FILES = {path.name: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
 SKIPS = re.compile(r"pytest\.(?:importorskip|skip)\(|mark\.(?:skip|xfail)")
-LIBRARY = re.compile(
-    r"^\w+ = pytest\.importorskip\(\s*\"(?:medicai|monai|dynamic_network)", re.MULTILINE
-)
+LIBRARY = re.compile(r"^\w+ = pytest\.importorskip\(\s*\"(?:medicai|monai|nnunetv2)", re.MULTILINE)
 
 
 def _of_the_oracle():
