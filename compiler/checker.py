@@ -230,9 +230,9 @@ def _named(state: State) -> tuple[str, str]:
     if state.conflicted:
         edited = "conflicts of an update are not resolved"
     if state.edited and state.stale:
-        return BOTH, f"{edited}, and plainnet {__version__} emits something else"
+        return BOTH, f"{edited}, and plainnet {__version__} now emits something else"
     if state.stale:
-        return STALE, f"{writer} wrote it, and plainnet {__version__} emits something else"
+        return STALE, f"{writer} wrote it, and plainnet {__version__} now emits something else"
     if state.edited:
         return EDITED, edited
     return (REFORMATTED if state.tidied else CLEAN), ""

@@ -14,16 +14,22 @@ import yaml
 import compiler
 
 from .harness import tiny
+from .test_vendored_example import action
 
 ROOT = Path(__file__).parent.parent
 WORKFLOW = yaml.safe_load((ROOT / "examples" / "ci" / "networks.yml").read_text())
 STEPS = [step for step in WORKFLOW["jobs"]["networks"]["steps"] if "run" in step]
+(CHECK,) = (
+    step
+    for step in WORKFLOW["jobs"]["networks"]["steps"]
+    if step.get("uses", "").startswith("OWNER/plainnet@")
+)
 INSTALLS = [step for step in STEPS if step["run"].startswith("pip install ")]
 
 
 def test_the_steps_run_in_order(tmp_path):
     """All but the installations, word for word, on a small network under the same names."""
-    assert len(INSTALLS) == 2 and len(STEPS) == 4
+    assert len(INSTALLS) == 2 and len(STEPS) == 3
     (tmp_path / "nets").mkdir()
     (tmp_path / "compiler.py").write_text("raise SystemExit(0)\n")  # somebody else's
     options = {"segmentor": "unet", "encoder_depth": 3, "input_shape": (32, 32, 32, 1)}
@@ -47,7 +53,11 @@ def test_the_steps_run_in_order(tmp_path):
             text=True,
         )
 
-    check, verify = (step for step in STEPS if step not in INSTALLS)
+    (verify,) = (step for step in STEPS if step not in INSTALLS)
+    assert CHECK["with"]["plainnet"] == "${{ env.PLAINNET }}"
+    _, (line, inputs) = action(CHECK["with"])
+    check = {"run": line}
+    environment |= inputs
     for step in (check, verify):
         done = run(step)
         assert done.returncode == 0, done.stdout + done.stderr
