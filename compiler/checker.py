@@ -16,9 +16,8 @@ from .provenance import Provenance
 from .reading import read_source
 from .targets import suffixes
 from .tidying import split_header
-from .vendoring.bases import FOLDER, find
-from .vendoring.state import State, examine, provenance_of, same, state_of
-from .vendoring.updating import BASE_HINT, unified
+from .vendoring.bases import FOLDER, HINT, find
+from .vendoring.state import State, examine, provenance_of, same, state_of, unified
 
 CLEAN, REFORMATTED, EDITED, STALE, BOTH, NOT_OURS, SKIPPED = (
     "clean",
@@ -111,7 +110,7 @@ def edits_of(path: Path, bases: tuple[Path, ...] = ()) -> str:
         base = state.base
     if base is None:
         message = "nobody knows what was emitted: its base was not kept"
-        raise CompileError(Problem(message, str(path), BASE_HINT))
+        raise CompileError(Problem(message, str(path), HINT))
     if same(provenance, base) and provenance.command == base.command:
         return ""
     return _edits(path, base, provenance)

@@ -12,9 +12,8 @@ from rich.text import Text
 
 from .api import traced
 from .catalog import ENCODERS
-from .checker import SKIPPED, Verdict
 from .dialects import dialects_of, on_other_axes, reference_of
-from .errors import counted, escaped
+from .errors import escaped
 from .model import Encoder, Model, Segmentor
 from .options import COMPAT
 from .passes.count import macs, non_trainable, parts, trainable
@@ -162,23 +161,6 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _share(part: int, total: int) -> str:
     return f"{100 * part / total:.1f} %" if total else "-"
-
-
-def print_verdicts(verdicts: Sequence[Verdict]) -> None:
-    """Print a line for each file checked, and one that counts the skipped files."""
-    out = console()
-    skipped = 0
-    width = max([len(SKIPPED) + 1, *(len(verdict.state) for verdict in verdicts)])
-    for verdict in verdicts:
-        if verdict.state == SKIPPED:
-            skipped += 1
-            continue
-        note = f": {verdict.note}" if verdict.note else ""
-        line = escaped(f"{verdict.state:<{width}}  {verdict.found.path}{note}")
-        out.print(line, markup=False, soft_wrap=True)
-    if skipped:
-        files = counted(skipped, "file")
-        out.print(f"{SKIPPED:<{width}}  {files} without provenance", markup=False, soft_wrap=True)
 
 
 def progress(items: Sequence[Item], what: str) -> Iterator[Item]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import CompileError, Problem, escaped
-from .options import print_diff, print_json
+from .options import print_diff, print_json, progress
 
 FORMATS = ("text", "json", "github")
 
@@ -61,8 +61,7 @@ def check_command(
     """
     from ..checker import check_file, find_files
     from ..passes.values import choice
-    from ..tables import print_verdicts, progress
-    from ..vendoring.report import annotate, as_dict, empty_folders, exit_code
+    from ..vendoring.report import annotate, as_dict, empty_folders, exit_code, lines
 
     form = "json" if as_json else choice("--format", form, FORMATS)
     found = find_files(paths, exclude, lenient=skip_others)
@@ -77,7 +76,8 @@ def check_command(
             report = {**report, "passed": report["passed"] and not unfit, "weights": fits}
         print_json(report)
     else:
-        print_verdicts(verdicts)
+        for line in lines(verdicts):
+            print(escaped(line))
         if diff:
             print_diff("".join(verdict.diff() for verdict in verdicts))
         if unfit is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import click
@@ -21,6 +21,7 @@ METAVARS = {
     "share": "SHARE",
     "shape": "SIZES",
 }
+Item = TypeVar("Item")
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
@@ -53,6 +54,15 @@ def warn_about(model: Model) -> None:
 def print_json(value: object) -> None:
     """Print a result for programs."""
     print(json.dumps(value, indent=2))
+
+
+def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """Yield the items, with a progress bar if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        return iter(items)
+    from ..tables import progress as with_a_bar
+
+    return with_a_bar(items, what)
 
 
 def print_diff(diff: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..errors import CompileError, escaped, placed
+from .options import progress
 from .update import report
 
 
@@ -28,7 +29,6 @@ def sync_command(check_only: bool, dry_run: bool) -> int:
     options, and leaves the rest alone. The exit code is 0 if every file is as the project says, 1
     if there are conflicts to resolve, and 2 if a file cannot be synchronized.
     """
-    from ..tables import progress
     from ..vendoring.project import find_project
 
     code = 0

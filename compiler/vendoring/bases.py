@@ -21,6 +21,7 @@ from ..reading import read_source
 
 FOLDER = ".plainnet"
 README = "README.md"
+HINT = "--base PATH names it: a folder .plainnet, or the emission as it was"
 _PARENTS = 30  # folders above a file in which its base is looked for
 _ABOUT = """\
 plainnet keeps here what it emitted, before anybody edited it. `plainnet update` needs that to

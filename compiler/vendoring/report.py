@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..checker import EDITED, SKIPPED, Verdict
-from ..errors import Problem
+from ..errors import Problem, counted
 
 
 def exit_code(
@@ -56,6 +56,17 @@ def as_dict(
             for problem in problems
         ],
     }
+
+
+def lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """A line for each file checked, and one that counts the skipped files."""
+    width = max([len(SKIPPED) + 1, *(len(verdict.state) for verdict in verdicts)])
+    for verdict in verdicts:
+        if verdict.state != SKIPPED:
+            note = f": {verdict.note}" if verdict.note else ""
+            yield f"{verdict.state:<{width}}  {verdict.found.path}{note}"
+    if skipped := sum(verdict.state == SKIPPED for verdict in verdicts):
+        yield f"{SKIPPED:<{width}}  {counted(skipped, 'file')} without provenance"
 
 
 def annotate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,6 @@ from ..reading import decoded, read_content
 from ..tidying import canonical
 from .bases import find
 from .known import is_known, remember
-from .request import model_of
 
 MARKERS = ("<<<<<<< ", "||||||| ", ">>>>>>> ")
 
@@ -94,6 +94,8 @@ def state_of(
 
 def emitted(provenance: Provenance) -> str:
     """What this compiler emits for the command of a footer. Raises `CompileError`."""
+    from .request import model_of  # with all that it takes to read a network
+
     return emission_of(*model_of(provenance))
 
 
@@ -102,10 +104,15 @@ def emission_of(model: Model, target: str) -> str:
     from ..emitter import source
 
     text = source(model, target)
+    remember_emission(text)
+    return text
+
+
+def remember_emission(text: str) -> None:
+    """Note that this compiler emits the text, so that it need not do so again."""
     fresh = read(text)
     assert fresh is not None
     remember(fresh.text_digest)
-    return text
 
 
 def _base(
@@ -162,3 +169,11 @@ def is_known_emission(provenance: Provenance) -> bool:
         return True
     fresh = read(emitted(provenance))
     return fresh is not None and fresh.text == provenance.text
+
+
+def unified(old: str, new: str, old_name: str, new_name: str) -> str:
+    """A unified diff of two texts; "" if they are equal."""
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True), new.splitlines(keepends=True), old_name, new_name
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)

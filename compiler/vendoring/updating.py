@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,10 +15,10 @@ from ..provenance import Provenance, footer, read, subject
 from ..reading import decoded, read_content
 from ..targets import target_row
 from ..tidying import split_header
-from .bases import keep
+from .bases import HINT, keep
 from .merging import Merged, lost_lines, merge
 from .request import model_of, with_options
-from .state import State, emission_of, provenance_of, same, state_of
+from .state import State, emission_of, provenance_of, same, state_of, unified
 from .style import Layout, envelope_of, layout_of, with_imports_of
 
 CURRENT, EMITTED, UPDATED, CONFLICTS, BESIDE, UNKNOWN = (
@@ -30,7 +29,6 @@ CURRENT, EMITTED, UPDATED, CONFLICTS, BESIDE, UNKNOWN = (
     "beside",
     "unknown",
 )
-BASE_HINT = "--base PATH names it: a folder .plainnet, or the emission as it was"
 _SAVED = 1000  # originals that may be beside one file
 
 
@@ -66,14 +64,6 @@ class Update:
         new = decoded(self.content, str(self.path))
         old = "" if self.outcome == BESIDE else text
         return unified(old, new, str(self.path), f"{self.path} (updated)")
-
-
-def unified(old: str, new: str, old_name: str, new_name: str) -> str:
-    """A unified diff of two texts; "" if they are equal."""
-    lines = difflib.unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), old_name, new_name
-    )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def plan(
@@ -119,7 +109,7 @@ def merged_into(state: State, before: bytes, emission: str) -> Update:
         problem = Problem(
             "nobody knows which of its lines are edits: its base was not kept",
             str(path),
-            BASE_HINT,
+            HINT,
         )
         return Update(path, UNKNOWN, state, before, emission=emission, problems=(problem,))
     header, edited = ("", provenance.text)
