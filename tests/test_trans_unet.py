@@ -1,7 +1,10 @@
 """TransUNet: the same numbers in both frameworks, and masks that do what the paper says."""
 
+import warnings
+
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import compiler
 from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of, load, tiny
@@ -101,6 +104,31 @@ def test_a_query_that_sees_nothing_agrees_without_dropout(fault):
     models = build_pair((torch_text, keras_text), ledger, (32, 64, 2))
     diverged = compare(*models, ledger, image((32, 64, 2)))
     assert (diverged is not None) == bool(fault), diverged
+
+
+def test_the_gradient_of_what_sees_nothing_is_pytorchs():
+    """Its fused attention is wrong there, so `advice` warns; once it is right, none is needed."""
+    options = {"segmentor": "trans_unet", "input_shape": (64, 64, 1), "dropout": 0, **VIT}
+    with pytest.warns(compiler.CompileWarning, match="a query of TransUNet may see no token"):
+        module = load(compiler.emit(TINY, target="torch", compat="medicai", **options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiler.emit(TINY, target="torch", **options)
+        compiler.emit(TINY, target="torch", compat="medicai", **(options | {"dropout": 0.1}))
+    torch.manual_seed(0)
+    attention = module.Attention(dropout=0.0).double()
+    tokens = torch.randn(1, 4, module.EMBED, dtype=torch.float64)
+    logits = torch.tensor([[[9.0] * 4, [9.0, -9.0, -9.0, -9.0]]], dtype=torch.float64)
+    for rows, right in ((slice(0, 1), False), (slice(1, 2), True)):  # one sees nothing, one does
+        mask = module.flat_attention_bias(logits[:, rows], torch.zeros(1, 1, 2, 2))
+        gradients, outputs = [], []
+        for kernel in (SDPBackend.FLASH_ATTENTION, SDPBackend.MATH):
+            with sdpa_kernel(kernel):
+                outputs.append(attention(tokens[:, :1], tokens, mask))
+                (gradient,) = torch.autograd.grad(outputs[-1].sum(), attention.value.bias)
+                gradients.append(gradient)
+        torch.testing.assert_close(*outputs)
+        assert torch.allclose(*gradients) == right
 
 
 @pytest.mark.parametrize("target", ["torch", "keras"])

@@ -1,4 +1,4 @@
-"""Warn about networks that are allowed but cannot train: norms over a single value."""
+"""Warn about networks that are allowed but train badly: norms over a single value, a gradient."""
 
 from __future__ import annotations
 
@@ -24,8 +24,22 @@ WHY = {
 }
 
 
+MASKED = (
+    "with --compat medicai and --dropout 0, a query of TransUNet may see no token: the output is"
+    " right, but the gradient of PyTorch's fused attention is wrong there on the CPU, in the PyTorch"
+    " file and in Keras on PyTorch. To train, use a --dropout above 0, or leave --compat out."
+)
+
+
 def advice(model: Model) -> list[str]:
     """Warnings about a model, each a sentence or two."""
+    head = model.head
+    undropped = isinstance(head, TransUNet) and model.compat == "medicai" and not head.dropout
+    return [*_norms(model), *[MASKED] * undropped]
+
+
+def _norms(model: Model) -> list[str]:
+    """Of norms that see a single value."""
     shallow = _shallow(model)
     ledger = trace(specialize(shallow))
     return [

@@ -130,8 +130,8 @@ def as_medicai(module: Module, dropout: float) -> Module:
     """The mask decoder with medicai's masks, resized along the tokens and the wrong way round.
 
     A query may see no token at all. Then Keras' attention is zero, but without dropout, where it
-    takes another way, it is the mean of the values. Its backends differ in the gradient of that
-    mean: in the file for PyTorch it is as in Keras on PyTorch.
+    takes another way, it is the mean of the values. PyTorch's fused attention has a wrong gradient
+    of that mean, which `advice` warns of: our file has it, as Keras on PyTorch has.
     """
     mask = "flat_attention_mask" if dropout else "flat_attention_bias"
     body = reassigned(module.body, "logits", "logits = scores(queries, tokens)")
