@@ -134,7 +134,7 @@ for function in (compiler.verify, sys.modules["compiler.actions"].verify):
         function("resnet18", num_clases=5)
     except compiler.CompileError as error:
         assert "num_classes" in str(error), {order!r}
-assert sys.modules["compiler.verify.report"].TOLERANCE
+assert sys.modules["compiler.verify.settings"].TOLERANCE
 """
     script += "assert not {'torch', 'keras', 'numpy', 'rich', 'black'} & set(sys.modules)\n"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

@@ -26,8 +26,8 @@ WHY = {
 
 MASKED = (
     "with --compat medicai and --dropout 0, a query of TransUNet may see no token: the output is"
-    " right, but the gradient of PyTorch's fused attention is wrong there on the CPU, in the PyTorch"
-    " file and in Keras on PyTorch. To train, use a --dropout above 0, or leave --compat out."
+    " right, but the gradient of PyTorch's fused attention is wrong there on the CPU, in the"
+    " PyTorch file and in Keras on PyTorch. To train, use a --dropout above 0 or no --compat."
 )
 
 
