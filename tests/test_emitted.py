@@ -15,6 +15,8 @@ import pytest
 from compiler.api import custom_encoder, emit
 from compiler.errors import CompileError
 from compiler.layout import broken
+from compiler.segmentors import SEGMENTORS
+from compiler.targets import TARGETS, target_named
 
 SHAPES = {2: (64, 64, 1), 3: (40, 33, 32, 1)}
 ALL = {  # options that each add lines
@@ -226,3 +228,30 @@ def test_torch_files_pass_mypy_and_keras_files_as_far_as_its_stubs_go(tmp_path):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"no issues found in {2 * len(KINDS) + 1} source files" in result.stdout
+
+
+SITTING = 300  # lines that a person reads at once
+TRAINED = {"drop_path": 0.2, "norm": "group"}
+THIN = {"strides": "1,2,2/2/2/2/2", "kernels": "1,7,7/3/3/3/3"}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_file_is_read_in_one_sitting(target):
+    """With every option at once; a TransUNet in PyTorch with fewer of them."""
+    options = {"dims": 3, "target": target, **TRAINED, **THIN}
+    options["checkpointing"] = "checkpointing" not in target_named(target).lacks
+    found = {}
+    for encoder, name in itertools.product(("seresnext50", "seresnet50vd"), SEGMENTORS):
+        head = SEGMENTORS[name].head
+        if not head.exact:
+            supervised = {"deep_supervision": True} if hasattr(head, "deep_supervision") else {}
+            text = emit(encoder, segmentor=name, **options, **supervised)
+            found[name] = max(found.get(name, 0), text.count("\n"))
+    long = {name: lines for name, lines in found.items() if lines >= SITTING}
+    if target == "keras":
+        assert not long
+    else:
+        assert long.keys() == {"trans_unet"} and long["trans_unet"] < 360
+        for few in ({}, {"drop_path": 0.2}, {"norm": "group"}, THIN):
+            text = emit("seresnext50", target=target, dims=3, segmentor="trans_unet", **few)
+            assert text.count("\n") < SITTING, few
