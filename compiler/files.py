@@ -17,7 +17,10 @@ from .provenance import parse_command
 from .provenance import read as read_provenance
 from .reading import read_source
 from .targets import target_row
+from .tidying import split_header
 
+_EDITED = "was edited after plainnet wrote it"
+_ABOVE = "has comments above it that plainnet did not write"
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -66,6 +69,8 @@ def may_write(path: Path, subject: str, force: bool, new_folder: bool = False) -
         return []
     reason = "" if force else _reason_to_keep(path, subject)
     hint = f"--force replaces it, -o FILE{path.suffix} writes another file"
+    if reason in (_EDITED, _ABOVE):
+        hint = f"`plainnet update` keeps the edits, {hint}"
     return [Problem(f"{str(path)!r} {reason}", at, hint)] if reason else []
 
 
@@ -102,7 +107,9 @@ def _reason_to_keep(path: Path, subject: str) -> str:
         if provenance is None:
             return "was not written by plainnet"
         if not provenance.unedited:
-            return "was edited after plainnet wrote it"
+            return _EDITED
+        if split_header(provenance.text)[0].strip():
+            return _ABOVE
         found = parse_command(provenance.command).subject
     except CompileError as error:
         return f"cannot be recognized as a file by plainnet: {error.problems[0].message}"

@@ -345,7 +345,10 @@ def test_output_to_what_is_no_file(terminal, kind):
         assert complaint.startswith("error: 'net.py' is not a regular file\n")
 
 
-@pytest.mark.parametrize("edit", ["foreign", "edited", "command", "empty", "binary", "garbled"])
+EDITS_OF_OURS = ("edited", "command", "licence")
+
+
+@pytest.mark.parametrize("edit", [*EDITS_OF_OURS, "foreign", "empty", "binary", "garbled"])
 def test_anything_else_needs_force(terminal, emitted, edit):
     text, reason = {
         "foreign": ("print('mine')\n", "was not written by plainnet"),
@@ -356,6 +359,10 @@ def test_anything_else_needs_force(terminal, emitted, edit):
         "command": (
             emitted.replace("--dims 3", "--dims 3 --num-classes 3"),
             "was edited after plainnet wrote it",
+        ),
+        "licence": (
+            f"# Copyright 2026\n{emitted}",
+            "has comments above it that plainnet did not write",
         ),
         "empty": ("", "was not written by plainnet"),
         "binary": ("", "cannot be recognized as a file by plainnet: it is not valid UTF-8"),
@@ -368,10 +375,11 @@ def test_anything_else_needs_force(terminal, emitted, edit):
     path = terminal.write("net.py", text)
     if edit == "binary":
         path.write_bytes(bytes(range(256)))
+    merges = "`plainnet update` keeps the edits, " * (edit in EDITS_OF_OURS)
     assert terminal.fails(f"{SEX50} -o net.py") == (
         f"error: 'net.py' {reason}\n"
         "  at   -o net.py\n"
-        "  hint --force replaces it, -o FILE.py writes another file\n"
+        f"  hint {merges}--force replaces it, -o FILE.py writes another file\n"
     )
     terminal.succeeds(f"{SEX50} -o net.py --force")
     assert terminal.read("net.py") == emitted
