@@ -153,6 +153,19 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
+def refuse_newer(provenance: Provenance) -> None:
+    """Raise `CompileError` if a newer plainnet wrote the file, or its version cannot be read."""
+    from . import __version__
+
+    if version_key(provenance.version) > version_key(__version__):
+        raise CompileError(
+            Problem(
+                f"it was written by plainnet {provenance.version}, newer than this {__version__}",
+                hint="upgrade plainnet",
+            )
+        )
+
+
 def _command(model: Model, target: str) -> list[str]:
     """The command, or for an encoder of one's own the call, in lines."""
     options = spell_options(model)

@@ -159,6 +159,8 @@ def test_check_of_doctored_footers(tmp_path_factory, capsys, command, version, j
     [verdict] = compiler.check(path)
     assert verdict.state in STATES
     ends_with(["check", path, *(["--json"] if json else ["--diff"])], (0, 1, 2), capsys)
+    ends_with(["diff", path], (0, 1, 2), capsys)
+    ends_with(["update", "--dry-run", path], (0, 1, 2), capsys)
 
 
 @examples(150)

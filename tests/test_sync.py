@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import compiler
 from compiler.vendoring.bases import FOLDER
+from compiler.vendoring.project import find_project
 
 from .vendored import compiler_with, run
 
@@ -144,6 +148,30 @@ def test_a_line_is_that_of_the_network(tmp_path, monkeypatch, capsys):
     assert run("sync") == 2
     said = capsys.readouterr().err
     assert "net.toml:2" in said and "pyproject.toml:9, tool.plainnet.networks[2]" in said
+
+
+VALUES = st.recursive(
+    st.booleans() | st.integers(-3, 2**40) | st.text("a=/.[\n\"'\x00é", max_size=5),
+    lambda values: st.lists(values, max_size=2),
+    max_leaves=4,
+)
+KEYS = st.sampled_from(["file", "model", "target", "allow-edits", "dims", "num-classes", "x"])
+GOOD = {"file": "a.py", "model": "resnet18", "target": "torch"}
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.dictionaries(KEYS, VALUES, max_size=3), st.sampled_from([{}, GOOD]))
+def test_a_table_of_anything_is_a_project_or_an_error(tmp_path_factory, row, good):
+    folder = tmp_path_factory.mktemp("project")
+    pairs = [f"{key} = {json.dumps(value)}" for key, value in {**good, **row}.items()]
+    text = "[[tool.plainnet.networks]]\n" + "\n".join(pairs) + "\n"
+    (folder / "pyproject.toml").write_text(text)
+    try:
+        (listed,) = find_project(folder)
+    except compiler.CompileError as error:
+        assert all("pyproject.toml" in problem.at for problem in error.problems), error
+    else:
+        assert {**good, **row}["file"].endswith(".py") and listed.target in ("torch", "keras")
 
 
 @pytest.mark.parametrize("what", ["own file", "other target", "folder", "binary"])

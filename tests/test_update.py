@@ -360,6 +360,9 @@ def test_an_unchanged_file_needs_no_emission(tmp_path, monkeypatch, first):
         monkeypatch.setenv("PLAINNET_CACHE_DIR", str(tmp_path / "cache"))
     with compiler_with("second"):
         assert state_of(path) == "stale"
+    path.write_text(first.replace("by plainnet 0.1.0", "by plainnet 9.0"))
+    with compiler_with("first"):  # a newer one wrote it, and its word counts
+        assert state_of(path) == "not ours"
     model = resolve("seresnet18", {"segmentor": "unet"})
     forged = sign(read(first).text.replace("64", "65"), model, "torch", emitter.WRITER)
     path.write_text(forged)

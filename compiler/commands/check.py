@@ -92,8 +92,8 @@ def check_command(
     return exit_code(verdicts, problems, allow_edits) or int(bool(unfit))
 
 
-def _unfit(verdicts: list[Any], weights: str, problems: list[Problem]) -> list[str]:
-    """Why a checkpoint does not fit the one file that was checked."""
+def _unfit(verdicts: list[Any], weights: str, problems: list[Problem]) -> list[str] | None:
+    """Why a checkpoint does not fit the one file that was checked; None if nobody can tell."""
     from ..vendoring.weights import unfit
 
     states = [verdict.details for verdict in verdicts if verdict.details]
@@ -101,9 +101,9 @@ def _unfit(verdicts: list[Any], weights: str, problems: list[Problem]) -> list[s
         if not problems:
             message = f"--weights is for one emitted file, not for {len(verdicts)} files"
             problems.append(Problem(message))
-        return []
+        return None
     try:
         return unfit(states[0], Path(weights))
     except CompileError as error:
         problems += error.problems
-        return []
+        return None

@@ -46,7 +46,8 @@ def keep(path: Path, emission: str) -> None:
             temporary.write_bytes(gzip.compress(emission.encode(), mtime=0))
     except OSError as error:
         at = str(path.parent / FOLDER)
-        raise CompileError(Problem(f"cannot keep the base: {error.strerror}", at)) from None
+        hint = f"{FOLDER} is a folder that can be written; `emit --no-base` does without"
+        raise CompileError(Problem(f"cannot keep the base: {error.strerror}", at, hint)) from None
 
 
 def find(path: Path, digest: str, folders: tuple[Path, ...] = ()) -> Provenance | None:

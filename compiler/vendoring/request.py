@@ -10,21 +10,13 @@ from ..errors import CompileError, Problem
 from ..model import Model
 from ..passes.validate import resolve
 from ..passes.values import find_target
-from ..provenance import Provenance, parse_command, version_key
+from ..provenance import Provenance, parse_command, refuse_newer
 from ..spec.loading import overridden
 
 
 def model_of(provenance: Provenance) -> tuple[Model, str]:
     """The model that a file was emitted from, and its target. Raises `CompileError`."""
-    from .. import __version__
-
-    if version_key(provenance.version) > version_key(__version__):
-        raise CompileError(
-            Problem(
-                f"it was written by plainnet {provenance.version}, newer than this {__version__}",
-                hint="upgrade plainnet",
-            )
-        )
+    refuse_newer(provenance)
     request = parse_command(provenance.command)
     try:
         encoder = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import CompileError, Problem
 from ..model import Model
-from ..provenance import Provenance, networks, read, written_as
+from ..provenance import Provenance, networks, read, refuse_newer, written_as
 from ..reading import decoded, read_content
 from ..tidying import canonical
 from .bases import find
@@ -78,6 +78,7 @@ def state_of(
     always: bool = False,
 ) -> State:
     """The state of a file with that text and provenance; see `examine`."""
+    refuse_newer(provenance)
     if provenance.untouched and is_known(provenance.text_digest) and not always:
         return State(path, text, provenance, provenance, None, text, False, False, False)
     emission = emitted(provenance)

@@ -27,6 +27,7 @@ from .state import State, is_known_emission
 from .updating import CONFLICTS, UPDATED, Update
 
 LISTED = 12  # tensors of each kind
+ALIKE = 0.75  # of the parts of two names
 CANDIDATES = 200  # new names that an old one is compared with
 
 
@@ -67,7 +68,10 @@ def changes(before: Mapping[str, Shape], after: Mapping[str, Shape]) -> Changes:
     """Compare weights by name. One that is gone is renamed if a new one of its shape can be it."""
     gone = [name for name in before if name not in after]
     new = [name for name in after if name not in before]
-    renamed = dict(sorted(_pairs(before, gone, after, new), key=lambda pair: gone.index(pair[0])))
+    pairs = list(_pairs(before, gone, after, new))
+    if len(pairs) < min(len(gone), len(new)):  # another network rather than other names
+        pairs = [pair for pair in pairs if _likeness(*pair) >= ALIKE]
+    renamed = dict(sorted(pairs, key=lambda pair: gone.index(pair[0])))
     new = [name for name in new if name not in renamed.values()]
     same = [name for name in before if name in after and before[name] != after[name]]
     return Changes(
@@ -152,7 +156,8 @@ def _advice(
     try:
         matched = match(checkpoint, model, None, Adapting(channels=channels))
     except CompileError as error:
-        return [f"no command carries a checkpoint over: {error.problems[0].message}"]
+        why = error.problems[0].message.partition(" Did you mean ")[0]
+        return [f"no command carries a checkpoint over: {why}"]
     more = f" --in-channels {model.in_channels}" if channels else ""
     return [f"to carry a checkpoint over: {start} --model {path}{more}", *matched.notes]
 
