@@ -17,6 +17,7 @@ from .reading import read_source
 from .targets import suffixes
 from .tidying import split_header
 from .vendoring.bases import FOLDER, HINT, find
+from .vendoring.history import from_history
 from .vendoring.state import State, examine, provenance_of, same, state_of, unified
 
 CLEAN, REFORMATTED, EDITED, STALE, BOTH, NOT_OURS, SKIPPED = (
@@ -106,8 +107,9 @@ def edits_of(path: Path, bases: tuple[Path, ...] = ()) -> str:
         return ""
     base = find(path, provenance.text_digest, bases)
     if base is None:
-        state = state_of(path, provenance.text, provenance, bases)
-        base = state.base
+        base = from_history(path, provenance.text_digest)
+    if base is None:  # or it is what this compiler emits
+        base = state_of(path, provenance.text, provenance, bases).base
     if base is None:
         message = "nobody knows what was emitted: its base was not kept"
         raise CompileError(Problem(message, str(path), HINT))

@@ -90,7 +90,7 @@ FLOORS = (
     ("provenance", "emitter", "showcase", "files"),
     ("api", "spec.writing"),
     ("vendoring.bases", "vendoring.merging", "vendoring.request", "vendoring.style"),
-    ("vendoring.project",),
+    ("vendoring.project", "vendoring.history"),
     ("vendoring.state",),
     ("vendoring.updating",),
     ("vendoring.syncing", "checker"),

@@ -194,6 +194,39 @@ def test_without_a_base_nothing_is_written_and_both_differences_are_one(tmp_path
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["net.py"]
 
 
+def test_a_base_that_was_committed_is_found_in_the_history(tmp_path, monkeypatch, first, second):
+    """Also under another name, and with other line ends; not where git is not installed."""
+    (tmp_path / "nets").mkdir()
+    path = tmp_path / "nets" / "net of mine.py"
+
+    def git(*words: str) -> None:
+        names = [
+            "-c",
+            "user.name=me",
+            "-c",
+            "user.email=me@example.org",
+            "-c",
+            "core.autocrlf=false",
+        ]
+        subprocess.run(["git", *names, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    path.write_bytes(first.replace("\n", "\r\n").encode())
+    git("add", ".")
+    git("commit", "-qm", "as it was emitted")
+    path.write_text(replaced(*CONSTANT)(first))
+    git("commit", "-qam", "edited")
+    git("mv", "nets/net of mine.py", "nets/unet.py")
+    git("commit", "-qm", "renamed")
+    path = tmp_path / "nets" / "unet.py"
+    with compiler_with("second"):
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", str(tmp_path))
+            assert run("update", path) == 2
+        assert run("diff", path) == 1
+        assert run("update", path) == 0 and path.read_text() == replaced(*CONSTANT)(second)
+
+
 @pytest.mark.parametrize("damage", ["cut", "other", "bomb", "text", "folder"])
 def test_a_damaged_base_is_none(tmp_path, first, damage):
     path = vendor(tmp_path, first, replaced(*CONSTANT))

@@ -13,6 +13,7 @@ from ..provenance import Provenance, networks, read, refuse_newer, written_as
 from ..reading import decoded, read_content
 from ..tidying import canonical
 from .bases import find
+from .history import from_history
 from .known import is_known, remember
 
 MARKERS = ("<<<<<<< ", "||||||| ", ">>>>>>> ")
@@ -76,8 +77,12 @@ def state_of(
     provenance: Provenance,
     folders: tuple[Path, ...] = (),
     always: bool = False,
+    history: bool = False,
 ) -> State:
-    """The state of a file with that text and provenance; see `examine`."""
+    """The state of a file with that text and provenance; see `examine`.
+
+    With `history`, a base that was not kept may be in the history of the repository.
+    """
     refuse_newer(provenance)
     if provenance.untouched and is_known(provenance.text_digest) and not always:
         return State(path, text, provenance, provenance, None, text, False, False, False)
@@ -85,6 +90,8 @@ def state_of(
     fresh = read(emission)
     assert fresh is not None
     base = _base(path, provenance, fresh, folders)
+    if base is None and history:
+        base = from_history(path, provenance.text_digest)
     edited = _is_edited(provenance, base, fresh)
     stale = _is_stale(provenance, base, fresh, edited)
     tidied = not provenance.untouched and not edited

@@ -33,7 +33,7 @@ def plan_sync(listed: Listed, name: Path) -> Update:
         message = f"it holds a network for {target}, but the project wants {listed.target}"
         hint = "list another file: edits cannot carry over to another framework"
         raise CompileError(Problem(message, str(name), hint))
-    state = state_of(name, text, provenance)
+    state = state_of(name, text, provenance, history=True)
     same_command = provenance.command == command_of(listed.model, listed.target)
     if same_command and provenance.untouched and is_known(provenance.text_digest):
         return Update(name, CURRENT, state, before)

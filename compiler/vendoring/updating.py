@@ -83,7 +83,8 @@ def plan(
     if provenance is None:
         hint = "only files that `emit` wrote can be updated"
         raise CompileError(Problem("it has no provenance comment of plainnet", str(path), hint))
-    state = state_of(path, text, provenance, folders, always=bool(options or target))
+    again = bool(options or target)
+    state = state_of(path, text, provenance, folders, always=again, history=True)
     if target is not None and target != model_of(provenance)[1]:
         return _beside(path, state, before, options, target)
     emission = state.emission
