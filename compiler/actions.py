@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from .errors import CompileError, Problem, raise_all, shown
 from .keywords import ModelOptions
 from .limits import AXIS
-from .model import Encoder
+from .model import Encoder, Model
 from .names import FilePath, plans_path, spec_path
 from .passes.values import RANK, choice, count, sequence, share
 from .targets import suffixes
@@ -29,6 +29,7 @@ def verify(
     seed: int | str = 0,
     tolerance: float | str = TOLERANCE,
     backend: str = "torch",
+    checkpoint: FilePath | None = None,
     **options: Unpack[ModelOptions],
 ) -> Report:
     """Run a network in PyTorch and in Keras with the same weights, and compare the numbers.
@@ -40,11 +41,15 @@ def verify(
     float32. `backend` is what Keras runs on (`"tensorflow"`, `"torch"` or `"jax"`) for the rest of
     the process.
 
+    With `deploy=True`, or for a training file and its inference file, these two are held against
+    each other in each target, on even and odd sizes. `checkpoint` is a file with the weights of the
+    training file, which are otherwise random; the tolerance is 1e-5 then unless one is given.
+
     Returns a `Report`; `report.passed` says whether the networks are the same. Raises
     `CompileError` with every problem of the arguments, or if a framework is missing.
     """
     problems: list[Problem] = []
-    settings = read_settings(size, seed, tolerance, backend, problems)
+    settings = read_settings(size, seed, tolerance, backend, problems, checkpoint)
     first = models[0] if models else None
     is_model = isinstance(first, Encoder) or _describes(first) or not _is_path(first)
     if len(models) == 1 and is_model:
@@ -149,19 +154,31 @@ def _path(name: object) -> str:
 def _verify_model(
     model: FilePath | Encoder, settings: Settings, options: ModelOptions, problems: list[Problem]
 ) -> Report:
+    from .passes.validate import resolve
+
+    return verify_model(
+        resolve(model, options, problems), settings, bool(options.get("input_shape"))
+    )
+
+
+def verify_model(model: Model, settings: Settings, shaped: bool) -> Report:
+    """Compile a model and compare; `shaped` says that its image's size was asked for."""
     from dataclasses import replace
 
-    from .passes.validate import resolve
     from .verify.compare import verify
     from .verify.conditioning import sized
+    from .verify.deployed import verify as verify_deployed
+    from .verify.settings import no_checkpoint
     from .verify.sweep import sizes
 
-    resolved = resolve(model, options, problems)
-    size = sizes(settings.size, resolved.dims)
-    if size is None and options.get("input_shape"):
-        size = resolved.input_shape[:-1]
-    resolved = sized(resolved, size)
-    return verify(resolved, replace(settings, size=resolved.input_shape[:-1]))
+    size = sizes(settings.size, model.dims)
+    if size is None and shaped:
+        size = model.input_shape[:-1]
+    if model.deploy:
+        return verify_deployed(model, replace(settings, size=size))
+    raise_all(no_checkpoint(settings))
+    model = sized(model, size)
+    return verify(model, replace(settings, size=model.input_shape[:-1]))
 
 
 def _verify_files(names: tuple[str, ...], settings: Settings) -> Report:
@@ -171,7 +188,12 @@ def _verify_files(names: tuple[str, ...], settings: Settings) -> Report:
 
 
 def read_settings(
-    size: object, seed: object, tolerance: object, backend: object, problems: list[Problem]
+    size: object,
+    seed: object,
+    tolerance: object,
+    backend: object,
+    problems: list[Problem],
+    checkpoint: object = None,
 ) -> Settings:
     """Read the settings of a comparison from Python values or text, and note their problems."""
     from .verify.loading import BACKENDS
@@ -182,6 +204,7 @@ def read_settings(
         "seed": lambda: count("--seed", seed, least=0),
         "tolerance": lambda: share("--tolerance", tolerance),
         "backend": lambda: choice("--backend", backend, BACKENDS),
+        "checkpoint": lambda: "" if checkpoint is None else _path(checkpoint),
     }
     for name, reader in readers.items():
         try:

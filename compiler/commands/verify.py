@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..actions import read_settings
+from ..actions import read_settings, verify_model
 from ..errors import CompileError, Problem, raise_all, shown
 from ..targets import suffixes
 from .options import model_options, print_json
@@ -33,6 +33,11 @@ from .options import model_options, print_json
     default="torch",
     help="Backend that Keras runs on. Default: torch.",
 )
+@click.option(
+    "--checkpoint",
+    metavar="PATH",
+    help="With --deploy or an inference file: weights of the training file. Default: random ones.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--all", "everything", is_flag=True, help="Verify the whole catalog in 2D and 3D.")
 @click.option("--shard", metavar="I/N", help="With --all: verify only part I of N.")
@@ -49,6 +54,7 @@ def verify_command(
     seed: str,
     tolerance: str,
     backend: str,
+    checkpoint: str | None,
     as_json: bool,
     everything: bool,
     shard: str | None,
@@ -61,10 +67,15 @@ def verify_command(
     A MODEL is compiled to both frameworks. Two files, in any order, are compared with each other as
     they are. This runs their code: verify only files that you trust. The exit code is 0 if both
     hold the same network, and 1 if they differ; the report names the first layer that does.
+
+    With --deploy, or of a training file and its inference file, these two are compared in each
+    framework, on even and odd sizes; the tolerance is 1e-5 then.
     """
     problems: list[Problem] = []
-    settings = read_settings(size, seed, tolerance, backend, problems)
+    settings = read_settings(size, seed, tolerance, backend, problems, checkpoint)
     of_all = {"--shard": shard, "--resume": resume, "-o": output}
+    if everything and checkpoint:
+        problems.append(Problem("--checkpoint is not an option of --all"))
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
     if everything and (models or given):
         extra = ", ".join([*map(shlex.quote, models), *given])
@@ -93,22 +104,13 @@ def _one(
     as_json: bool,
     problems: list[Problem],
 ) -> int:
-    from dataclasses import replace
-
     from ..passes.validate import resolve
-    from ..verify.compare import verify
-    from ..verify.conditioning import sized
     from ..verify.isolated import verify_files
     from ..verify.report import as_dict
-    from ..verify.sweep import sizes
 
     if len(models) == 1 and not models[0].endswith(suffixes()):
         model = resolve(models[0], options, problems)
-        size = sizes(settings.size, model.dims)
-        if size is None and options.get("input_shape"):
-            size = model.input_shape[:-1]
-        model = sized(model, size)
-        report = verify(model, replace(settings, size=model.input_shape[:-1]))
+        report = verify_model(model, settings, bool(options.get("input_shape")))
     else:
         if given:
             problems.append(

@@ -21,6 +21,7 @@ from ..targets.runtime import runtime_of
 from . import (
     compare,
     conditioning,
+    deployed,
     divergence,
     gradients,
     joint,
@@ -54,13 +55,15 @@ def main() -> None:
 
 
 def _judge(request: dict[str, Any], send: Callable[..., None], failures: list[str]) -> Report:
-    settings = Settings(**{**request["settings"], "size": tuple(request["size"])})
+    size = request["settings"]["size"]
+    settings = Settings(**{**request["settings"], "size": tuple(size) if size else None})
     model, files = pairs.read_pair(request["files"])
-    model = conditioning.sized(model, settings.size, fixed=True)
+    model = conditioning.sized(model, tuple(request["size"]), fixed=True)
     for runtime in filter(None, (runtime_of(file.target) for file in files)):
         runtime.prepare(settings.backend)
     before = _functions()
-    found = compare.verify(model, settings, files, lambda doing: send("doing", doing))
+    run = deployed.verify if files[0].target == files[1].target else compare.verify
+    found = run(model, settings, files, lambda doing: send("doing", doing))
     if replaced := [name for name, value in _functions().items() if value is not before.get(name)]:
         failures.append(f"the files replace {', '.join(replaced[:5])}")
     if failures and not found.error:
@@ -84,6 +87,7 @@ def _functions() -> dict[str, Any]:
 _OURS = (
     compare,
     conditioning,
+    deployed,
     divergence,
     gradients,
     joint,

@@ -15,12 +15,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, raise_all
 from ..model import Model
 from .conditioning import check_size, sized
 from .pairs import read_pair
 from .report import Report, from_dict
-from .settings import Settings
+from .settings import Settings, no_checkpoint
 from .sweep import sizes
 
 # Loads this package from its folder: the working folder may hold a `compiler.py` of its own.
@@ -40,15 +40,21 @@ _LONGEST = 2**26  # characters of all messages
 
 
 def verify_files(names: Sequence[str], settings: Settings) -> Report:
-    """Compare a PyTorch file and a Keras file of one network. Only for files that you trust.
+    """Compare a PyTorch file and a Keras file of one network, or a training file and an inference
+    file. Only for files that you trust.
 
     Their code is run, in a process of its own: whatever they do to it, only a verdict that the
     comparison sends itself counts. Raises `CompileError` if they cannot be compared.
     """
-    model, _ = read_pair(names)
-    model = sized(model, sizes(settings.size, model.dims), fixed=True)
-    check_size(model)
-    settings = replace(settings, size=model.input_shape[:-1])
+    model, files = read_pair(names)
+    size = sizes(settings.size, model.dims)
+    model = sized(model, size, fixed=True)
+    if files[0].target == files[1].target:  # a training file and its inference file, at some sizes
+        settings = replace(settings, size=size)
+    else:
+        check_size(model)
+        raise_all(no_checkpoint(settings))
+        settings = replace(settings, size=model.input_shape[:-1])
     token = secrets.token_hex(16)
     request = {
         "token": token,

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import Problem
+
 TOLERANCE = 1e-4  # in float32
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a comparison is made. `size` is that of the image; None stands for a suitable one."""
+    """How a comparison is made. `size` is that of the image; None stands for a suitable one.
+
+    `checkpoint` is the path of the weights of an inference file and its training file; "" stands
+    for random ones.
+    """
 
     size: tuple[int, ...] | None = None
     seed: int = 0
     tolerance: float = TOLERANCE
     backend: str = "torch"
+    checkpoint: str = ""
+
+
+def no_checkpoint(settings: Settings) -> list[Problem]:
+    """The problem of a checkpoint where random weights are compared."""
+    if not settings.checkpoint:
+        return []
+    hint = "name an inference file beside its training file, or give --deploy"
+    return [Problem("--checkpoint is for the weights of an inference file", hint=hint)]

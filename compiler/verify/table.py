@@ -10,9 +10,14 @@ from .report import TOLERANCE_64, Report
 def print_report(report: Report) -> None:
     """Print what `verify` found for each quantity, and where the two first diverge."""
     model, settings = report.model, report.settings
-    print_table(
+    title = (
         f"{model.title}, {model.dims}D, image {sizes(model.input_shape)}: PyTorch, and Keras on"
-        f" {settings.backend}",
+        f" {settings.backend}"
+    )
+    if model.deploy:
+        title = f"{model.title}, {model.dims}D: the training file and the inference file"
+    print_table(
+        title,
         ("quantity", "shape", ">float32", ">float64", "", "~note"),
         (
             (

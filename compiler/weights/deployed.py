@@ -31,6 +31,18 @@ def deployed(match: Match, model: Model) -> Match:
     Raises `CompileError` if the checkpoint does not hold all of them: what is missing would have
     no values that mean anything.
     """
+    check_whole(match)
+    places = places_of(model)
+    shapes = {place.name: place.shape for place in places}
+    found = fold_weights(model, match.values, shapes)
+    values = {name: _rounded(found[name], match.dtype) for name in shapes}
+    kept = {name: match.values[name] for name in shapes if found[name] is match.values.get(name)}
+    note = f"folded {counted(len(match.values), 'tensor')} into {len(values)}"
+    return replace(match, places=places, values=values | kept, notes=[*match.notes, note])
+
+
+def check_whole(match: Match) -> None:
+    """Raise `CompileError` unless a checkpoint holds every weight of the training file."""
     if match.initial:
         groups = ", ".join(dict.fromkeys(place.group for place in match.initial))
         raise CompileError(
@@ -40,13 +52,6 @@ def deployed(match: Match, model: Model) -> Match:
                 hint="train first, and convert the checkpoint of the whole network",
             )
         )
-    places = places_of(model)
-    shapes = {place.name: place.shape for place in places}
-    found = fold_weights(model, match.values, shapes)
-    values = {name: _rounded(found[name], match.dtype) for name in shapes}
-    kept = {name: match.values[name] for name in shapes if found[name] is match.values.get(name)}
-    note = f"folded {counted(len(match.values), 'tensor')} into {len(values)}"
-    return replace(match, places=places, values=values | kept, notes=[*match.notes, note])
 
 
 def holds_deployed(checkpoint: Checkpoint, model: Model) -> bool:
