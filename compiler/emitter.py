@@ -64,14 +64,14 @@ def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
 
 
 def _lacking(model: Model, target: Target) -> list[Problem]:
-    """Options of the model that the target does not have."""
+    """Options of the model that the target does not have; those of training it does not need."""
     return [
         Problem(
             f"{BY_NAME[name].flag} is not available in {target.title}: {why}",
             hint=f"leave {BY_NAME[name].flag} out: the network and its weights are the same",
         )
         for name, why in target.lacks.items()
-        if getattr(model, name)
+        if getattr(model, name) and not model.deploy
     ]
 
 

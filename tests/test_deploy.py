@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
+import textwrap
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import compiler
 from compiler.api import traced
+from compiler.errors import CompileError
 from compiler.passes.validate import resolve
 from compiler.verify.runtimes import KerasRuntime
+from compiler.weights import deployed as module
 from compiler.weights.deployed import fold_weights
 
 from .harness import (
@@ -23,6 +29,7 @@ from .harness import (
     run_keras,
     run_torch,
     tiny,
+    torch_shapes,
 )
 from .sampling import UNETS
 
@@ -155,3 +162,195 @@ def compare_at(sizes, encoder, options):
             KerasRuntime().assign(network, ledger, values)
             assert KerasRuntime().left_over(network, ledger) == []
             assert largest(expected, run_keras(network, (), x)) < 1e-7
+
+
+# -- weights ---------------------------------------------------------------------------------------
+
+UNET = {"segmentor": "unet", "decoder_filters": (16, 8, 8, 8, 8), "input_shape": (40, 33, 2)}
+
+
+def saved(folder, **options):
+    """A checkpoint of a training network, in float32, and the network."""
+    model = emitted(ENCODERS["basic"], "torch", **options)().eval()
+    randomize(model)
+    torch.save(model.state_dict(), folder / "best.pt")
+    return model
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, saved(folder, **UNET, deep_supervision=True, drop_path=0.2)
+
+
+def test_a_checkpoint_becomes_the_weights_of_a_file(trained, tmp_path):
+    """Named by the file itself, whose footer does not know of the heads in the checkpoint."""
+    folder, model = trained
+    file, weights = tmp_path / "net.py", tmp_path / "w.safetensors"
+    file.write_text(compiler.emit(ENCODERS["basic"], target="torch", **UNET, deploy=True))
+    done = compiler.convert(folder / "best.pt", weights, file)
+    assert done.notes[0] == "omitted aux_heads, which only train (6 tensors)"
+    assert done.notes[1].startswith(f"folded {len(torch_shapes(model)) - 6} tensors into ")
+    deployed = constructor(file.read_text())()
+    deployed.load_state_dict(safetensors.torch.load_file(weights))
+    x = image((40, 33, 2))
+    assert largest(run_torch(model, (), x), run_torch(deployed, (), x)) < 1e-5
+    back = tmp_path / "w.weights.h5", tmp_path / "again.safetensors"
+    compiler.convert(weights, back[0], file)  # what was folded moves as it is
+    compiler.convert(back[0], back[1], file)
+    assert back[1].read_bytes() == weights.read_bytes()
+    (verdict,) = compiler.check(file)
+    assert verdict.state == "clean"
+
+
+def test_weights_are_rounded_once():
+    """Folded in float64, whatever the checkpoint's type."""
+    model = emitted(ENCODERS["basic"], "torch", **UNET)()
+    randomize(model)
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    values = folded(ENCODERS["basic"], UNET, state)
+    w, gamma, var = (
+        state[f"encoder.{name}"].astype("float64")
+        for name in ("conv1.weight", "bn1.weight", "bn1.running_var")
+    )
+    expected = w * (gamma / np.sqrt(var + 1e-5)).reshape(-1, 1, 1, 1)
+    assert values["encoder.conv1.weight"].dtype == np.float64
+    np.testing.assert_allclose(values["encoder.conv1.weight"], expected, rtol=1e-14)
+
+
+def test_a_scale_of_zero_is_exact_behind_a_gate():
+    """The scale multiplies the gate: nothing is divided by it."""
+    for encoder in ("basic", "gate after norm"):
+        model, _ = networks(ENCODERS[encoder], {**UNET, "dims": 2})
+        with torch.no_grad():
+            for name, module in model.named_modules():
+                if name.endswith("bn2"):
+                    module.weight[::2] = 0.0
+        state = {name: value.numpy() for name, value in model.state_dict().items()}
+        values = folded(ENCODERS[encoder], UNET, state)
+        deployed = emitted(ENCODERS[encoder], "torch", **UNET, deploy=True)().double()
+        deployed.load_state_dict({name: torch.from_numpy(v) for name, v in values.items()})
+        x = image((40, 33, 2)).astype("float64")
+        assert largest(run_torch(model, (), x), run_torch(deployed, (), x)) < 1e-12
+
+
+FAULTS = {
+    "the shift is lost": ("fold", "values[bias] = shift", "values[bias] = lambda: 0 * shift()"),
+    "epsilon is lost": ("affine", "+ eps", "+ 0"),
+    "taps the other way round": ("_taps", "(2, 1, 1, 0)", "(0, 1, 1, 2)"),
+    "the inner taps are not summed": ("_taps", "taps[inner] +=", "0 *"),
+    "skip and x change places": ("fuse", "[:, shape[0] :]", "[:, : -shape[0]]"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_seen(fault, monkeypatch):
+    """Each step of the weights is wrong on purpose."""
+    where, right, wrong = FAULTS[fault]
+    owner = module if where.startswith("_") else module._Weights
+    text = textwrap.dedent(inspect.getsource(getattr(owner, where)))
+    assert right in text
+    namespace = dict(vars(module))
+    exec(text.replace(right, wrong), namespace)
+    monkeypatch.setattr(owner, where, namespace[where])
+    with pytest.raises(AssertionError):
+        compare_at([(32, 64)], ENCODERS["basic"], {**UNET, "dims": 2})
+
+
+def test_incomplete_checkpoints_are_refused(trained, tmp_path):
+    folder, model = trained
+    encoder = {n: v for n, v in model.state_dict().items() if n.startswith("encoder")}
+    torch.save(encoder, tmp_path / "encoder.pt")
+    with pytest.raises(CompileError, match=r"no weights for decoder, head .* inference file needs"):
+        compiler.convert(
+            tmp_path / "encoder.pt", tmp_path / "w.pt", ENCODERS["basic"], **UNET, deploy=True
+        )
+    torch.save({n: v / 0 for n, v in model.state_dict().items()}, tmp_path / "broken.pt")
+    with pytest.raises(CompileError, match="NaN or infinite"):
+        compiler.convert(
+            tmp_path / "broken.pt", tmp_path / "w.pt", ENCODERS["basic"], **UNET, deploy=True
+        )
+    with pytest.raises(CompileError, match="do not go back"):
+        compiler.convert(
+            folder / "best.pt",
+            tmp_path / "w.pth",
+            ENCODERS["basic"],
+            to="nnunet",
+            **UNET,
+            deploy=True,
+        )
+    assert not (tmp_path / "w.pt").exists() and not (tmp_path / "w.pth").exists()
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def test_a_file_scripts_exports_and_compiles(trained):
+    options = {**UNET, "segmentor": "attention_unet", "deploy": True}
+    model = emitted(ENCODERS["basic"], "torch", **options)().eval()
+    randomize(model)
+    for shape in ((32, 64), (33, 47)):
+        x = torch.randn(1, 2, *shape)
+        with torch.no_grad():
+            expected = model(x)
+            torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), expected)
+            whole = torch.compile(model, fullgraph=True, backend="eager")
+            torch.testing.assert_close(whole(x), expected)
+
+
+def test_nothing_of_training_is_left():
+    options = {"drop_path": 0.3, "checkpointing": True, "deep_supervision": True, **UNET}
+    for target in ("torch", "keras"):
+        text = compiler.emit(ENCODERS["basic"], target=target, **options, deploy=True)
+        for word in ("BatchNorm", "norm(", "Drop", "drop", "init.", "aux", "heckpoint", "training"):
+            code = text.partition('"""\n\n')[2].rpartition("\n\n\n# Written by")[0]
+            assert word not in code, (target, word)
+
+
+def test_levels_are_not_overwritten():
+    """An activation in place on a level would change what `pyramid` returns."""
+    for encoder in ("basic v2", "no gate"):
+        model = emitted(ENCODERS[encoder], "torch", **UNET, deploy=True)().eval()
+        randomize(model)
+        x = torch.randn(1, 2, 33, 40)
+        with torch.no_grad():
+            levels = model.encoder(x)
+            before = {name: value.clone() for name, value in levels.items()}
+            kept = x.clone()
+            model.decoder(levels, x)
+            model(x)
+        assert torch.equal(x, kept)
+        assert all(torch.equal(value, before[name]) for name, value in levels.items())
+
+
+def test_a_spec_may_ask_for_it(tmp_path):
+    spec = 'extends = "resnet18"\nname = "small"\ndeploy = true\n[segmentor]\nname = "unet"\n'
+    (tmp_path / "net.toml").write_text(spec)
+    text = compiler.emit(tmp_path / "net.toml", target="torch")
+    assert "UpConv" in text and "deploy=True" in text
+
+
+def test_verify_holds_both_files_against_each_other(trained, tmp_path):
+    folder, _ = trained
+    names = tmp_path / "net.py", tmp_path / "net_deploy.py"
+    for name, deploy in zip(names, (False, True)):
+        text = compiler.emit(ENCODERS["basic"], target="torch", **UNET, deploy=deploy)
+        name.write_text(text)
+    report = compiler.verify(*names[::-1], checkpoint=folder / "best.pt")
+    assert report.passed and report.settings.tolerance == 1e-5
+    sizes = {quantity.name.split(":")[0] for quantity in report.quantities}
+    assert sizes == {"torch, 65x96", "torch, 96x96"}
+    text = names[1].read_text()
+    assert "self.up(x, skip) + self.conv1(skip)" in text
+    names[1].write_text(text.replace("self.up(x, skip) +", "1.001 * self.up(x, skip) +"))
+    report = compiler.verify(*names, size=32)
+    assert not report.passed and report.first == "output"
+    with pytest.raises(CompileError, match="--checkpoint is for"):
+        compiler.verify("resnet18", checkpoint=folder / "best.pt")
+
+
+def test_verify_compiles_both_targets():
+    options = {**UNET, "decoder_filters": (8, 8, 8, 8, 8)}
+    report = compiler.verify(ENCODERS["no gate"], **options, deploy=True)
+    assert report.passed, report
+    assert [q.name for q in report.quantities][::6] == ["torch, 40x33: P1", "Keras, 40x33: P1"]

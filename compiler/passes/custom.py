@@ -26,10 +26,10 @@ TAKEN = {
     *("Any", "Axes", "Callable", "F", "Iterator", "Tensor", "ValueError"),
     *("CHANNELS", "DROPOUT", "EMBED", "GROUPS", "HEADS", "MLP", "PATCH", "QUERIES", "SCALES"),
     *("STAGES", "WIDTHS"),
-    *("Attention", "DropPath", "LayerNorm", "Stage", "Table", "Upsample"),
+    *("Affine", "Attention", "DropPath", "GatedAffine", "LayerNorm", "Stage", "Table", "Upsample"),
     *("Decoder", "Encoder", "MaskDecoder", "Vit"),
     *("AttentionGate", "DecoderBlock", "MaskedCrossAttention", "Mlp", "VitBlock"),
-    *("ConvBlock", "SegmentationBlock", "Up"),
+    *("ConvBlock", "LastDecoderBlock", "SegmentationBlock", "Up", "UpConv"),
     *(PROJECTION.name, SQUEEZE_EXCITE.name),
     *(block.name for block, _ in RESIDUAL_BLOCKS.values()),
 }

@@ -21,16 +21,14 @@ from ..errors import CompileError
 from ..model import Model
 from ..passes.trace import Ledger
 from ..targets.runtime import Runtime, runnable, runtime_of
-from ..weights.deployed import check_whole, fold_weights
+from ..weights.deployed import check_whole, fold_weights, training_of
 from ..weights.formats import open_checkpoint
 from ..weights.matching import Adapting, match
 from .conditioning import sized
 from .loading import Source
 from .parity import difference, image, ledger_shapes, mismatches, random_values
 from .report import BATCH, Quantity, Report
-from .settings import TOLERANCE, Settings
-
-DEPLOYED = 1e-5  # the tolerance in float32, unless another one is given
+from .settings import Settings, of_deployed
 
 
 def sizes_of(model: Model, size: tuple[int, ...] | None, fixed: bool) -> list[tuple[int, ...]]:
@@ -58,8 +56,7 @@ def verify(
     are compiled for each target that runs. Raises `CompileError` if a framework is missing, or a
     checkpoint does not hold the network.
     """
-    tolerance = DEPLOYED if settings.tolerance == TOLERANCE else settings.tolerance
-    settings = replace(settings, tolerance=tolerance)
+    settings = of_deployed(settings)
     # Float32 is held against its own rounding where that is larger than the tolerance.
     report = Report(model, settings, notify=notify, amplifies=True, batch=BATCH)
     targets = [files[0].target] if files else [*runnable()]
@@ -95,7 +92,7 @@ def _compiled(model: Model, target: str) -> tuple[Source, Source]:
 def _checkpoint(model: Model, path: str) -> dict[str, Any]:
     """The weights of a checkpoint of the training file, by PyTorch's names, in float64."""
     with open_checkpoint(Path(path)) as opened:
-        found = match(opened, model.training, None, Adapting())
+        found = match(opened, training_of(opened, model), None, Adapting())
         check_whole(found)
         return {name: read().astype("float64") for name, read in found.values.items()}
 
@@ -110,10 +107,13 @@ def _compare(
     """Run both files in float64 and in float32 at the model's size."""
     training = model.training
     ledgers = traced(training)[1], traced(model)[1]
-    values = given or dict(random_values(ledger_shapes(ledgers[0]), report.settings.seed))
+    shapes = ledger_shapes(ledgers[0])
+    values = given or dict(random_values(shapes, report.settings.seed))
     reads = {name: (lambda value=value: value) for name, value in values.items()}
     folded = fold_weights(model, reads, ledger_shapes(ledgers[1]))
-    weights = values, {name: read() for name, read in folded.items()}
+    weights = {name: values[name] for name in shapes}, {
+        name: read() for name, read in folded.items()
+    }
     x = image(model.input_shape, report.batch, report.settings.seed + 1)
     runs: dict[str, list[Any]] = {}
     for dtype in ("float64", "float32"):

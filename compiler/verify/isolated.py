@@ -20,7 +20,7 @@ from ..model import Model
 from .conditioning import check_size, sized
 from .pairs import read_pair
 from .report import Report, from_dict
-from .settings import Settings, no_checkpoint
+from .settings import Settings, no_checkpoint, of_deployed
 from .sweep import sizes
 
 # Loads this package from its folder: the working folder may hold a `compiler.py` of its own.
@@ -50,7 +50,7 @@ def verify_files(names: Sequence[str], settings: Settings) -> Report:
     size = sizes(settings.size, model.dims)
     model = sized(model, size, fixed=True)
     if files[0].target == files[1].target:  # a training file and its inference file, at some sizes
-        settings = replace(settings, size=size)
+        settings = of_deployed(replace(settings, size=size))
     else:
         check_size(model)
         raise_all(no_checkpoint(settings))

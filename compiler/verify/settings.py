@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import Problem
 
 TOLERANCE = 1e-4  # in float32
+DEPLOYED = 1e-5  # of an inference file, which is of the same framework as its training file
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,12 @@ class Settings:
     tolerance: float = TOLERANCE
     backend: str = "torch"
     checkpoint: str = ""
+
+
+def of_deployed(settings: Settings) -> Settings:
+    """The settings of a comparison with an inference file, unless a tolerance was given."""
+    usual = settings.tolerance == TOLERANCE
+    return replace(settings, tolerance=DEPLOYED) if usual else settings
 
 
 def no_checkpoint(settings: Settings) -> list[Problem]:

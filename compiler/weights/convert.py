@@ -22,7 +22,7 @@ from ..vendoring.request import given_options, model_of, with_options
 from .adapt import AXES, INFLATIONS
 from .checkpoints import LIGHTNING, Checkpoint, framework_of
 from .contents import mistaken
-from .deployed import deployed, holds_deployed
+from .deployed import deployed, holds_deployed, training_of
 from .formats import open_checkpoint
 from .layouts import LAYOUT_NAMES, validate_layout
 from .matching import Adapting, Match, match
@@ -104,7 +104,7 @@ def _matched(opened: Checkpoint, model: Model, layout: str | None, adapting: Ada
     """
     if not model.deploy or holds_deployed(opened, model):
         return match(opened, model, layout, adapting)
-    return deployed(match(opened, model.training, layout, adapting), model)
+    return deployed(match(opened, training_of(opened, model), layout, adapting), model)
 
 
 def _model(model: str | Encoder, options: Mapping[str, object]) -> tuple[Model, list[str]]:
@@ -167,6 +167,9 @@ def _back_problems(model: Model, output: Path) -> list[Problem]:
     """What keeps a model's weights from going back into nnU-Net."""
     at = f"--to {NNUNET}"
     problems = [replace(problem, at=at) for problem in validate_layout(NNUNET, model)]
+    if model.deploy:
+        hint = "name the training file, and convert its checkpoint"
+        problems.append(Problem("the weights of an inference file do not go back", at, hint))
     if not isinstance(model.head, Segmentor) or model.head.name != NNUNET:
         problems.append(Problem(f"{model.name} does not have nnU-Net's decoder", at))
     elif whole(model) != model:

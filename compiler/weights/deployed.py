@@ -7,11 +7,12 @@ taken in float64, on values that are read on demand, and what comes out is round
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeAlias, assert_never
 
 from ..deployment import Fold, Fuse, Rescale, Settle, Step
 from ..errors import CompileError, Problem, counted
+from ..ir import AUX_HEADS
 from ..model import Model
 from ..passes.instances import instances
 from ..passes.rows import At, path_of
@@ -37,8 +38,11 @@ def deployed(match: Match, model: Model) -> Match:
     found = fold_weights(model, match.values, shapes)
     values = {name: _rounded(found[name], match.dtype) for name in shapes}
     kept = {name: match.values[name] for name in shapes if found[name] is match.values.get(name)}
-    note = f"folded {counted(len(match.values), 'tensor')} into {len(values)}"
-    return replace(match, places=places, values=values | kept, notes=[*match.notes, note])
+    values |= kept
+    trained = sum(name.startswith(AUX_HEADS) for name in match.values)
+    notes = [f"omitted aux_heads, which only train ({counted(trained, 'tensor')})"] * bool(trained)
+    note = f"folded {counted(len(match.values) - trained, 'tensor')} into {len(values)}"
+    return replace(match, places=places, values=values, notes=[*match.notes, *notes, note])
 
 
 def check_whole(match: Match) -> None:
@@ -52,6 +56,15 @@ def check_whole(match: Match) -> None:
                 hint="train first, and convert the checkpoint of the whole network",
             )
         )
+
+
+def training_of(checkpoint: Checkpoint, model: Model) -> Model:
+    """The training model of a checkpoint: with auxiliary heads if it holds some."""
+    head = model.head
+    named = {field.name for field in fields(head)}
+    if "deep_supervision" in named and any(n.startswith(AUX_HEADS) for n in checkpoint.tensors):
+        head = replace(head, deep_supervision=True)  # type: ignore[call-arg]
+    return replace(model.training, head=head)
 
 
 def holds_deployed(checkpoint: Checkpoint, model: Model) -> bool:
