@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from .errors import CompileError, Problem, raise_all, shown
 from .keywords import ModelOptions
 from .limits import AXIS
-from .model import Encoder, Model
+from .model import Encoder
 from .names import FilePath, plans_path, spec_path
 from .passes.values import RANK, choice, count, sequence, share
 from .targets import suffixes
@@ -53,7 +53,7 @@ def verify(
     first = models[0] if models else None
     is_model = isinstance(first, Encoder) or _describes(first) or not _is_path(first)
     if len(models) == 1 and is_model:
-        return _verify_model(first, settings, options, problems)  # type: ignore[arg-type]
+        return verify_model(first, settings, options, problems)  # type: ignore[arg-type]
     if options:
         given = ", ".join(options)
         problems.append(Problem("the files say which model they hold", hint=f"leave out {given}"))
@@ -151,34 +151,31 @@ def _path(name: object) -> str:
     return str.__str__(path)
 
 
-def _verify_model(
-    model: FilePath | Encoder, settings: Settings, options: ModelOptions, problems: list[Problem]
+def verify_model(
+    model: FilePath | Encoder,
+    settings: Settings,
+    options: Mapping[str, object],
+    problems: list[Problem],
 ) -> Report:
-    from .passes.validate import resolve
-
-    return verify_model(
-        resolve(model, options, problems), settings, bool(options.get("input_shape"))
-    )
-
-
-def verify_model(model: Model, settings: Settings, shaped: bool) -> Report:
-    """Compile a model and compare; `shaped` says that its image's size was asked for."""
+    """Compile a model to both targets and compare. Raises `CompileError`, `problems` first."""
     from dataclasses import replace
 
+    from .passes.validate import resolve
     from .verify.compare import verify
     from .verify.conditioning import sized
     from .verify.deployed import verify as verify_deployed
     from .verify.settings import no_checkpoint
     from .verify.sweep import sizes
 
-    size = sizes(settings.size, model.dims)
-    if size is None and shaped:
-        size = model.input_shape[:-1]
-    if model.deploy:
-        return verify_deployed(model, replace(settings, size=size))
+    found = resolve(model, options, problems)
+    size = sizes(settings.size, found.dims)
+    if size is None and options.get("input_shape"):
+        size = found.input_shape[:-1]
+    if found.deploy:
+        return verify_deployed(found, replace(settings, size=size))
     raise_all(no_checkpoint(settings))
-    model = sized(model, size)
-    return verify(model, replace(settings, size=model.input_shape[:-1]))
+    found = sized(found, size)
+    return verify(found, replace(settings, size=found.input_shape[:-1]))
 
 
 def _verify_files(names: tuple[str, ...], settings: Settings) -> Report:

@@ -104,13 +104,11 @@ def _one(
     as_json: bool,
     problems: list[Problem],
 ) -> int:
-    from ..passes.validate import resolve
     from ..verify.isolated import verify_files
     from ..verify.report import as_dict
 
     if len(models) == 1 and not models[0].endswith(suffixes()):
-        model = resolve(models[0], options, problems)
-        report = verify_model(model, settings, bool(options.get("input_shape")))
+        report = verify_model(models[0], settings, options, problems)
     else:
         if given:
             problems.append(

@@ -16,7 +16,6 @@ from typing import Any
 
 from ..api import traced
 from ..axes import times
-from ..emitter import as_it_can, source
 from ..errors import CompileError
 from ..model import Model
 from ..passes.trace import Ledger
@@ -85,6 +84,8 @@ def verify(
 
 def _compiled(model: Model, target: str) -> tuple[Source, Source]:
     """The training file and the inference file, as `emit` writes them."""
+    from ..emitter import as_it_can, source
+
     training = source(as_it_can(model.training, target), target)
     return Source(training, target=target), Source(source(model, target), target=target)
 
