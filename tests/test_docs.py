@@ -46,7 +46,7 @@ def _commands() -> list[list[str]]:
 def test_commands_parse(words):
     """Every command and option is there. Nothing is run."""
     name, *rest = words
-    command = cli.commands[name]
+    command = cli.get_command(None, name)
     try:
         command.make_context(name, rest, resilient_parsing=False)
     except click.MissingParameter:

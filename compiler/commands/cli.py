@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,14 +13,20 @@ import click
 
 from .. import __version__
 from ..errors import CompileError, CompileWarning, Problem, escaped, suggest
-from .check import check_command
-from .convert import convert_command
-from .emit import emit_command
-from .new import new_command, schema_command
-from .show import list_command, show_command
-from .sync import sync_command
-from .update import diff_command, update_command
-from .verify import verify_command
+
+COMMANDS = {  # and the modules that hold them, imported for the one that is called
+    "emit": "emit",
+    "list": "show",
+    "show": "show",
+    "check": "check",
+    "diff": "update",
+    "update": "update",
+    "sync": "sync",
+    "verify": "verify",
+    "convert": "convert",
+    "new": "new",
+    "schema": "new",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,14 +81,24 @@ def _run(arguments: list[str] | None) -> int:
 
 
 class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name]}", __package__)
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise CompileError(
                 Problem(
-                    f"unknown command {args[0]!r}.{suggest(args[0], self.commands)}",
-                    hint=f"one of {', '.join(self.commands)}",
+                    f"unknown command {args[0]!r}.{suggest(args[0], COMMANDS)}",
+                    hint=f"one of {', '.join(COMMANDS)}",
                 )
             )
         return super().resolve_command(ctx, args)
@@ -91,16 +108,3 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="plainnet", message="%(prog)s %(version)s")
 def cli() -> None:
     """Turn a network's name into one readable source file, in PyTorch or Keras 3, 2D or 3D."""
-
-
-cli.add_command(emit_command)
-cli.add_command(list_command)
-cli.add_command(show_command)
-cli.add_command(check_command)
-cli.add_command(diff_command)
-cli.add_command(update_command)
-cli.add_command(sync_command)
-cli.add_command(verify_command)
-cli.add_command(convert_command)
-cli.add_command(new_command)
-cli.add_command(schema_command)
