@@ -63,7 +63,6 @@ def test_an_edit_that_renames(file, capsys):
     assert main(words) == 0
     state = loads(file, "new.safetensors")
     assert "upward.blocks.0.first_norm.weight" in state
-    assert run("check --allow-edits --weights new.safetensors", file) == 0
     before = load_file("w.safetensors")
     assert len(before) == len(state)
     values = sorted(value.numpy().tobytes() for value in state.values())
@@ -85,6 +84,19 @@ def test_options_that_convert_can_carry_over(file, capsys):
     assert np.array_equal(state[name].numpy(), old[name])
     assert run("check --weights w.safetensors", file) == 1
     assert "head.weight is 1x8x1x1, but 3x8x1x1 in the file" in capsys.readouterr().out
+
+
+def test_a_network_in_2d_that_becomes_one_in_3d(tmp_path, monkeypatch, capsys):
+    from compiler.commands.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "net.py"
+    path.write_text(compiler.emit(tiny(), target="torch", dims=2))
+    save_file(constructor(path.read_text())().state_dict(), tmp_path / "w.safetensors")
+    assert run("update --dims 3 --in-channels 3 --num-classes 1000", path) == 0
+    words = told(capsys.readouterr().out)
+    assert "--inflate" in words and main(words) == 0
+    loads(path, words[words.index("-o") + 1])
 
 
 def test_what_no_command_can_carry_over(file, capsys):

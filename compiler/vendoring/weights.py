@@ -148,17 +148,18 @@ def _advice(
         return [f"to carry a checkpoint over: {start} {_renames(found.renamed, before)}"]
     if dict(after) != shapes(model):
         return ["no command carries a checkpoint over: the file has weights of your own"]
-    channels = (
-        before.get("encoder.conv1.weight", ())[1:2] != after.get("encoder.conv1.weight", ())[1:2]
-    )
+    stem = [each.get("encoder.conv1.weight", ()) for each in (before, after)]
+    channels = stem[0][1:2] != stem[1][1:2]
+    inflate = "center" if len(stem[0]) < len(stem[1]) else ""
     tensors = {n: Tensor(n, s, "float32", lambda: None) for n, s in before.items()}
     checkpoint = Checkpoint(Path(old), "torch", tensors)
     try:
-        matched = match(checkpoint, model, None, Adapting(channels=channels))
+        matched = match(checkpoint, model, None, Adapting(inflate, channels=channels))
     except CompileError as error:
         why = error.problems[0].message.partition(" Did you mean ")[0]
         return [f"no command carries a checkpoint over: {why}"]
-    more = f" --in-channels {model.in_channels}" if channels else ""
+    more = f" --inflate {inflate}" if inflate else ""
+    more += f" --in-channels {model.in_channels}" if channels else ""
     return [f"to carry a checkpoint over: {start} --model {path}{more}", *matched.notes]
 
 
