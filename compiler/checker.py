@@ -113,7 +113,8 @@ def edits_of(path: Path, bases: tuple[Path, ...] = ()) -> str:
     if base is None:
         message = "nobody knows what was emitted: its base was not kept"
         raise CompileError(Problem(message, str(path), HINT))
-    if same(provenance, base) and provenance.command == base.command:
+    as_it_was = not provenance.below and provenance.command == base.command
+    if as_it_was and same(provenance, base):
         return ""
     return _edits(path, base, provenance)
 
@@ -134,7 +135,7 @@ def in_plain_layout(base: Provenance, provenance: Provenance) -> str:
 
 def _said(provenance: Provenance, text: str = "") -> str:
     comment = "".join(f"#     {line}\n" for line in provenance.command.splitlines())
-    return f"{text or provenance.text}\n\n{comment}"
+    return f"{text or provenance.text}\n\n{comment}{provenance.below}"
 
 
 def find_files(

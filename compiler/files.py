@@ -147,7 +147,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path = resolved(path)
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file")
-    _remove_leftovers(path.parent)
+    remove_leftovers(path.parent)
     with _private_folder(path.parent) as folder:
         temporary = folder / "new"
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -198,7 +198,7 @@ def _private_folder(parent: Path) -> Iterator[Path]:
         yield folder
 
 
-def _remove_leftovers(parent: Path) -> None:
+def remove_leftovers(parent: Path) -> None:
     """Remove the private folders of processes that were killed. Those in use stay."""
     import shutil
 

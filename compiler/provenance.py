@@ -39,7 +39,7 @@ _CALLS = ("plainnet", "compiler")
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the end of a file says, and the text above it.
+    """What the end of a file says, the text above it, and what somebody wrote below it.
 
     `writer` is the formatter with its version. The first version of plainnet wrote no `writer` and
     no digest of the code, and its digest of the text did not cover the command.
@@ -51,17 +51,20 @@ class Provenance:
     text: str
     text_digest: str
     code_digest: str
+    below: str = ""
 
     @property
     def untouched(self) -> bool:
         """Whether the text and the command are still as they were written, to the byte."""
+        if self.below:
+            return False
         command = self.command if self.code_digest else ""
         return _digest(self.text + command) == self.text_digest
 
     @property
     def unedited(self) -> bool:
         """Whether they are as they were written, or only tools have changed the layout."""
-        if self.untouched or not self.code_digest:
+        if self.untouched or not self.code_digest or self.below:
             return self.untouched
         ways = (self.text, sorted_imports(split_header(self.text)[1]))
         return any(_code_digest(way, self.command) == self.code_digest for way in ways)
@@ -90,11 +93,10 @@ def read(text: str) -> Provenance | None:
     start = 0 if text.startswith(_FIRST) else text.rfind(f"\n{_FIRST}") + 1
     if not text.startswith(_FIRST, start):
         return None
-    match = None
-    if not PROVENANCE_BYTES.problems("the provenance", len(text) - start):
-        match = _BLOCK.fullmatch(text, start)
-    if match is None:
-        hint = "restore the last lines from version control; nothing may follow them"
+    match = _BLOCK.match(text, start, start + PROVENANCE_BYTES.largest)
+    below = text[match.end() :] if match else ""
+    if match is None or (below and not match["end"].endswith("\n")):
+        hint = "restore the comment at its end from version control"
         raise CompileError(Problem("its provenance is garbled", hint=hint))
     lines = match["command"].replace("#     ", "").splitlines()
     above = text[:start]
@@ -102,7 +104,9 @@ def read(text: str) -> Provenance | None:
         above = above[:-2]
     else:  # blank lines were added or removed: a change, but a harmless one
         above += "\n"
-    if match["end"] != "\n":  # an editor's doing, likewise
+    if below:
+        below = match["end"][1:] + below
+    elif match["end"] != "\n":  # an editor's doing, likewise
         above += match["end"] + "\n"
     return Provenance(
         version=match["version"],
@@ -111,6 +115,7 @@ def read(text: str) -> Provenance | None:
         text=above,
         text_digest=match["text"] or match["body"],
         code_digest=match["code"] or "",
+        below=below,
     )
 
 

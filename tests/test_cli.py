@@ -846,7 +846,7 @@ NOT_OURS = {
     "foreign": (lambda text: "x = 1\n", "it has no provenance comment of plainnet at its end"),
     "empty": (lambda text: "", "it has no provenance comment of plainnet at its end"),
     "cut": (lambda text: text[:-80], GARBLED),
-    "text after": (lambda text: f"{text}\nx = 1\n", GARBLED),
+    "text after": (lambda text: f"{text.rstrip()} x = 1\n", GARBLED),
     "digest": (lambda text: text.replace(", code ", ", code x"), GARBLED),
     "newer": (
         lambda text: text.replace("plainnet 0.1.0", "plainnet 99.0.0"),

@@ -52,6 +52,14 @@ def replaced(old: str, new: str):
     return edit
 
 
+def by_ruff(text: str) -> str:
+    """With every import in a statement of its own, and all of them in one order."""
+    settings = ["force-single-line", "force-sort-within-sections", "no-sections"]
+    words = [f"--config=lint.isort.{name}=true" for name in settings]
+    sort = ["ruff", "check", "--isolated", "--select=I", "--fix", "-q"]
+    return formatted(*sort, *words)(text)
+
+
 def without_upsample(text: str) -> str:
     start = text.index("def upsample(")
     return text[:start] + text[text.index("class DecoderBlock") :]
@@ -86,6 +94,8 @@ TABLE = {
     "no edit": (str, "clean", "stale", 0),
     "elsewhere": (replaced(*CONSTANT), EDITED, BOTH, 0),
     "an added method": (replaced(PYRAMID, METHOD + PYRAMID), EDITED, BOTH, 0),
+    "a function below": (lambda text: text + "\n\ndef mine():\n    pass\n", EDITED, BOTH, 0),
+    "a line below, CRLF": (lambda t: (t + "x = 1").replace("\n", "\r\n"), EDITED, BOTH, 0),
     "the same line": (replaced(DOC, "twice or thrice that of x, or one "), EDITED, BOTH, 1),
     "a deleted block": (without_upsample, EDITED, BOTH, 1),
     "a deleted line": (replaced("SE_RATIO = 16\n", "SE_RATIO = 8\n"), EDITED, BOTH, 0),
@@ -94,6 +104,7 @@ TABLE = {
     "ruff": (formatted("ruff", "format", "--isolated"), "reformatted", "stale", 0),
     "black, edited": (lambda text: BLACK(replaced(*CONSTANT)(text)), EDITED, BOTH, 0),
     "sorted imports": (other_imports, "reformatted", "stale", 0),
+    "imports sorted by ruff": (by_ruff, "reformatted", "stale", 0),
     "a licence above": (lambda text: LICENCE + text, "reformatted", "stale", 0),
     "CRLF": (lambda text: text.replace("\n", "\r\n"), "clean", "stale", 0),
     "CRLF, edited": (lambda t: replaced(*CONSTANT)(t).replace("\n", "\r\n"), EDITED, BOTH, 0),
@@ -135,8 +146,9 @@ def test_edits_and_changes_of_the_compiler(tmp_path, monkeypatch, capsys, first,
     original = path.read_bytes()
     with compiler_with("second"):
         assert state_of(path) == after
-        assert run("update --dry-run", path) == code
-        assert path.read_bytes() == original and not (tmp_path / "net.py.orig").exists()
+        if case in ("elsewhere", "the same line", "CRLF", "edited digests"):
+            assert run("update --dry-run", path) == code
+            assert path.read_bytes() == original and not (tmp_path / "net.py.orig").exists()
         assert run("update", path) == code, capsys.readouterr()
         if code == 2:
             assert path.read_bytes() == original

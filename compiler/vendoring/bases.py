@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CompileError, Problem
-from ..files import lock, opened_folder, replacing, resolved, write
+from ..files import lock, opened_folder, remove_leftovers, replacing, resolved, write
 from ..limits import SOURCE_BYTES
 from ..provenance import Provenance, read
 from ..reading import read_source
@@ -38,6 +38,7 @@ def keep(path: Path, emission: str) -> None:
         folder = resolved(path).parent / FOLDER
         stored = folder / _name(provenance.text_digest)
         if _open(stored, provenance.text_digest) is not None:
+            remove_leftovers(folder)
             return
         folder.mkdir(exist_ok=True)
         if not (folder / README).exists():
@@ -104,9 +105,13 @@ def as_base(text: str, digest: str) -> Provenance | None:
 def alone(path: Path) -> Iterator[None]:
     """Keep other runs from updating files in the same folder meanwhile, where the disk has locks.
 
-    The lock belongs to the process and ends with it, however it ends.
+    The lock belongs to the process and ends with it, however it ends. What a run that was killed
+    has left is removed.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            lock(stack.enter_context(opened_folder(resolved(path).parent)))
+            folder = resolved(path).parent
+            lock(stack.enter_context(opened_folder(folder)))
+            for each in (folder, folder / FOLDER):
+                remove_leftovers(each)
         yield

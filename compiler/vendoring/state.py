@@ -137,7 +137,8 @@ def _is_edited(provenance: Provenance, base: Provenance | None, fresh: Provenanc
     if provenance.unedited:
         return False
     if base is not None:
-        return not same(provenance, base) or provenance.command != base.command
+        other = bool(provenance.below) or provenance.command != base.command
+        return other or not same(provenance, base)
     # The first version of plainnet wrote no digest that a formatter leaves as it is.
     return bool(provenance.code_digest) or not same(provenance, fresh)
 
@@ -160,7 +161,7 @@ def _is_stale(
 
 
 def same(one: Provenance, other: Provenance) -> bool:
-    """Whether two texts differ at most in what tools do to a whole file."""
+    """Whether two texts above a footer differ at most in what tools do to a whole file."""
     return one.text == other.text or _canonical(one.text) == _canonical(other.text)
 
 

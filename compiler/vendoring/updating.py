@@ -130,7 +130,7 @@ def merged_into(state: State, before: bytes, emission: str) -> Update:
     elif state.edited:
         notes.append("your edits are kept")
     envelope = envelope_of(before)
-    content = envelope.around(header + merged.text + footer(emission))
+    content = envelope.around(header + merged.text + footer(emission) + provenance.below)
     original = None
     if merged.conflicts or broken or (lost and state.edited):
         original = _original(path, before)
