@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import sys
 import textwrap
 
 import numpy as np
@@ -285,17 +286,28 @@ def test_incomplete_checkpoints_are_refused(trained, tmp_path):
 # -- files -----------------------------------------------------------------------------------------
 
 
-def test_a_file_scripts_exports_and_compiles(trained):
+def test_a_file_scripts_exports_and_compiles(tmp_path, monkeypatch):
     options = {**UNET, "segmentor": "attention_unet", "deploy": True}
-    model = emitted(ENCODERS["basic"], "torch", **options)().eval()
+    text = compiler.emit(ENCODERS["basic"], target="torch", **options)
+    (tmp_path / "deployed_tiny.py").write_text(text)  # a script reads its text
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = __import__("deployed_tiny").TinyAttentionUNet().eval()
+    sys.modules.pop("deployed_tiny")
     randomize(model)
-    for shape in ((32, 64), (33, 47)):
+    script = torch.jit.script(model)
+    compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
+    even = {
+        2: 32 * torch.export.Dim("h", min=1, max=9),
+        3: 32 * torch.export.Dim("w", min=1, max=9),
+    }
+    whole = torch.export.export(model, (torch.randn(1, 2, 64, 96),), dynamic_shapes=(even,))
+    for shape in ((32, 128), (33, 47)):
         x = torch.randn(1, 2, *shape)
         with torch.no_grad():
-            expected = model(x)
-            torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), expected)
-            whole = torch.compile(model, fullgraph=True, backend="eager")
-            torch.testing.assert_close(whole(x), expected)
+            torch.testing.assert_close(script(x), model(x))
+            torch.testing.assert_close(compiled(x), model(x))
+            if shape[0] % 32 == 0:
+                torch.testing.assert_close(whole.module()(x), model(x))
 
 
 def test_nothing_of_training_is_left():

@@ -99,8 +99,8 @@ class Target:
             return ()
         made = f"plainnet convert best{weights[0]} --model FILE.py -o w{weights[0]}"
         return (
-            "Inference only: it computes what the training file does in evaluation mode.",
-            f"Make weights from those of the training file: {made}",
+            "Inference only: the numbers of the training file, with weights made from its own.",
+            f"Make weights: {made}",
         )
 
     def part(self, plan: Plan, writer: Writer, module: Module) -> Part:
