@@ -287,7 +287,7 @@ def test_incomplete_checkpoints_are_refused(trained, tmp_path):
 
 
 def test_a_file_scripts_exports_and_compiles(tmp_path, monkeypatch):
-    options = {**UNET, "segmentor": "attention_unet", "deploy": True}
+    options = {**UNET, "segmentor": "attention_unet", "encoder_depth": 3, "deploy": True}
     text = compiler.emit(ENCODERS["basic"], target="torch", **options)
     (tmp_path / "deployed_tiny.py").write_text(text)  # a script reads its text
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -306,7 +306,7 @@ def test_a_file_scripts_exports_and_compiles(tmp_path, monkeypatch):
         with torch.no_grad():
             torch.testing.assert_close(script(x), model(x))
             torch.testing.assert_close(compiled(x), model(x))
-            if shape[0] % 32 == 0:
+            if shape[0] % 8 == 0:
                 torch.testing.assert_close(whole.module()(x), model(x))
 
 
