@@ -284,3 +284,20 @@ def test_weights_are_asked_of_targets_that_have_some(tmp_path):
     assert runtime_of("pseudo") is None
     for name in ("torch", "keras"):
         assert runtime_of(name).name == files_of(name).name == name
+
+
+def test_its_files_are_vendored_as_any_others(tmp_path, monkeypatch, capsys):
+    """Edited, told apart, and updated; they do not run, so that their weights stay unknown."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["emit", "resnet18", "--target", "pseudo", "-o", "net.txt"]) == 0
+    text = (tmp_path / "net.txt").read_text()
+    edited = text.replace("has conv1: ", "has conv1, as in the paper: ", 1)
+    (tmp_path / "net.txt").write_text(edited)
+    assert main(["check", "net.txt"]) == 1 and main(["diff", "net.txt"]) == 1
+    assert main(["update", "net.txt", "--num-classes", "7"]) == 0
+    assert "weights may change: files of its kind do not run" in capsys.readouterr().out
+    seven = compiler.emit("resnet18", target="pseudo", num_classes=7)
+    expected = seven.replace("has conv1: ", "has conv1, as in the paper: ", 1)
+    assert (tmp_path / "net.txt").read_text() == expected
+    assert main(["update", "net.txt", "--target", "torch"]) == 0
+    assert (tmp_path / "net_torch.py").exists() and (tmp_path / "net.txt").read_text() == expected

@@ -17,6 +17,7 @@ from ..ir import Shape
 from ..passes.specialize import specialize
 from ..passes.trace import trace
 from ..provenance import read
+from ..targets import target_row
 from ..targets.runtime import runtime_of
 from ..vendoring.request import model_of
 from .child import end_with_parent, sender
@@ -30,6 +31,10 @@ def shapes_of(text: str, path: Path) -> dict[str, Shape]:
     Names and axes are PyTorch's; a weight of a Keras file that this compiler does not know has the
     name of its variable, and no shape. Raises `CompileError`, also if the framework is missing.
     """
+    provenance = read(text)
+    target = model_of(provenance)[1] if provenance else ""
+    if provenance is None or not target_row(target).runtime:
+        raise CompileError(Problem("files of its kind do not run", str(path)))
     request = {"token": secrets.token_hex(16), "text": text, "path": str(path)}
     code, found = ask(request, "shapes")
     if "problems" in found:
@@ -59,8 +64,7 @@ def _built(text: str, path: Path) -> dict[str, Shape]:
     assert provenance is not None
     model, target = model_of(provenance)
     runtime = runtime_of(target)
-    if runtime is None:
-        raise CompileError(Problem(f"files for {target} do not run", str(path)))
+    assert runtime is not None
     runtime.prepare("torch")
     ledger = trace(specialize(model))
     with _without_memory(target):
