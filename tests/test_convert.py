@@ -1,5 +1,6 @@
 """`convert`: weights between the frameworks, bit by bit, and into models that they were not of."""
 
+import itertools
 import json
 import os
 import random
@@ -30,7 +31,7 @@ from tests.harness import (
     ledger_shapes,
     tiny,
 )
-from tests.sampling import half_of
+from tests.sampling import by_kind, half_of
 
 
 def state_of(encoder, dtype=np.float32, seed=0, **options):
@@ -105,7 +106,18 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "dtype"), half_of(tuple(KINDS), ("float32", "float16")))
+def _block(kind, dtype):
+    name, _, _ = kind.rpartition(" ")
+    return name if name in BLOCKS else kind
+
+
+# Each block in one of the ranks, each network in one of the types; then the rest.
+TURNS = [(kind, ("float32", "float16")[i % 2]) for i, kind in enumerate(KINDS)]
+TURNS = TURNS[1:16:4] + TURNS
+TURNS += itertools.product(KINDS, ("float32", "float16"))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), by_kind(dict.fromkeys(TURNS), _block))
 def test_round_trip(kind, dtype, tmp_path):
     options = {**KINDS[kind][1]}
     encoder = tiny(**KINDS[kind][0])
@@ -122,8 +134,9 @@ def test_round_trip(kind, dtype, tmp_path):
         convert(back, middle, encoder, **options)
 
 
-@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
-@pytest.mark.parametrize("kind", ["basic 2D", "unet 3D", "trans unet"])
+@pytest.mark.parametrize(
+    ("kind", "suffix"), half_of(["basic 2D", "unet 3D", "trans unet"], [".weights.h5", ".keras"])
+)
 def test_keras_takes_the_file_and_gives_the_numbers(kind, suffix, tmp_path):
     options = {**KINDS[kind][1]}
     encoder = tiny(**KINDS[kind][0])
@@ -301,8 +314,10 @@ def test_an_average_of_weights(tmp_path, capsys):
     assert "'n_averaged'" in said["notes"][0] and "'module.'" in said["notes"][1]
 
 
-@pytest.mark.parametrize("segmentor", ["unet", "unet_plus_plus", "attention_unet", "trans_unet"])
-@pytest.mark.parametrize("source_of", ["classifier", "features"])
+@pytest.mark.parametrize(
+    ("segmentor", "source_of"),
+    half_of(["unet", "unet_plus_plus", "attention_unet", "trans_unet"], ["classifier", "features"]),
+)
 def test_into_a_segmentor(segmentor, source_of, tmp_path):
     shape = SMALL[2]
     given = {"num_classes": 7} if source_of == "classifier" else {"features_only": True}

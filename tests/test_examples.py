@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[1] / "examples/blobs.py"
-STEPS = {2: 60, 3: 100}
+STEPS = {2: 60, 3: 70}
 REACHED = {2: 0.7, 3: 0.6}
 
 

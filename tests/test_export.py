@@ -148,7 +148,7 @@ def test_unets_script(segmentor, block, dims, tmp_path, monkeypatch):
     ("segmentor", "block", "dims"), half_of(UNETS, ("upsampling", "transpose"), (3,))
 )
 def test_onnxruntime_gives_the_same_on_every_size(segmentor, block, dims):
-    model = _model(TINY, segmentor, dims, decoder_block=block)
+    model = _model(TINY, segmentor, dims, decoder_block=block, encoder_depth=3)
     x = _images(TRACED[dims], 2)
     exported = in_onnxruntime(model, x, _dynamic(dims))
     with torch.no_grad():
@@ -202,11 +202,15 @@ SAVE = """
         unseen = ("attention/key/bias", "_up/bias")
         learned = [w for w in model.weights if not w.path.endswith(unseen)]
         before = [w.numpy() for w in learned]
-        model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=True)
+        xla = name.rpartition("_")[0] in {trained}
+        if not xla:
+            compiled = tf.function(model, jit_compile=True)(x, training=False).numpy()
+            assert np.abs(compiled - y).max() < 1e-4 * np.abs(y).max(), name
+        model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=xla)
         history = model.fit(x, (x > 0).astype("float32"), batch_size=2, epochs=2, verbose=0)
         still = [w.path for a, w in zip(before, learned) if np.array_equal(a, w.numpy())]
         assert not still, (name, still)
-        assert model.jit_compile and np.isfinite(history.history["loss"]).all(), name
+        assert model.jit_compile == xla and np.isfinite(history.history["loss"]).all(), name
         print(name)
 """
 SERVE = """
@@ -245,6 +249,8 @@ def _in_turn(turn):
 
 
 turns = pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.full)])
+# XLA compiles the training of each anew, for long: gates, group norm and linear upsampling.
+TRAINED_WITH_XLA = ("attention_unet", "fpn")
 
 
 @turns
@@ -253,7 +259,7 @@ def test_keras_exports_and_fits_with_xla(turn, tmp_path):
     for segmentor, dims in _in_turn(turn):
         shape = (33, 48, 2) if dims == 2 else (17, 32, 24, 2)
         if segmentor not in UNETS:
-            shape = (*TRACED[dims], 2)
+            shape = (*TRACED[2], 2) if dims == 2 else (32, 32, 40, 2)
         options = _options(segmentor, shape, encoder_depth=3)
         if segmentor == "trans_unet":
             options["vit_layers"] = 1  # XLA compiles each anew
@@ -262,7 +268,8 @@ def test_keras_exports_and_fits_with_xla(turn, tmp_path):
         x = image(shape)
         names.append(f"{segmentor}_{dims}d")
         _keep(tmp_path / names[-1], texts, keras_model, x, _answer(torch_model, x))
-    assert run(SAVE.format(names=names), "tensorflow", tmp_path).split() == names
+    program = SAVE.format(names=names, trained=ANYWHERE if turn else TRAINED_WITH_XLA)
+    assert run(program, "tensorflow", tmp_path).split() == names
     for name in names:
         (tmp_path / name / "model_file.py").unlink()
     assert run(SERVE.format(names=names), "tensorflow", tmp_path).split() == names
@@ -381,7 +388,7 @@ def test_trans_unet_exports(compat, dims, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dims", [pytest.param(2, marks=pytest.mark.full), 3])
 def test_trans_unet_in_onnxruntime(dims):
-    model = _model(TINY, "trans_unet", dims)
+    model = _model(TINY, "trans_unet", dims, encoder_depth=4, vit_layers=1)
     x, other = _images(TRACED[dims], 2), _images(TRACED[dims], 3)
     exported = in_onnxruntime(model, x, ({0: torch.export.Dim("batch", min=2)},))
     with torch.no_grad():

@@ -29,7 +29,7 @@ from .harness import (
     randomize,
 )
 from .nnunet import NETWORKS, made
-from .sampling import ANYWHERE, half_of
+from .sampling import ANYWHERE, by_kind, half_of
 
 KINDS = {
     "plain": compiler.custom_encoder(
@@ -148,7 +148,7 @@ def test_errors_of_custom_encoders(given, message):
         compiler.custom_encoder("my_net", **arguments)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", by_kind(KINDS, lambda kind: kind == "plain"))
 def test_it_exports_with_any_batch(kind):
     """To ONNX with a fixed patch, as onnxruntime runs it; and to TorchScript."""
     options = {"segmentor": "nnunet", "input_shape": (16, 24, 16, 2), "deep_supervision": True}

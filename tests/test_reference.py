@@ -25,7 +25,7 @@ from tests.harness import (
     ledger_of,
 )
 from tests.reference import live_variables, place_of, randomize_reference, weights_of_reference
-from tests.sampling import half_of
+from tests.sampling import by_kind, encoder_kind, half_of
 from tests.test_dialects import of_kind
 
 medicai = pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
@@ -147,22 +147,29 @@ HEADS = {  # the reference's arguments, and ours
     ),
 }
 IN_2D = [(encoder, 2, "classifier") for encoder in SHOWCASE]
-IN_2D += [(encoder, 2, "features") for encoder in FOUR]
-IN_2D += [(encoder, 2, head) for encoder in FOUR for head in ("average", "maximum")]
 IN_3D = [(encoder, 3, "classifier") for encoder in (*FOUR, "seresnet50")]
-IN_3D += [("seresnet50v2", 3, "features")]
-IN_3D += [("seresnet18", 3, "average"), ("seresnet18", 3, "maximum")]
+# Each kind of block with each head, in one of the two ranks by default.
+OTHER_HEADS = [
+    pytest.param(encoder, dims, head, marks=[pytest.mark.full] if (i + j + dims) % 2 else [])
+    for i, encoder in enumerate(FOUR)
+    for j, head in enumerate(list(HEADS)[1:])
+    for dims in SHAPES
+    if dims == 2 or encoder in ("seresnet18", "seresnet50v2")
+]
 
 
-@pytest.mark.parametrize(("encoder", "dims", "head"), IN_2D + IN_3D)
+def _kind(encoder, dims, head):
+    return *encoder_kind(encoder), dims
+
+
+@pytest.mark.parametrize(("encoder", "dims", "head"), by_kind(IN_2D + IN_3D, _kind) + OTHER_HEADS)
 def test_encoders(encoder, dims, head):
     theirs, ours = HEADS[head]
     reference = reference_classifier(encoder, SHAPES[dims], **theirs)
     assert_agree(reference, encoder, SHAPES[dims], **ours)
 
 
-@pytest.mark.parametrize("dims", SHAPES)
-@pytest.mark.parametrize("encoder", PLAIN)
+@pytest.mark.parametrize(("encoder", "dims"), half_of(PLAIN, SHAPES))
 def test_encoders_without_squeeze_excite(encoder, dims):
     reference = reference_classifier(encoder, SHAPES[dims], classifier_activation="softmax")
     options = {"num_classes": 2, "classifier_activation": "softmax"}
@@ -176,21 +183,21 @@ def test_encoders_at_odd_sizes(encoder, shape):
     assert_agree(reference_classifier(encoder, shape), encoder, shape, num_classes=2)
 
 
-def _every_two_meet(encoder, depth, dims, block):
-    """Eight of 32 cases in which every two of the four choices meet."""
+def _every_two_meet(segmentor, encoder, depth, dims, block):
+    """Four cases of a segmentor, in which every two of depth, rank and block meet."""
     high, low = divmod(FOUR.index(encoder), 2)
-    deep = depth == 5
-    return (dims == 3) == deep ^ low and (block == "transpose") == deep ^ high
+    turn = tuple(SEGMENTORS).index(segmentor) % 2
+    chosen = (depth == 5, dims == 3, block == "transpose")
+    return chosen == (high ^ low ^ turn, high ^ turn, low ^ turn)
 
 
 SEGMENTED = [
     pytest.param(*case, marks=[] if _every_two_meet(*case) else pytest.mark.full)
-    for case in itertools.product(FOUR, (3, 5), SHAPES, ("upsampling", "transpose"))
+    for case in itertools.product(SEGMENTORS, FOUR, (3, 5), SHAPES, BLOCKS)
 ]
 
 
-@pytest.mark.parametrize(("encoder", "depth", "dims", "block"), SEGMENTED)
-@segmentors
+@pytest.mark.parametrize(("segmentor", "encoder", "depth", "dims", "block"), SEGMENTED)
 def test_segmentors(segmentor, encoder, depth, dims, block):
     arguments = {"encoder_depth": depth}
     if dims == 3:

@@ -27,7 +27,7 @@ from tests.harness import (
     tiny,
     torch_shapes,
 )
-from tests.sampling import block_kind, by_kind
+from tests.sampling import block_kind, by_kind, half_of
 
 from .sampling import ANYWHERE, MEDICAI, UNETS
 
@@ -35,13 +35,20 @@ ORACLE = json.loads((Path(__file__).parent / "oracle/medicai_0.0.4.json").read_t
 SIZES = {2: (64, 96, 3), 3: (32, 64, 48, 2)}
 FIVE = ("seresnet18", "resnet50", "seresnet50v2", "seresnet50vd", "seresnext50")
 OWN = [name for name, encoder in ENCODERS.items() if encoder.dialect == "medicai"]
-# Each kind of block in 2D and in 3D, the depths in turn; then all of them.
-EVERY = [(encoder, dims, 3 + (i + dims) % 3) for i, encoder in enumerate(FIVE) for dims in SIZES]
-EVERY += [(encoder, dims, 5) for encoder in OWN for dims in SIZES]
-EVERY += [(encoder, dims, depth) for depth in (3, 4) for encoder in FIVE for dims in SIZES]
+BLOCKS = {
+    "basic": {"block": "basic"},
+    "bottleneck": {"block": "bottleneck", "se_ratio": None},
+    "pre-activation": {"block": "bottleneck", "pre_activation": True},
+    "vd": {"block": "bottleneck_vd", "stem_filters": (4, 4, 8), "stem_kernels": (3, 3, 3)},
+    "grouped": {"block": "bottleneck", "groups": 4, "width_per_group": 16},
+}
+# Each kind of block in 2D and in 3D, the depths in turn; then the catalog.
+EVERY = [(kind, dims, 3 + (i + dims) % 3) for i, kind in enumerate(BLOCKS) for dims in SIZES]
+REST = [(encoder, dims, 5) for encoder in OWN for dims in SIZES]
+REST += [(encoder, dims, depth) for depth in (3, 4) for encoder in FIVE for dims in SIZES]
 every = pytest.mark.parametrize(
     ("encoder", "dims", "depth"),
-    by_kind(dict.fromkeys(EVERY), lambda encoder, dims, depth: (dims, block_kind(encoder))),
+    EVERY + [pytest.param(*case, marks=pytest.mark.full) for case in REST],
 )
 segmentors = pytest.mark.parametrize("segmentor", UNETS)
 all_segmentors = pytest.mark.parametrize("segmentor", ANYWHERE)
@@ -57,10 +64,15 @@ def _options(segmentor, dims, depth, **more):
     }
 
 
+def _encoder(kind):
+    """A small encoder of a kind of block, or one of the catalog by its name."""
+    return _tiny(**BLOCKS[kind]) if kind in BLOCKS else kind
+
+
 @every
 @all_segmentors
 def test_torch_holds_the_ledger(encoder, segmentor, dims, depth):
-    options = _options(segmentor, dims, depth)
+    encoder, options = _encoder(encoder), _options(segmentor, dims, depth)
     ledger = ledger_of(encoder, **options)
     with torch.device("meta"):
         model = constructor(compiler.emit(encoder, target="torch", **options))().eval()
@@ -77,8 +89,9 @@ def test_torch_holds_the_ledger(encoder, segmentor, dims, depth):
 @all_segmentors
 def test_every_file_is_tidy(encoder, segmentor, every_depth, tmp_path):
     """One public name; imports of its framework and the standard library; short."""
-    turn = OWN.index(encoder)  # each depth on some block, and the others under the mark `full`
-    for dims in (2, 3):
+    # Each depth and rank on some block, and the others under the mark `full`.
+    turn = OWN.index(encoder) + ANYWHERE.index(segmentor)
+    for dims in (2, 3) if every_depth else [2 + turn % 2]:
         for depth in (3, 4, 5) if every_depth else [3 + (turn + dims) % 3]:
             described = compiler.describe(encoder, **_options(segmentor, dims, depth))
             assert list(described["pyramid"]) == [f"P{i + 1}" for i in range(depth)]
@@ -118,7 +131,7 @@ def layer_flops(counter) -> int:
 @every
 @all_segmentors
 def test_keras_holds_the_ledger(encoder, segmentor, dims, depth):
-    options = _options(segmentor, dims, depth)
+    encoder, options = _encoder(encoder), _options(segmentor, dims, depth)
     ledger = ledger_of(encoder, **options)
     with keras.device("meta"):
         model = constructor(compiler.emit(encoder, target="keras", **options))()
@@ -178,40 +191,32 @@ def _agree(encoder, shape, **options):
     return compare(*models, ledger, image(shape))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("block", ["upsampling", "transpose"])
-@segmentors
+@pytest.mark.parametrize(
+    ("segmentor", "block", "shape"), half_of(UNETS, ("upsampling", "transpose"), SHAPES)
+)
 def test_targets_agree(segmentor, block, shape):
     assert _agree(_tiny(), shape, segmentor=segmentor, decoder_block=block) is None
 
 
-@pytest.mark.parametrize("norm", ["instance", "group", "layer", "none"])
-@pytest.mark.parametrize("block", ["upsampling", "transpose"])
-@segmentors
+@pytest.mark.parametrize(
+    ("segmentor", "block", "norm"),
+    half_of(UNETS, ("upsampling", "transpose"), ("instance", "group", "layer", "none")),
+)
 def test_norms_agree(segmentor, block, norm):
     options = {"decoder_normalization": norm, "decoder_activation": "leaky_relu"}
     shape = (65, 64, 2)
     assert _agree(_tiny(), shape, segmentor=segmentor, decoder_block=block, **options) is None
 
 
-@pytest.mark.parametrize("depth", [3, 4])
-@pytest.mark.parametrize("shape", [(35, 37, 2), (33, 20, 18, 1)], ids=str)
-@segmentors
+@pytest.mark.parametrize(
+    ("segmentor", "shape", "depth"), half_of(UNETS, [(35, 37, 2), (33, 20, 18, 1)], (3, 4))
+)
 def test_depths_agree(segmentor, shape, depth):
     encoder = _tiny(block="bottleneck_vd", stem_filters=(4, 8), stem_kernels=(3, 3))
     assert _agree(encoder, shape, segmentor=segmentor, encoder_depth=depth) is None
     encoder = _tiny(block="bottleneck", pre_activation=True)
     activation = {"classifier_activation": "softmax"}
     assert _agree(encoder, shape, segmentor=segmentor, encoder_depth=depth, **activation) is None
-
-
-BLOCKS = {
-    "basic": {"block": "basic"},
-    "bottleneck": {"block": "bottleneck", "se_ratio": None},
-    "pre-activation": {"block": "bottleneck", "pre_activation": True},
-    "vd": {"block": "bottleneck_vd", "stem_filters": (4, 4, 8), "stem_kernels": (3, 3, 3)},
-    "grouped": {"block": "bottleneck", "groups": 4, "width_per_group": 16},
-}
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
@@ -291,11 +296,13 @@ def test_gradients_of_the_image_agree(segmentor, shape):
     assert (ours - theirs).abs().max() / ours.abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("block", ["upsampling", "transpose"])
-@segmentors
-@pytest.mark.parametrize(("compat", "momentum"), [(None, 0.1), ("medicai", 0.01)])
-def test_batch_norm_of_decoders(compat, momentum, segmentor, block):
+@pytest.mark.parametrize(
+    ("segmentor", "block", "compat"),
+    half_of(UNETS, ("upsampling", "transpose"), (None, "medicai")),
+)
+def test_batch_norm_of_decoders(segmentor, block, compat):
     """Moving statistics follow within tens of steps, except as in medicai; eps is medicai's."""
+    momentum = 0.01 if compat else 0.1
     options = {"segmentor": segmentor, "decoder_block": block, "compat": compat}
     texts = emit_pair(_tiny(), input_shape=(32, 32, 1), **options)
     with torch.device("meta"):

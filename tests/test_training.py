@@ -15,6 +15,7 @@ from tests.harness import (
     run,
     tiny,
 )
+from tests.sampling import half_of
 
 KINDS = {  # the catalog's kinds of blocks in small; no gate of one or two units, which may be dead
     "basic": tiny(block="basic", se_ratio=1),
@@ -42,7 +43,7 @@ def test_torch_trains(encoder, shape):
     assert after < loss
 
 
-@pytest.mark.parametrize("encoder", KINDS)
+@pytest.mark.parametrize("encoder", half_of(KINDS))
 def test_torch_exports_and_compiles(encoder):
     text = compiler.emit(KINDS[encoder], target="torch", dims=3, num_classes=3)
     model = constructor(text)(in_channels=1).eval()

@@ -8,6 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import compiler
 from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of, load, tiny
+from tests.sampling import half_of
 
 TINY = tiny(block="basic", blocks=(1, 1, 1, 1))
 VIT = {"vit_layers": 2, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 24}
@@ -28,13 +29,13 @@ def test_targets_agree(shape, options):
     assert _agree(shape, **options) is None
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize(
-    ("shape", "depth"),
-    [((144, 136, 1), 3), ((128, 200, 1), 3), ((137, 130, 1), 3), ((40, 48, 2), 4)],
-)
-def test_patches_agree(shape, depth, options):
+PATCHES = [((144, 136, 1), 3), ((128, 200, 1), 3), ((137, 130, 1), 3), ((40, 48, 2), 4)]
+
+
+@pytest.mark.parametrize(("size", "options"), half_of(PATCHES, OPTIONS), ids=str)
+def test_patches_agree(size, options):
     """From 128 voxels on, a token at depth 3 is more than a voxel."""
+    shape, depth = size
     assert _agree(shape, encoder_depth=depth, **options) is None
 
 
