@@ -99,6 +99,17 @@ def test_a_network_in_2d_that_becomes_one_in_3d(tmp_path, monkeypatch, capsys):
     loads(path, words[words.index("-o") + 1])
 
 
+def test_a_training_file_that_becomes_an_inference_file(file, capsys):
+    from compiler.commands.cli import main
+
+    assert run("update --deploy", file) == 0
+    said = capsys.readouterr().out
+    assert "renamed" not in said and "removed" in said
+    words = told(said)
+    assert main(words) == 0
+    loads(file, words[words.index("-o") + 1])
+
+
 def test_what_no_command_can_carry_over(file, capsys):
     assert run("update --decoder-filters 32,8,8", file) == 0
     said = capsys.readouterr().out

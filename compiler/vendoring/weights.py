@@ -18,8 +18,9 @@ from ..provenance import Provenance, read
 from ..verify.parity import ledger_shapes
 from ..verify.shapes import shapes_of
 from ..weights.checkpoints import Checkpoint, Tensor
+from ..weights.convert import matched
 from ..weights.formats import open_checkpoint
-from ..weights.matching import Adapting, match
+from ..weights.matching import Adapting
 from ..weights.naming import Names
 from ..weights.renaming import renamed_names
 from .request import model_of
@@ -27,7 +28,6 @@ from .state import State, is_known_emission
 from .updating import CONFLICTS, UPDATED, Update
 
 LISTED = 12  # tensors of each kind
-ALIKE = 0.75  # of the parts of two names
 CANDIDATES = 200  # new names that an old one is compared with
 
 
@@ -65,12 +65,12 @@ def _x(shape: Shape) -> str:
 
 
 def changes(before: Mapping[str, Shape], after: Mapping[str, Shape]) -> Changes:
-    """Compare weights by name. One that is gone is renamed if a new one of its shape can be it."""
+    """Compare weights by name. Those that are gone are renamed if each finds a new one like it."""
     gone = [name for name in before if name not in after]
     new = [name for name in after if name not in before]
     pairs = list(_pairs(before, gone, after, new))
-    if len(pairs) < min(len(gone), len(new)):  # another network rather than other names
-        pairs = [pair for pair in pairs if _likeness(*pair) >= ALIKE]
+    if len(pairs) < len(gone):  # another network, rather than other names
+        pairs = []
     renamed = dict(sorted(pairs, key=lambda pair: gone.index(pair[0])))
     new = [name for name in new if name not in renamed.values()]
     same = [name for name in before if name in after and before[name] != after[name]]
@@ -154,13 +154,13 @@ def _advice(
     tensors = {n: Tensor(n, s, "float32", lambda: None) for n, s in before.items()}
     checkpoint = Checkpoint(Path(old), "torch", tensors)
     try:
-        matched = match(checkpoint, model, None, Adapting(inflate, channels=channels))
+        found_places = matched(checkpoint, model, None, Adapting(inflate, channels=channels))
     except CompileError as error:
         why = error.problems[0].message.partition(" Did you mean ")[0]
         return [f"no command carries a checkpoint over: {why}"]
     more = f" --inflate {inflate}" if inflate else ""
     more += f" --in-channels {model.in_channels}" if channels else ""
-    return [f"to carry a checkpoint over: {start} --model {path}{more}", *matched.notes]
+    return [f"to carry a checkpoint over: {start} --model {path}{more}", *found_places.notes]
 
 
 def _renames(renamed: Mapping[str, str], names: Iterable[str]) -> str:

@@ -91,13 +91,13 @@ def convert(
     if layout and (other := on_other_axes(resolved.trunk, layout)):
         notes = [*notes, other]
     with open_checkpoint(checkpoint) as opened:
-        found = _matched(opened, resolved, layout, adapting)
+        found = matched(opened, resolved, layout, adapting)
         write = write_nnunet if back else files_of(target).write
         write(output, resolved, found, str(checkpoint))
         return Converted(output, target, len(found.values), (*notes, *opened.notes, *found.notes))
 
 
-def _matched(opened: Checkpoint, model: Model, layout: str | None, adapting: Adapting) -> Match:
+def matched(opened: Checkpoint, model: Model, layout: str | None, adapting: Adapting) -> Match:
     """The weights of a model. Those of an inference file are made from those of training.
 
     A checkpoint may also hold what another inference file of the network was given.
