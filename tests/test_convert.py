@@ -746,7 +746,8 @@ def test_lightning_files_are_read_but_not_written(encoder_file, tmp_path, capsys
 
 KILLED = """
 import sys, time
-from compiler import cli, files
+from compiler import files
+from compiler.commands import cli
 def stop(descriptor):
     print(flush=True)
     time.sleep(60)
