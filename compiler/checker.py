@@ -120,17 +120,33 @@ def edits_of(path: Path, bases: tuple[Path, ...] = ()) -> str:
 
 
 def _edits(path: Path, base: Provenance, provenance: Provenance) -> str:
-    written = in_plain_layout(base, provenance)
-    return unified(_said(base), written, f"{path} (as emitted)", str(path))
+    """The shorter of two diffs: with lines as plainnet lays them out, and joined where they fit.
+
+    A formatter may have put trailing commas, which keep lines apart.
+    """
+    from .emitter import WIDTH, formatted, mode
+
+    name, plain = f"{path} (as emitted)", in_plain_layout(base, provenance)
+    first = unified(_said(base), plain, name, str(path))
+    text = formatted(_text_in(base, provenance), mode(WIDTH, commas=False))
+    joined = _said(base, formatted(base.text, mode(WIDTH, commas=False)))
+    second = unified(joined, _said(provenance, text), name, str(path))
+    return min(first, second, key=lambda diff: sum(line[:1] in "+-" for line in diff.splitlines()))
+
+
+def _text_in(base: Provenance, provenance: Provenance) -> str:
+    """The text of a file without what is above it, its imports as in the base."""
+    from .vendoring.style import with_imports_of
+
+    text = provenance.text if split_header(base.text)[0] else split_header(provenance.text)[1]
+    return with_imports_of(text, base.text)
 
 
 def in_plain_layout(base: Provenance, provenance: Provenance) -> str:
     """The text of a file in the layout of plainnet, with its command if that was edited."""
     from .emitter import formatted
-    from .vendoring.style import with_imports_of
 
-    text = provenance.text if split_header(base.text)[0] else split_header(provenance.text)[1]
-    return _said(provenance, formatted(with_imports_of(text, base.text)))
+    return _said(provenance, formatted(_text_in(base, provenance)))
 
 
 def _said(provenance: Provenance, text: str = "") -> str:

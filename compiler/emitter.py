@@ -26,7 +26,8 @@ from .targets.text import ConstantText, Page, words
 from .vendoring.known import TEMPLATES
 
 WRITER = f"black {black.__version__}"  # type: ignore[attr-defined]
-_MODE = black.Mode(line_length=100)
+WIDTH = 100
+_MODE = black.Mode(line_length=WIDTH)
 
 
 @cache

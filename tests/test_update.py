@@ -170,6 +170,27 @@ def test_edits_and_changes_of_the_compiler(tmp_path, monkeypatch, capsys, first,
         assert text == edit(second)
 
 
+def test_a_layout_that_black_does_not_have(tmp_path, capsys, first, second):
+    """Nothing is lost but the layout, and nothing is shown but the edit."""
+    quotes = ["--config=indent-width=2", "--config=format.quote-style='single'"]
+    ruff = formatted("ruff", "format", "--isolated", "--line-length=70", *quotes)
+    path = vendor(tmp_path, first, ruff)
+    with compiler_with("second"):
+        assert state_of(path) == "stale"
+        assert run("update", path) == 0 and path.read_text() == second
+    assert "laid out again" in capsys.readouterr().out
+    path = vendor(tmp_path, first, lambda text: ruff(replaced(*CONSTANT)(text)))
+    before = path.read_text()
+    with compiler_with("second"):
+        assert state_of(path) == BOTH
+        assert run("update", path) == 0 and state_of(path) == EDITED
+        capsys.readouterr()
+        assert run("diff", path) == 1
+    shown = [line for line in capsys.readouterr().out.splitlines()[2:] if line[:1] in "+-"]
+    assert shown == ["-STEM_CHANNELS = 64", "+STEM_CHANNELS = 48  # fewer"]
+    assert (tmp_path / "net.py.orig").read_text() == before
+
+
 def test_moved_and_renamed_files_are_known_by_their_digests(tmp_path, first, second):
     """A base is found beside the file, in the folders above it, and where somebody says."""
     path = vendor(tmp_path, first, replaced(*CONSTANT))

@@ -116,7 +116,9 @@ def merged_into(state: State, before: bytes, emission: str) -> Update:
     header, edited = ("", provenance.text)
     if not split_header(base)[0]:
         header, edited = split_header(provenance.text)
-    merged, layout = _merge(base, edited, fresh.text, path)
+    merged, layout = _merge(state, base, edited, fresh.text)
+    if merged.conflicts and not state.edited:  # of layout alone
+        merged = Merged(fresh.text, 0)
     notes = []
     shown = layout(base) if layout else base
     lost = lost_lines(with_imports_of(shown, edited), edited, merged.text)
@@ -150,17 +152,17 @@ def _base_text(state: State, fresh: Provenance) -> str | None:
     return fresh.text if same(state.provenance, fresh) else None  # only its footer is edited
 
 
-def _merge(base: str, edited: str, fresh: str, path: Path) -> tuple[Merged, Layout | None]:
+def _merge(state: State, base: str, edited: str, fresh: str) -> tuple[Merged, Layout | None]:
     """The merge in the layout of the file, or in that of plainnet where only this has no conflict.
 
     Returns the layout that the base had in it; None for plainnet's.
     """
     from ..emitter import formatted
 
-    layout = layout_of(base, edited, path)
+    layout = layout_of(base, edited, state.path)
     sides = [with_imports_of(layout(side) if layout else side, edited) for side in (base, fresh)]
     first = merge(sides[0], edited, sides[1])
-    if not first.conflicts:
+    if not first.conflicts or not state.edited:
         return first, layout
     plain = formatted(with_imports_of(edited, base))
     if plain != edited:
