@@ -17,7 +17,6 @@ from .reading import read_source
 from .targets import suffixes
 from .tidying import split_header
 from .vendoring.bases import FOLDER, HINT, find
-from .vendoring.history import from_history
 from .vendoring.state import State, examine, provenance_of, same, state_of, unified
 
 CLEAN, REFORMATTED, EDITED, STALE, BOTH, NOT_OURS, SKIPPED = (
@@ -105,6 +104,8 @@ def edits_of(path: Path, bases: tuple[Path, ...] = ()) -> str:
         raise CompileError(Problem("it has no provenance comment of plainnet", str(path), hint))
     if provenance.unedited:
         return ""
+    from .vendoring.history import from_history
+
     base = find(path, provenance.text_digest, bases)
     if base is None:
         base = from_history(path, provenance.text_digest)

@@ -128,6 +128,13 @@ def _code_digest(text: str, command: str) -> str:
     return _digest(f"{comparable(text)}\n{command}")
 
 
+def digest_of(emission: str) -> str:
+    """The digest of an emission's text, which its footer names."""
+    found = read(emission)
+    assert found is not None
+    return found.text_digest
+
+
 def command_of(model: Model, target: str) -> str:
     """The command that emits the model, as a provenance has it."""
     return "\n".join(_command(model, target))

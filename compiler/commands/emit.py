@@ -60,7 +60,6 @@ def emit_command(
     from ..provenance import subject
     from ..showcase import file_name
     from ..vendoring.bases import keep
-    from ..vendoring.state import remember_emission as remember
 
     to_stdout = output in STDOUT
     path = (
@@ -77,7 +76,6 @@ def emit_command(
     if new_folder:
         make_folder(path, str(output))
     write(path, text)
-    remember(text)
     if not no_base:
         keep(path, text)
     print(escaped(_summary(resolved, ledger, framework, path)))

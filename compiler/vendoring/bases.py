@@ -7,9 +7,7 @@ So a file is known again whatever it is called, and damage is seen.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +41,8 @@ def keep(path: Path, emission: str) -> None:
         folder.mkdir(exist_ok=True)
         if not (folder / README).exists():
             write(folder / README, _ABOUT)
+        import gzip
+
         with replacing(stored) as temporary:
             temporary.write_bytes(gzip.compress(emission.encode(), mtime=0))
     except OSError as error:
@@ -82,6 +82,11 @@ def _name(digest: str) -> str:
 
 def _open(stored: Path, digest: str) -> Provenance | None:
     """What is stored, if it is whole and has that digest."""
+    if not stored.is_file():
+        return None
+    import gzip
+    import zlib
+
     try:
         with open(stored, "rb") as file:
             content = file.read(SOURCE_BYTES.largest + 1)

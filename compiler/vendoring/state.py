@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from ..errors import CompileError, Problem
 from ..model import Model
-from ..provenance import Provenance, networks, read, refuse_newer, written_as
+from ..provenance import Provenance, digest_of, networks, read, refuse_newer, written_as
 from ..reading import decoded, read_content
 from ..tidying import canonical
 from .bases import find
-from .history import from_history
 from .known import is_known, remember
 
 MARKERS = ("<<<<<<< ", "||||||| ", ">>>>>>> ")
@@ -91,6 +89,8 @@ def state_of(
     assert fresh is not None
     base = _base(path, provenance, fresh, folders)
     if base is None and history:
+        from .history import from_history
+
         base = from_history(path, provenance.text_digest)
     edited = _is_edited(provenance, base, fresh)
     stale = _is_stale(provenance, base, fresh, edited)
@@ -112,15 +112,8 @@ def emission_of(model: Model, target: str) -> str:
     from ..emitter import source
 
     text = source(model, target)
-    remember_emission(text)
+    remember(digest_of(text))
     return text
-
-
-def remember_emission(text: str) -> None:
-    """Note that this compiler emits the text, so that it need not do so again."""
-    fresh = read(text)
-    assert fresh is not None
-    remember(fresh.text_digest)
 
 
 def _base(
@@ -182,6 +175,8 @@ def is_known_emission(provenance: Provenance) -> bool:
 
 def unified(old: str, new: str, old_name: str, new_name: str) -> str:
     """A unified diff of two texts; "" if they are equal."""
+    import difflib
+
     lines = difflib.unified_diff(
         old.splitlines(keepends=True), new.splitlines(keepends=True), old_name, new_name
     )
