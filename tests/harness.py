@@ -139,10 +139,16 @@ def in_onnxruntime(model, x, dynamic_shapes):
     return lambda other: torch.from_numpy(session.run(None, {entry: other.numpy()})[0])
 
 
+# JAX compiles each operation by itself: for small images that takes longer than running it.
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
 def run(code: str, backend: str, folder) -> str:
     """Run a program that sees neither the compiler nor the tests, on a Keras backend."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("PYTHONPATH", None)
+    if backend == "jax":
+        environment["XLA_FLAGS"] = QUICKLY_COMPILED
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         cwd=folder,

@@ -22,7 +22,7 @@ from compiler.verify.pairs import read_pair
 from compiler.verify.report import as_dict
 from compiler.verify.settings import Settings
 from compiler.verify.state import append, key, read_state
-from tests.harness import tiny
+from tests.harness import QUICKLY_COMPILED, tiny
 from tests.sampling import ANYWHERE, half_of
 
 VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}
@@ -512,11 +512,14 @@ def test_in_a_pipe_there_is_the_table_alone(backend, tmp_path):
         encoder = _tiny(block="basic", blocks=(1,), filters=(16,), strides=(2,))
         model = _model(encoder, 3 if backend == "tensorflow" else 2)
         words = [*_write(tmp_path, model), "--size", "17"]
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    if backend == "jax":
+        environment["XLA_FLAGS"] = QUICKLY_COMPILED
     result = subprocess.run(
         [sys.executable, "-m", "compiler", "verify", *words, "--backend", backend],
         capture_output=True,
         text=True,
-        env={name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"},
+        env=environment,
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert "The same network." in result.stdout and "\x1b" not in result.stdout
