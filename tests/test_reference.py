@@ -330,8 +330,18 @@ def _assert_decoders_agree(segmentor, block, shape, theirs, ours):
     assert_agree(reference, encoder, shape, **our_options(segmentor, **options))
 
 
+def _two_of_six(block, decoder, segmentor):
+    """Each option of a decoder in each kind of block, the segmentors in turn."""
+    turn = list(DECODERS).index(decoder) + BLOCKS.index(block)
+    return list(SEGMENTORS).index(segmentor) == turn % 3
+
+
 @pytest.mark.parametrize(
-    ("block", "decoder", "segmentor"), half_of(BLOCKS, tuple(DECODERS), tuple(SEGMENTORS))
+    ("block", "decoder", "segmentor"),
+    [
+        pytest.param(*case, marks=[] if _two_of_six(*case) else pytest.mark.full)
+        for case in itertools.product(BLOCKS, DECODERS, SEGMENTORS)
+    ],
 )
 def test_decoders(block, decoder, segmentor):
     _assert_decoders_agree(segmentor, block, (32, 64, 1), *DECODERS[decoder])

@@ -1,5 +1,6 @@
 """`verify`: passes where both files are one network, and names the row where they part."""
 
+import itertools
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from compiler.verify.report import as_dict
 from compiler.verify.settings import Settings
 from compiler.verify.state import append, key, read_state
 from tests.harness import QUICKLY_COMPILED, tiny
-from tests.sampling import ANYWHERE, half_of
+from tests.sampling import ANYWHERE, UNETS, by_kind, half_of
 
 VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}
 DECODER = {"decoder_filters": (16, 16, 8, 8, 4)}
@@ -58,7 +59,17 @@ def test_kinds_pass(kind, dims):
 
 @pytest.mark.parametrize(
     ("segmentor", "block", "dims"),
-    half_of(["unet", "unet_plus_plus", "attention_unet"], ["upsampling", "transpose"], [2, 3]),
+    by_kind(
+        dict.fromkeys(
+            [
+                ("unet", "transpose", 3),
+                ("unet_plus_plus", "upsampling", 3),
+                ("attention_unet", "upsampling", 2),
+                *itertools.product(UNETS, ["upsampling", "transpose"], [2, 3]),
+            ]
+        ),
+        lambda segmentor, block, dims: segmentor,
+    ),
 )
 def test_unets_pass(segmentor, block, dims):
     _passes(_model(dims=dims, segmentor=segmentor, decoder_block=block, **DECODER))
