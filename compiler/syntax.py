@@ -26,14 +26,24 @@ def normal_form(source: str) -> str | None:
     on a line of its own or not, and how deeply it is indented. The form is the same in every
     version of Python.
     """
+    tree = parsed(source)
+    if tree is None:
+        return None
     try:
         parts: list[str] = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escapes in somebody else's strings
-            tree = ast.parse(source)
         _spell(tree, parts)
         return "\n".join([*parts, *_comments(source)])
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
+        return None
+
+
+def parsed(source: str) -> ast.Module | None:
+    """The syntax tree of somebody's source; None if it does not parse."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in their strings
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 

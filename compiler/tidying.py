@@ -8,9 +8,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import warnings
 
-from .syntax import comparable
+from .syntax import comparable, parsed
 
 _ABOVE = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*")
 
@@ -43,12 +42,10 @@ def imports(text: str) -> tuple[int, int, tuple[str, ...]] | None:
     None if there are none, if they share a line with something else, or if comments or conditions
     stand among them.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parsed(text)
+    if tree is None:
         return None
+    body = tree.body
     kinds = [isinstance(node, ast.Import | ast.ImportFrom) for node in body]
     if True not in kinds:
         return None

@@ -110,7 +110,7 @@ FLOORS = (
     ("weights.formats", "weights.matching"),
     ("weights.deployed",),
     ("verify.deployed",),
-    ("verify.child", "verify.isolated"),
+    ("verify.child", "verify.isolated", "verify.serving"),
     ("verify.shapes",),
     ("weights.writers",),
     ("weights.files", "weights.convert"),

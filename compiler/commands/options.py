@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import click
 
-from ..errors import escaped
+from ..errors import CompileError, escaped, placed
 from ..model import Model
 from ..nnunet.asked import QUESTIONS
 from ..options import OPTIONS
@@ -63,6 +63,21 @@ def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
     from ..tables import progress as with_a_bar
 
     return with_a_bar(items, what)
+
+
+def each_on_its_own(
+    items: Iterable[Item], name_of: Callable[[Item], str], run: Callable[[Item], int]
+) -> int:
+    """The largest exit code of all items. An error is printed, with the item's name, and is 2."""
+    code = 0
+    for item in items:
+        try:
+            with placed(name_of(item)):
+                code = max(code, run(item))
+        except CompileError as error:
+            print(error, file=sys.stderr)
+            code = 2
+    return code
 
 
 def print_diff(diff: str) -> None:

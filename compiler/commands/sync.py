@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import CompileError, escaped, placed
-from .options import progress
-from .update import report
+from ..errors import escaped
+from .options import each_on_its_own, progress
+from .update import carry_out
 
 
 @click.command("sync")
@@ -31,40 +30,33 @@ def sync_command(check_only: bool, dry_run: bool) -> int:
     """
     from ..vendoring.project import find_project
 
-    code = 0
-    for listed in progress(find_project(Path()), "syncing"):
-        name = Path(os.path.relpath(listed.path))
-        try:
-            with placed(str(name)):
-                found = _check(listed, name) if check_only else _sync(listed, name, dry_run)
-            code = max(code, found)
-        except CompileError as error:
-            print(error, file=sys.stderr)
-            code = 2
-    return code
+    def run(listed: Any) -> int:
+        return _check(listed) if check_only else _sync(listed, dry_run)
+
+    networks = progress(find_project(Path()), "syncing")
+    return each_on_its_own(networks, lambda listed: str(_name(listed)), run)
 
 
-def _check(listed: Any, name: Path) -> int:
+def _name(listed: Any) -> Path:
+    """The file as it is called from the working folder."""
+    return Path(os.path.relpath(listed.path))
+
+
+def _check(listed: Any) -> int:
     from ..vendoring.syncing import plan_sync, verdict
 
+    name = _name(listed)
     word, passes = verdict(listed, plan_sync(listed, name))
     print(escaped(f"{word:<9}  {name}"))
     return int(not passes)
 
 
-def _sync(listed: Any, name: Path, dry_run: bool) -> int:
+def _sync(listed: Any, dry_run: bool) -> int:
     from ..files import make_folder
     from ..vendoring.bases import alone
     from ..vendoring.syncing import plan_sync
-    from ..vendoring.updating import apply
 
     if not dry_run:
         make_folder(listed.path, str(listed.path.parent))
     with alone(listed.path):
-        found = plan_sync(listed, name)
-        report(found, dry_run)
-        if not dry_run:
-            apply(found, listed.path)
-    if found.problems:
-        raise CompileError(*found.problems)
-    return int(found.outcome == "conflicts")
+        return carry_out(plan_sync(listed, _name(listed)), listed.path, dry_run)

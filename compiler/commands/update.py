@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import CompileError, Problem, escaped, placed
+from ..errors import Problem, escaped, raise_all
 from ..targets import TARGETS
-from .options import model_options, print_diff
+from .options import each_on_its_own, model_options, print_diff
 
 base_option = click.option(
     "--base",
@@ -47,43 +46,28 @@ def update_command(
     weights of an edited one.
     """
     from ..passes.values import find_target
+    from ..vendoring.bases import alone
     from ..vendoring.request import given_options
+    from ..vendoring.updating import plan
 
     problems: list[Problem] = []
     framework = None if target is None else find_target(target, problems)
-    if problems:
-        raise CompileError(*problems)
-    code = 0
-    for name in files:
-        try:
-            with placed(name):
-                found = _update(Path(name), given_options(options), framework, bases, dry_run)
-            code = max(code, found)
-        except CompileError as error:
-            print(error, file=sys.stderr)
-            code = 2
-    return code
+    raise_all(problems)
+    given, folders = given_options(options), tuple(map(Path, bases))
+
+    def run(name: str) -> int:
+        with alone(path := Path(name)):
+            return carry_out(plan(path, given, framework, folders), path, dry_run)
+
+    return each_on_its_own(files, str, run)
 
 
-def _update(
-    path: Path, options: dict[str, Any], target: str | None, bases: tuple[str, ...], dry_run: bool
-) -> int:
-    from ..vendoring.bases import alone
-    from ..vendoring.updating import apply, plan
+def carry_out(found: Any, path: Path, dry_run: bool) -> int:
+    """Report what was planned for the file at `path`, and write it. Returns the exit code.
 
-    with alone(path):
-        found = plan(path, options, target, tuple(map(Path, bases)))
-        report(found, dry_run)
-        if not dry_run:
-            apply(found, path)
-    if found.problems:
-        raise CompileError(*found.problems)
-    return int(found.outcome == "conflicts")
-
-
-def report(found: Any, dry_run: bool) -> None:
-    """Print what becomes of a file; with `dry_run`, or where nobody knows, as a diff."""
-    from ..vendoring.updating import UNKNOWN
+    With `dry_run`, or where nobody knows, a diff is printed and nothing is written.
+    """
+    from ..vendoring.updating import CONFLICTS, UNKNOWN, apply
     from ..vendoring.weights import report as weights_report
 
     for line in weights_report(found):
@@ -92,6 +76,10 @@ def report(found: Any, dry_run: bool) -> None:
     print(escaped(f"{found.outcome:<9}  {found.path}{notes}"))
     if dry_run or found.outcome == UNKNOWN:
         print_diff(found.diff())
+    if not dry_run:
+        apply(found, path)
+    raise_all(found.problems)
+    return int(found.outcome == CONFLICTS)
 
 
 @click.command("diff")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from ..errors import CompileError
@@ -26,8 +27,7 @@ def from_history(path: Path, digest: str) -> Provenance | None:
         folder = path.resolve().parent
         log = ["log", "--follow", f"-{_COMMITS}", "--format=%x00%H", "--name-only", "-z", "--"]
         commits = _git(folder, [*log, path.resolve().name], b"")
-        names = [commit.strip("\0\n").split("\0") for commit in _records(commits)]
-        asked = [f"{found[0]}:{found[-1].strip()}" for found in names if len(found) > 1]
+        asked = [f"{commit}:{name}" for commit, name in _records(commits)]
         if not asked or any("\n" in each for each in asked):
             return None
         answer = _git(folder, ["cat-file", "--batch"], "\n".join(asked).encode() + b"\n")
@@ -52,15 +52,13 @@ def _git(folder: Path, words: Sequence[str], given: bytes) -> bytes:
     ).stdout
 
 
-def _records(log: bytes) -> Iterator[str]:
+def _records(log: bytes) -> Iterator[tuple[str, str]]:
     """The commits of a log, each with the name that the file had."""
     text = log.decode("utf-8", "surrogateescape")
-    lines = [part for part in text.split("\0") if part.strip()]
-    for number, part in enumerate(lines):
-        if _is_commit(part.strip()):
-            following = lines[number + 1] if number + 1 < len(lines) else ""
-            if following and not _is_commit(following.strip()):
-                yield f"{part.strip()}\0{following}"
+    parts = [part.strip() for part in text.split("\0") if part.strip()]
+    for commit, name in pairwise(parts):
+        if _is_commit(commit) and not _is_commit(name):
+            yield commit, name
 
 
 def _is_commit(text: str) -> bool:

@@ -56,13 +56,10 @@ def merge_by_git(base: str, edited: str, fresh: str) -> Merged | None:
             )
         if not 0 <= done.returncode <= 127:  # git's way to report an error
             return None
-        return Merged(done.stdout.decode(), _conflicts(done.stdout.decode()))
+        text = done.stdout.decode()
+        return Merged(text, sum(line == f"<<<<<<< {OURS}" for line in text.split("\n")))
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-
-
-def _conflicts(text: str) -> int:
-    return sum(line == f"<<<<<<< {OURS}" for line in text.split("\n"))
 
 
 def merge_lines(base: str, edited: str, fresh: str) -> Merged:

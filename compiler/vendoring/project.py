@@ -115,18 +115,15 @@ def _network(path: Path, row: Mapping[str, Any], allow_edits: bool) -> Listed:
     if not isinstance(row.get("allow-edits", False), bool):
         problems.append(Problem(f"allow-edits is {shown(row['allow-edits'])}, not true or false"))
     model, file = row.get("model"), row.get("file")
-    if not isinstance(model, str) or not isinstance(file, str):
-        raise CompileError(*problems)
-    if "target" not in row:  # which was noted
+    if not isinstance(model, str) or not isinstance(file, str) or "target" not in row:
         raise CompileError(*problems)
     target = find_target(row["target"], problems)
-    options = {name.replace("-", "_"): v for name, v in row.items() if name not in _OWN}
-    options = {name: value for name, value in options.items() if name in _names()}
+    named = {key.replace("-", "_"): value for key, value in row.items() if key not in _OWN}
+    options = {name: value for name, value in named.items() if name in _names()}
     if spec_path(model) is not None or plans_path(model) is not None:
         model = str(path.parent / model)
-    for name in ("dataset",):
-        if isinstance(options.get(name), str):
-            options[name] = str(path.parent / options[name])
+    if isinstance(options.get("dataset"), str):
+        options["dataset"] = str(path.parent / options["dataset"])
     resolved = resolve(model, options, problems)
     written = Path(os.path.normpath(path.parent / file))
     if not written.name.endswith(suffix := target_row(target).suffix):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from ..files import may_write, replacing
 from ..limits import SOURCE_BYTES
 from ..provenance import Provenance, footer, read, subject
 from ..reading import decoded, read_content
+from ..syntax import parsed
 from ..targets import target_row
 from ..tidying import split_header
 from .bases import HINT, keep
@@ -122,7 +121,7 @@ def merged_into(state: State, before: bytes, emission: str) -> Update:
     notes = []
     shown = layout(base) if layout else base
     lost = lost_lines(with_imports_of(shown, edited), edited, merged.text)
-    broken = not merged.conflicts and _parses(edited) and not _parses(merged.text)
+    broken = not merged.conflicts and bool(parsed(edited)) and not parsed(merged.text)
     if merged.conflicts:
         notes.append(counted(merged.conflicts, "conflict"))
     elif broken:
@@ -170,16 +169,6 @@ def _merge(state: State, base: str, edited: str, fresh: str) -> tuple[Merged, La
         if second.conflicts < first.conflicts:
             return second, layout
     return first, layout
-
-
-def _parses(text: str) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 def _original(path: Path, before: bytes) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -15,6 +14,8 @@ from ..errors import CompileError, Problem, counted
 from ..ir import Shape
 from ..model import Model
 from ..provenance import Provenance, read
+from ..reading import decoded
+from ..syntax import parsed
 from ..verify.parity import ledger_shapes
 from ..verify.shapes import shapes_of
 from ..weights.checkpoints import Checkpoint, Tensor
@@ -113,7 +114,7 @@ def report(update: Update) -> list[str]:
     """
     if update.state is None or update.outcome not in (UPDATED, CONFLICTS):
         return []
-    text = update.content.decode("utf-8-sig").replace("\r\n", "\n")
+    text = decoded(update.content, str(update.path))
     if declarations(update.state.text) == declarations(text):
         return []
     if update.outcome == CONFLICTS:
@@ -199,11 +200,8 @@ def declarations(text: str) -> list[str]:
 
     Methods other than `__init__` are left out, and so are comments, docstrings and annotations.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parsed(text)
+    if tree is None:
         return [text]
     found: list[str] = []
     for node in tree.body:
@@ -246,12 +244,12 @@ def unfit(state: State, checkpoint: Path) -> list[str]:
             hint = f"plainnet convert {checkpoint} --to {target} --model {state.path}"
             raise CompileError(Problem(message, str(checkpoint), hint))
         names = Names(None, model, opened)
-        there = {
-            names.places[name].name if name in names.places else name: (
-                names.shape(names.places[name], tensor) if name in names.places else tensor.shape
-            )
-            for name, tensor in names.tensors.items()
-        }
+        there: dict[str, Shape] = {}
+        for name, tensor in names.tensors.items():
+            if place := names.places.get(name):
+                there[place.name] = names.shape(place, tensor)
+            else:
+                there[name] = tensor.shape
     found = changes(there, wanted)
     problems = [f"{old} is called {new} in the file" for old, new in found.renamed.items()]
     problems += [
@@ -260,7 +258,7 @@ def unfit(state: State, checkpoint: Path) -> list[str]:
     problems += [f"{name} is missing" for name in found.added]
     problems += [f"{name} is not in the file" for name in found.removed]
     if len(problems) > LISTED:
-        problems = [*problems[:LISTED], f"{counted(len(problems) - LISTED, 'more tensor')}"]
+        problems = [*problems[:LISTED], counted(len(problems) - LISTED, "more tensor")]
     if target == "torch" and found.renamed and not (found.reshaped or found.added or found.removed):
         command = (
             f"plainnet convert {checkpoint} -o NEW.safetensors {_renames(found.renamed, there)}"

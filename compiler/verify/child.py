@@ -1,8 +1,4 @@
-"""The process in which `verify` runs two files, so that they cannot end or forge the verdict.
-
-The request arrives on stdin. Messages go back as JSON lines, each with the request's token, to what
-was stdout before the files were run; a file's own output goes to stderr.
-"""
+"""The process in which `verify` runs two files, so that they cannot end or forge the verdict."""
 
 from __future__ import annotations
 
@@ -10,13 +6,10 @@ import builtins
 import json
 import math
 import os
-import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import CompileError
 from ..targets.runtime import runtime_of
 from . import (
     compare,
@@ -33,28 +26,20 @@ from . import (
     runtimes,
 )
 from .report import Report, as_dict
+from .serving import serve
 from .settings import Settings
 
 
 def main() -> None:
     """Compare the two files of the request, send the verdict, and end the process."""
-    request = json.loads(sys.stdin.buffer.readline())
-    send = sender(request["token"])
-    end_with_parent()
+    serve("report", lambda request, send: as_dict(_judge(request, send)))
+
+
+def _judge(request: dict[str, Any], send: Callable[..., None]) -> Report:
     failures: list[str] = []
     threading.excepthook = lambda args: failures.append(
         f"a thread of the files raised {args.exc_type.__name__}: {args.exc_value}"
     )
-    try:
-        send("report", as_dict(_judge(request, send, failures)))
-    except CompileError as error:
-        send("problems", [[p.message, p.at, p.hint] for p in error.problems])
-    except BaseException as error:  # a file may raise a KeyboardInterrupt
-        send("error", f"{type(error).__name__}: {error}")
-    os._exit(0)  # whatever the files left running or registered for the end
-
-
-def _judge(request: dict[str, Any], send: Callable[..., None], failures: list[str]) -> Report:
     size = request["settings"]["size"]
     settings = Settings(**{**request["settings"], "size": tuple(size) if size else None})
     model, files = pairs.read_pair(request["files"])
@@ -98,36 +83,3 @@ _OURS = (
     runtimes,
     *(Report, runtimes.TorchRuntime, runtimes.KerasRuntime),
 )
-
-
-def sender(token: str) -> Callable[[str, object], None]:
-    """A function that sends a message, from this process alone: a file may fork."""
-    sys.stdout.flush()
-    channel, process = os.dup(1), os.getpid()
-    os.dup2(2, 1)
-    dumps, write, getpid = json.dumps, os.write, os.getpid
-
-    def send(kind: str, value: object) -> None:
-        if getpid() == process:
-            left = (dumps({"token": token, kind: value}) + "\n").encode()
-            while left:
-                left = left[write(channel, left) :]
-
-    return send
-
-
-def end_with_parent() -> None:
-    """Leave no orphan: the parent's end closes stdin, and ends this process and its children."""
-    stdin = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-
-    def watch() -> None:
-        while os.read(stdin, 1):
-            pass
-        if hasattr(os, "killpg"):
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

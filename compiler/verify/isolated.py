@@ -55,9 +55,7 @@ def verify_files(names: Sequence[str], settings: Settings) -> Report:
         check_size(model)
         raise_all(no_checkpoint(settings))
         settings = replace(settings, size=model.input_shape[:-1])
-    token = secrets.token_hex(16)
     request = {
-        "token": token,
         "files": list(names),
         "settings": asdict(settings),
         "size": model.input_shape[:-1],
@@ -69,15 +67,19 @@ def verify_files(names: Sequence[str], settings: Settings) -> Report:
 def ask(request: dict[str, Any], module: str) -> tuple[int, dict[str, Any]]:
     """Run a module of this package in a process of its own. None of its children remains.
 
-    Returns its exit code, and what it sent with the token of the request.
+    Returns its exit code, and what it sent with a token that only this request has. Raises
+    `CompileError` if it sent problems.
     """
-    code, lines = _run(json.dumps(request), module)
+    token = secrets.token_hex(16)
+    code, lines = _run(json.dumps({**request, "token": token}), module)
     found: dict[str, Any] = {}
     for line in lines:
         with contextlib.suppress(ValueError):
             message = json.loads(line)
-            if isinstance(message, dict) and message.pop("token", None) == request["token"]:
+            if isinstance(message, dict) and message.pop("token", None) == token:
                 found |= message
+    if "problems" in found:
+        raise CompileError(*(Problem(*parts) for parts in found["problems"]))
     return code, found
 
 
@@ -136,8 +138,6 @@ def _stderr() -> int | None:
 
 
 def _verdict(model: Model, settings: Settings, code: int, found: dict[str, Any]) -> Report:
-    if "problems" in found:
-        raise CompileError(*(Problem(*parts) for parts in found["problems"]))
     if "report" in found and code == 0:
         return from_dict(found["report"], model, settings)
     error = found.get("error") or (

@@ -6,10 +6,6 @@ The file is built in a process of its own, which `main` runs.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import secrets
-import sys
 from pathlib import Path
 
 from ..errors import CompileError, Problem
@@ -20,9 +16,9 @@ from ..provenance import read
 from ..targets import target_row
 from ..targets.runtime import runtime_of
 from ..vendoring.request import model_of
-from .child import end_with_parent, sender
 from .isolated import ask, ended
 from .loading import Source
+from .serving import serve
 
 
 def shapes_of(text: str, path: Path) -> dict[str, Shape]:
@@ -35,10 +31,7 @@ def shapes_of(text: str, path: Path) -> dict[str, Shape]:
     target = model_of(provenance)[1] if provenance else ""
     if provenance is None or not target_row(target).runtime:
         raise CompileError(Problem("files of its kind do not run", str(path)))
-    request = {"token": secrets.token_hex(16), "text": text, "path": str(path)}
-    code, found = ask(request, "shapes")
-    if "problems" in found:
-        raise CompileError(*(Problem(*parts) for parts in found["problems"]))
+    code, found = ask({"text": text, "path": str(path)}, "shapes")
     if "shapes" not in found:
         error = found.get("error") or f"its process {ended(code)}"
         raise CompileError(Problem(f"its network cannot be built: {error}", str(path)))
@@ -47,16 +40,7 @@ def shapes_of(text: str, path: Path) -> dict[str, Shape]:
 
 def main() -> None:
     """Build the file of the request, send the shapes of its weights, and end the process."""
-    request = json.loads(sys.stdin.buffer.readline())
-    send = sender(request["token"])
-    end_with_parent()
-    try:
-        send("shapes", _built(request["text"], Path(request["path"])))
-    except CompileError as error:
-        send("problems", [[p.message, p.at, p.hint] for p in error.problems])
-    except BaseException as error:  # a file may raise a KeyboardInterrupt
-        send("error", f"{type(error).__name__}: {error}")
-    os._exit(0)  # whatever the file left running or registered for the end
+    serve("shapes", lambda request, _: _built(request["text"], Path(request["path"])))
 
 
 def _built(text: str, path: Path) -> dict[str, Shape]:
