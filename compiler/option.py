@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
@@ -9,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from .axes import entry
 from .limits import NUMBER, Limit
 
+_FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 Kind: TypeAlias = Literal["count", "counts", "axes", "share", "shape", "choice", "flag"]
 
 
@@ -41,6 +43,11 @@ class Option:
         if not isinstance(value, tuple):
             return str(value)
         return "/".join(map(entry, value)) if self.kind == "axes" else entry(value)
+
+
+def flagged(text: str) -> list[str]:
+    """The names of the options whose flags are in a text: `["in_channels"]`."""
+    return [flag.removeprefix("--").replace("-", "_") for flag in _FLAG.findall(text)]
 
 
 def option(

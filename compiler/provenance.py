@@ -140,6 +140,11 @@ def command_of(model: Model, target: str) -> str:
     return "\n".join(_command(model, target))
 
 
+def call_of(model: Model, target: str) -> str:
+    """The call in Python that emits the model."""
+    return "\n".join(_call(model.encoder, target, spell_options(model)))
+
+
 def footer(text: str) -> str:
     """The end of an emission, from the blank lines above its provenance on."""
     return text[text.rfind(f"\n\n\n{_FIRST}") + 1 :]
@@ -197,10 +202,15 @@ def _command(model: Model, target: str) -> list[str]:
 
 
 def _call(encoder: Encoder, target: str, options: dict[str, object]) -> list[str]:
-    lines = ["plainnet.emit(", "    plainnet.custom_encoder(", f'        "{encoder.name}",']
-    for name, value in custom_arguments(encoder).items():
-        lines.append(f"        {name}={value!r},")
-    lines += ["    ),", f'    target="{target}",']
+    lines = ["plainnet.emit("]
+    if encoder.custom:
+        lines += ["    plainnet.custom_encoder(", f'        "{encoder.name}",']
+        for name, value in custom_arguments(encoder).items():
+            lines.append(f"        {name}={value!r},")
+        lines.append("    ),")
+    else:
+        lines.append(f'    "{encoder.name}",')
+    lines.append(f'    target="{target}",')
     lines += [f"    {name}={value!r}," for name, value in options.items()]
     return [*lines, ")"]
 

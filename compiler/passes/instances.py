@@ -15,12 +15,12 @@ def instances(network: Network, ledger: Ledger) -> dict[str, tuple[At, ...]]:
     """The places of each part that has weights, by its name, in the order of the ledger."""
     found: dict[str, dict[At, None]] = {}
     for row in ledger.rows:
-        for owner, place in _owners(network, row.at):
+        for owner, place in owners(network, row.at):
             found.setdefault(owner, {})[place] = None
     return {owner: tuple(places) for owner, places in found.items()}
 
 
-def _owners(network: Network, at: At) -> Iterator[tuple[str, At]]:
+def owners(network: Network, at: At) -> Iterator[tuple[str, At]]:
     """The parts around a row, the outermost first, and where each of them stands."""
     owner, length = "", 0
     if at[:2] == ("encoder", "stages"):

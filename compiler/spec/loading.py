@@ -14,6 +14,7 @@ from msgspec import UNSET
 from ..errors import CompileError, Problem, escaped, raise_all
 from ..limits import SPEC_BYTES, SPEC_DOTS, SPEC_PROBLEMS
 from ..model import Classifier, Encoder
+from ..option import flagged
 from ..options import BY_NAME
 from ..reading import read_source
 from .checks import Wrong, checked
@@ -21,7 +22,6 @@ from .definition import OPTION_AT, Spec, in_spec, place
 from .encoders import COLUMNS, encoder_of
 from .positions import KeyPath, positions, spelled
 
-_FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 _HEAD = ("num_classes", "classifier_activation")  # options that another segmentor takes as well
 
 
@@ -45,9 +45,7 @@ class Loaded:
 
     def placed(self, problem: Problem, given: Mapping[str, object]) -> Problem:
         """The problem with the line of the key that it is about, in the words of a spec."""
-        flags = [
-            flag.removeprefix("--").replace("-", "_") for flag in _FLAG.findall(problem.message)
-        ]
+        flags = flagged(problem.message)
         known = [BY_NAME[name] for name in flags if name in BY_NAME and not given.get(name)]
         paths = [place(option, head) for option in known for head in ("", Classifier.name)]
         paths = [path for path in paths if path in self.lines]

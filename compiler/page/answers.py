@@ -1,0 +1,170 @@
+"""What the page's worker asks, as JSON: questions about one network, and their answers.
+
+A question is an object whose `ask` is a key of `QUESTIONS`; `network` in it is the page's state:
+`model`, the name of an encoder, or `spec`, the text of one; and `options`, as people type them.
+An answer is `{"answer": ...}`, or `{"problems": [...]}` where the compiler refuses the network.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..api import channels_last, description
+from ..emitter import compiled
+from ..errors import CompileError, Problem
+from ..model import Model
+from ..option import flagged
+from ..options import BY_NAME
+from ..passes.advice import advice
+from ..passes.count import parts
+from ..passes.specialize import specialize
+from ..passes.trace import Ledger, trace
+from ..passes.validate import resolve
+from ..passes.values import find_target
+from ..provenance import call_of, command_of
+from ..showcase import file_name
+from ..targets import target_named
+from .dropped import dropped
+from .form import MODEL, form, values
+from .marks import line_keys, row_keys
+from .places import SPEC_NAME, without_folder
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A network as the page has it."""
+
+    model: str
+    spec: str
+    options: tuple[tuple[str, str | bool], ...]
+
+
+def answer(question: str) -> str:
+    """The answer to a question, both as JSON. Problems of the compiler are an answer."""
+    asked = json.loads(question)
+    try:
+        return json.dumps({"answer": QUESTIONS[asked["ask"]](asked)})
+    except CompileError as error:
+        return json.dumps({"problems": [problem_of(problem) for problem in error.problems]})
+
+
+def problem_of(problem: Problem) -> Json:
+    """A problem with the fields that it stands beside: those of its flags, or the model's."""
+    fields = [name for name in flagged(problem.message) if name in (*BY_NAME, "target")]
+    return {
+        "message": problem.message,
+        "at": problem.at,
+        "hint": problem.hint,
+        "fields": fields or [MODEL],
+    }
+
+
+def _asked(question: Mapping[str, Any]) -> Asked:
+    network = question["network"]
+    options = {n: v for n, v in network.get("options", {}).items() if v not in ("", False, None)}
+    spec = network.get("spec", "")
+    return Asked(str(network.get("model", "")), str(spec), tuple(sorted(options.items())))
+
+
+@lru_cache(maxsize=64)
+def resolved(asked: Asked) -> Model:
+    """The model that the page has. Raises `CompileError`."""
+    options = dict(asked.options)
+    if not asked.spec:
+        return resolve(asked.model, options)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / SPEC_NAME
+        path.write_text(asked.spec, encoding="utf-8")
+        try:
+            return resolve(path, options)
+        except CompileError as error:
+            raise without_folder(error, folder) from None
+
+
+def _network(question: Mapping[str, Any]) -> Json:
+    """What every target shares: the ledger with its keys, the steps, the values of options."""
+    model = resolved(_asked(question))
+    network = specialize(model)
+    ledger = trace(network)
+    keys = row_keys(network, ledger)
+    facts = description(model, ledger)
+    rows: Any = facts["ledger"]
+    return {
+        **facts,
+        "head": getattr(model.head, "name", ""),
+        "custom": model.encoder.custom,
+        "warnings": advice(model),
+        "values": values(model),
+        "steps": [
+            {
+                "name": part.name,
+                "output": channels_last(part.output),
+                "parameters": part.parameters,
+                "macs": part.macs,
+            }
+            for part in parts(ledger)
+        ],
+        "ledger": [{**row, "keys": keys[row["path"]]} for row in rows],
+    }
+
+
+def _source(question: Mapping[str, Any]) -> Json:
+    """The file of one target, its name and its command, with the keys of its lines."""
+    asked = _asked(question)
+    problems: list[Problem] = []
+    target = find_target(question["target"], problems)
+    model = resolved(asked)
+    text, ledger = _compiled(model, target)
+    framework = target_named(target)
+    lines = {}
+    if framework.python:
+        lines = line_keys(text, specialize(framework.built(model)), ledger)
+    return {
+        "target": target,
+        "text": text,
+        "file": file_name(model, target),
+        "command": _command(asked, model, target),
+        "call": call_of(model, target),
+        "lines": lines,
+    }
+
+
+@lru_cache(maxsize=16)
+def _compiled(model: Model, target: str) -> tuple[str, Ledger]:
+    return compiled(model, target)
+
+
+def _command(asked: Asked, model: Model, target: str) -> str:
+    """The command that writes the same file: of the spec, where no name says the network."""
+    if not model.encoder.custom:
+        return command_of(model, target)
+    words = ["plainnet emit", SPEC_NAME, f"--target {target}"]
+    for name, value in asked.options:
+        flag = BY_NAME[name].flag
+        words.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
+    return " ".join(words)
+
+
+def _spec(question: Mapping[str, Any]) -> Json:
+    """The network as a spec."""
+    from ..spec.writing import spec_text
+
+    return {"text": spec_text(resolved(_asked(question)), SPEC_NAME), "file": SPEC_NAME}
+
+
+QUESTIONS: dict[str, Callable[[Mapping[str, Any]], Json]] = {
+    "form": lambda question: form(),
+    "network": _network,
+    "source": _source,
+    "spec": _spec,
+    "dropped": lambda question: dropped(question["files"]),
+}
