@@ -80,6 +80,9 @@ PICKLE_OPCODES = Limit(5 * 10**6, "A pickled state dict takes at most 5,000,000 
 PICKLE_VALUES = Limit(300_000, "A checkpoint describes its network in at most 300,000 values.")
 H5_GROUPS = Limit(10**5, "A Keras file has at most 100,000 groups.")
 
+# The page.
+PORT = Limit(2**16 - 1, "A port is a number up to 65,535.")
+
 # A state file of `verify --all`.
 STATE_BYTES = Limit(64 * 2**20, "A state file has at most 64 MiB.")
 STATE_LINE_BYTES = Limit(2**20, "A line of a state file has at most 1 MiB.")

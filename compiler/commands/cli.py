@@ -26,6 +26,7 @@ COMMANDS = {  # and the modules that hold them, imported for the one that is cal
     "convert": "convert",
     "new": "new",
     "schema": "new",
+    "page": "page",
 }
 
 

@@ -49,6 +49,7 @@ QUESTIONS = (
         "Spacing of its voxels, as 5,1.56,1.56. Default: the same on all axes.",
     ),
 )
+PLANNED = {"nnunet_plain": "plain", "nnunet_resenc": "resenc"}  # encoders, and their planners
 OF_PLANS, OF_NAMES = ("configuration", "dataset"), ("patch_size", "spacing")
 
 

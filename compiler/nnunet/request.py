@@ -14,12 +14,11 @@ from ..options import BY_NAME, DEFAULT_SHAPE
 from ..passes.values import parse
 from ..spec.loading import overridden
 from .architecture import Architecture
-from .asked import OF_NAMES, OF_PLANS, Asked
+from .asked import OF_NAMES, OF_PLANS, PLANNED, Asked
 from .encoders import encoder_of, options_of
 from .planner import planned
 from .sources import Channels, describe
 
-NAMES = {"nnunet_plain": "plain", "nnunet_resenc": "resenc"}  # encoders that can be planned
 Request: TypeAlias = tuple[Encoder, dict[str, object]]
 
 
@@ -45,13 +44,13 @@ def of_name(encoder: Encoder | None, asked: Asked, given: Mapping[str, object]) 
     raise_all(asked.unused(OF_PLANS, "is for a plans file of nnU-Net, which the model is not"))
     if encoder is None or not (asked.patch_size or asked.spacing):
         return None
-    if encoder.custom or encoder.name not in NAMES:
-        raise_all(asked.unused(OF_NAMES, f"is for {' and '.join(NAMES)}, not {encoder.name}"))
+    if encoder.custom or encoder.name not in PLANNED:
+        raise_all(asked.unused(OF_NAMES, f"is for {' and '.join(PLANNED)}, not {encoder.name}"))
     patch = asked.patch_size or _sizes(asked, given)
     spacing = asked.spacing or (1.0,) * len(patch)
     entering, classes = _channels(given)
     entering = entering or DEFAULT_SHAPE[len(patch)][-1]
-    made = planned(NAMES[encoder.name], patch, spacing, entering, classes or 1)
+    made = planned(PLANNED[encoder.name], patch, spacing, entering, classes or 1)
     return _request(made, patch, given)
 
 

@@ -83,7 +83,7 @@ def resolved(asked: Asked) -> Model:
         return resolve(asked.model, options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / SPEC_NAME
-        path.write_text(asked.spec, encoding="utf-8")
+        path.write_text(asked.spec, encoding="utf-8", errors="surrogatepass")
         try:
             return resolve(path, options)
         except CompileError as error:

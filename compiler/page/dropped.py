@@ -12,7 +12,7 @@ from typing import Any
 
 from ..arguments import spell_options
 from ..checker import Found, check_file
-from ..errors import CompileError, Problem, shown
+from ..errors import LONGEST, CompileError, Problem, shown
 from ..model import Model
 from ..names import SPEC
 from ..nnunet.documents import read_json
@@ -36,13 +36,19 @@ def dropped(files: Mapping[str, str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         paths = []
         for name, text in files.items():
-            path = Path(folder) / (Path(name).name or SPEC_NAME)
-            path.write_text(text, encoding="utf-8")
+            path = Path(folder) / _plain(name)
+            path.write_text(text, encoding="utf-8", errors="surrogatepass")
             paths.append(path)
         try:
             return _read(paths)
         except CompileError as error:
             raise without_folder(error, folder) from None
+
+
+def _plain(name: str) -> str:
+    """The name of a file in our folder: the end of it, in characters that a file system takes."""
+    last = Path(name).name[-LONGEST:]
+    return "".join(c if c.isprintable() else "_" for c in last).replace("..", "_") or SPEC_NAME
 
 
 def _read(paths: list[Path]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the page's form is made of: the tables of targets, encoders and options, and their values."""
+"""What the page's form is made of: targets, encoders, options, and the values of these."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from .. import __version__
 from ..catalog import ENCODERS
 from ..model import Encoder, Model, Segmentor
-from ..nnunet.asked import OF_NAMES, QUESTIONS
-from ..nnunet.request import NAMES
+from ..nnunet.asked import OF_NAMES, PLANNED, QUESTIONS
 from ..operations import ACTIVATIONS
 from ..option import Option
 from ..options import OPTIONS
@@ -56,7 +55,7 @@ def _questions() -> Iterator[dict[str, object]]:
                 "help": question.help,
                 "choices": [],
                 "of": [],
-                "encoders": list(NAMES),
+                "encoders": list(PLANNED),
             }
 
 

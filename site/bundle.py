@@ -1,0 +1,91 @@
+"""Collects what the page runs: the compiler, what it depends on, and Pyodide, in build/public.
+
+    python3 bundle.py    # after `npm ci`; `npm run build` calls it
+
+The compiler's wheel is built from this repository; the wheels of requirements.txt come from PyPI
+and are checked by their digests. Together they are python.zip, compiled to bytecode by the very
+Python that the browser runs. `catalog.json` holds what the page shows before that Python is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+SITE = Path(__file__).resolve().parent
+BUILD = SITE / "build"
+PYODIDE = SITE / "node_modules" / "pyodide"
+RUNTIME = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+PLATFORM = {
+    "requirements.txt": ["pyemscripten_2026_0_wasm32"],
+    "requirements-python-only.txt": ["manylinux_2_28_x86_64", "manylinux2014_x86_64"],
+}
+COMPILED = {"requirements.txt": (), "requirements-python-only.txt": (".so", ".c", ".pyi")}
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+
+
+def main() -> None:
+    if not PYODIDE.is_dir():
+        raise SystemExit("bundle.py: node_modules is missing; run `npm ci` in site/ first")
+    shutil.rmtree(BUILD, ignore_errors=True)
+    python, public = BUILD / "python", BUILD / "public"
+    public.mkdir(parents=True)
+    own = BUILD / "compiler"
+    run([*PIP, "wheel", "--no-deps", "--wheel-dir", str(own), str(SITE.parent)])
+    unpack(own, python, ())
+    for requirements, platforms in PLATFORM.items():
+        wheels = BUILD / requirements.removesuffix(".txt")
+        run(download(SITE / requirements, platforms, wheels))
+        unpack(wheels, python, COMPILED[requirements])
+    run(["node", str(SITE / "precompile.mjs"), str(python), str(public / "python.zip")])
+    runtime(public / "pyodide")
+    catalog(python, public / "catalog.json")
+
+
+def run(command: list[str], **environment: str) -> None:
+    subprocess.run(command, check=True, cwd=SITE, env={**os.environ, **environment})
+
+
+def download(requirements: Path, platforms: list[str], folder: Path) -> list[str]:
+    """The command that puts the wheels into the folder."""
+    # A constraint without a digest is refused beside requirements that have one.
+    os.environ.pop("PIP_CONSTRAINT", None)
+    command = [*PIP, "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--implementation", "cp", "--python-version", "3.14", "--abi", "cp314"]
+    command += ["--abi", "none", *(f"--platform={platform}" for platform in platforms)]
+    return [*command, "--dest", str(folder), "-r", str(requirements)]
+
+
+def unpack(wheels: Path, folder: Path, without: tuple[str, ...]) -> None:
+    """The files of every wheel, but for those with these suffixes."""
+    for wheel in sorted(wheels.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if Path(name).suffix not in without]
+            archive.extractall(folder, names)
+
+
+def runtime(folder: Path) -> None:
+    """Pyodide without its list of packages, none of which is installed here."""
+    folder.mkdir()
+    for name in RUNTIME:
+        shutil.copy(PYODIDE / name, folder / name)
+    lock = json.loads((PYODIDE / "pyodide-lock.json").read_text())
+    (folder / "pyodide-lock.json").write_text(json.dumps({"info": lock["info"], "packages": {}}))
+
+
+def catalog(python: Path, file: Path) -> None:
+    """What the page shows first, from the compiler in the bundle."""
+    program = "from compiler.page.gallery import catalog; print(catalog())"
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(python), "PYTHONDONTWRITEBYTECODE": "1"}
+    made = subprocess.run(command, check=True, cwd=BUILD, env=environment, stdout=subprocess.PIPE)
+    file.write_bytes(made.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+import { render } from "preact";
+import { App } from "./app";
+import { Compiler } from "./compiler";
+import type { Catalog } from "./messages";
+import { read } from "./state";
+import "./style.css";
+import "./form.css";
+
+const compiler = new Compiler();
+const response = await fetch("catalog.json");
+const catalog = (await response.json()) as Catalog;
+const view = await read(location.hash);
+const page = document.getElementById("page");
+if (page) render(<App compiler={compiler} catalog={catalog} first={view} />, page);

@@ -1,0 +1,91 @@
+// One target's file: highlighted, to copy and to download, with the command that writes it.
+import { useMemo, useState } from "preact/hooks";
+import { escaped, lines } from "./highlight";
+import { download, useCopy, type Asked } from "./hooks";
+import { marking } from "./marks";
+import type { Named, Source } from "./messages";
+import { Problems } from "./problems";
+
+export function SourcePane({ target, asked }: { target: Named; asked: Asked<Source> }) {
+  const source = asked.value?.target === target.name ? asked.value : undefined;
+  const [word, copy] = useCopy(source?.text ?? "");
+  const stale = asked.problems.length > 0 || asked.waiting;
+  return (
+    <section class="source" aria-label={`${target.title} source`} aria-busy={asked.waiting}>
+      <header>
+        <h2>{target.title}</h2>
+        <span class="file">{source ? source.file : ""}</span>
+        <span class="grow" />
+        <button type="button" onClick={copy} disabled={!source}>
+          {word}
+        </button>
+        <button
+          type="button"
+          class="first"
+          disabled={!source}
+          onClick={() => source && download(source.file, source.text, "text/x-python")}
+        >
+          Download
+        </button>
+      </header>
+      <Problems problems={asked.problems} failure={asked.failure} />
+      {source ? (
+        <Code source={source} stale={stale} title={target.title} />
+      ) : (
+        <div class="empty">{asked.problems.length ? "" : "The compiler is starting."}</div>
+      )}
+      {source && <Commands source={source} />}
+    </section>
+  );
+}
+
+function Code({ source, stale, title }: { source: Source; stale: boolean; title: string }) {
+  const html = useMemo(
+    () =>
+      lines(source.text)
+        .map((line, index) => {
+          const keys = source.lines[String(index + 1)];
+          const own = keys ? ` data-keys="${escaped(keys.join("|"))}"` : "";
+          return `<span class="line"${own}>${line}\n</span>`;
+        })
+        .join(""),
+    [source.text],
+  );
+  return (
+    <pre
+      class={stale ? "code stale" : "code"}
+      tabIndex={0}
+      role="region"
+      aria-label={`${title} file ${source.file}. Arrow keys move between steps.`}
+      data-region
+      {...marking}
+    >
+      <code dangerouslySetInnerHTML={{ __html: html }} />
+    </pre>
+  );
+}
+
+function Commands({ source }: { source: Source }) {
+  const [python, choose] = useState(false);
+  const text = python ? `import plainnet\n\nsource = ${source.call}` : source.command;
+  const [word, copy] = useCopy(text);
+  return (
+    <footer class="commands">
+      <div class="choice" role="group" aria-label="How to write the same file">
+        <button type="button" aria-pressed={!python} onClick={() => choose(false)}>
+          Command
+        </button>
+        <button type="button" aria-pressed={python} onClick={() => choose(true)}>
+          Python
+        </button>
+        <span class="grow" />
+        <button type="button" onClick={copy}>
+          {word}
+        </button>
+      </div>
+      <pre class={python ? "call" : "command"} tabIndex={0}>
+        {text}
+      </pre>
+    </footer>
+  );
+}
