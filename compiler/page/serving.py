@@ -6,7 +6,7 @@ import errno
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ..errors import CompileError, Problem
 
@@ -63,8 +63,10 @@ def address(running: ThreadingHTTPServer) -> str:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map: ClassVar = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
     protocol_version = "HTTP/1.1"
+
+    def guess_type(self, path: Any) -> str:
+        return TYPES.get(Path(path).suffix, super().guess_type(path))
 
     def end_headers(self) -> None:
         for name, value in HEADERS.items():
