@@ -4,7 +4,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .actions import check, convert
-from .api import custom_encoder, describe, emit
+from .api import custom_encoder, describe, draw, emit
 from .errors import CompileError, CompileWarning, Problem
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "convert",
     "custom_encoder",
     "describe",
+    "draw",
     "emit",
     "verify",
 ]

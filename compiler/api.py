@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Unpack
 
-from .errors import CompileWarning, Problem, raise_all
+from .drawing.theme import THEMES
+from .errors import CompileError, CompileWarning, Problem, raise_all
 from .keywords import ModelOptions
 from .model import Encoder, Model
 from .names import FilePath
@@ -16,7 +17,7 @@ from .passes.custom import make_encoder
 from .passes.specialize import specialize
 from .passes.trace import Ledger, trace
 from .passes.validate import resolve
-from .passes.values import find_target
+from .passes.values import choice, find_target
 
 
 def emit(model: FilePath | Encoder, *, target: str, **options: Unpack[ModelOptions]) -> str:
@@ -70,6 +71,59 @@ def describe(
     resolved = resolve(model, options, problems)
     _warn(resolved)
     return description(*traced(resolved))
+
+
+def draw(
+    model: FilePath | Encoder,
+    *,
+    compare: FilePath | Encoder | None = None,
+    theme: str = "auto",
+    **options: Unpack[ModelOptions],
+) -> str:
+    """Draw the network as an SVG, and return its text.
+
+    Takes the model and options of `emit`. Boxes are as high as their maps are large and as wide as
+    they have channels; bars show the share of each step of the parameters and MACs. With `compare`,
+    another model with the same options stands beside it, on the same scale. `theme` is `"light"`,
+    `"dark"`, or `"auto"` for the one that the reader prefers. Each box (`<g class="box">`) has
+    `data-name`, `data-channels`, `data-size` and `data-path`: the paths in the ledger that it
+    stands for, and those that begin with one of them and a dot.
+
+    Raises `CompileError` with every problem of the arguments.
+    """
+    problems: list[Problem] = []
+    chosen = find_theme(theme, problems)
+    models = resolve_all([model] if compare is None else [model, compare], options, problems)
+    for resolved in models:
+        _warn(resolved)
+    from .drawing.picture import picture
+
+    return picture(models, chosen)
+
+
+def find_theme(theme: object, problems: list[Problem]) -> str:
+    """The theme of a drawing, whatever its spelling; the problem is noted if there is none."""
+    try:
+        return choice("--theme", theme, THEMES)
+    except CompileError as error:
+        problems += error.problems
+        return THEMES[0]
+
+
+def resolve_all(
+    models: Iterable[FilePath | Encoder],
+    options: Mapping[str, object],
+    problems: Iterable[Problem] = (),
+) -> list[Model]:
+    """The models, with the same options. Raises `CompileError` with the problems of all of them."""
+    found, noted = [], list(problems)
+    for model in models:
+        try:
+            found.append(resolve(model, options))
+        except CompileError as error:
+            noted += error.problems
+    raise_all(noted)
+    return found
 
 
 def _warn(model: Model) -> None:

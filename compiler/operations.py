@@ -39,13 +39,15 @@ class Operation:
     """What an operation does to shapes and to channels. By default it keeps its first operand's.
 
     A `pointwise` operation changes values only, so its input is observed where its output would
-    be. If `tensor` is false, the result is a number or a tuple of sizes.
+    be. If `tensor` is false, the result is a number or a tuple of sizes. A `sized` one reads the
+    values of its first operand; the others lend it their size.
     """
 
     shape: Callable[..., Any]
     channels: Reading = _first
     pointwise: bool = False
     tensor: bool = True
+    sized: bool = False
 
 
 def _same(x: Shape) -> Shape:
@@ -104,9 +106,10 @@ PYRAMID: dict[str, Callable[[Sequence[Any]], Any]] = {
 }
 
 _VALUES = Operation(_same, pointwise=True)
-_RESIZED = Operation(_like)
+_RESIZED = Operation(_like, sized=True)
 _SCORES = Operation(lambda queries, tokens: (tokens[1], queries[1]), _named("num_tokens"))
-_MASK = Operation(lambda logits, scale, level: (math.prod(level[1:]), logits[0]))
+_MASK = Operation(lambda logits, scale, level: (math.prod(level[1:]), logits[0]), sized=True)
+_FLAT_MASK = Operation(lambda scores, level: (math.prod(level[1:]), scores[1]), sized=True)
 _MIXED = Operation(lambda classes, masks: (masks[0], classes[0]))
 
 POSITIVE = ("relu", "sigmoid")  # activations with no value below zero
@@ -144,11 +147,11 @@ OPERATIONS: dict[str, Operation] = {
     "global_max": Operation(lambda x: x[:1]),
     "crop": _RESIZED,
     # Nearest, by 2; or by a scale of each axis, where the pool may have rounded down or has not.
-    "upsample": Operation(_upsampled_past),
-    "upsample_by": Operation(_upsampled),
-    "upsample_past": Operation(_upsampled_past),
-    "linear_upsample": Operation(_upsampled),  # linear, by 2, half-pixel
-    "linear_upsample_by": Operation(_upsampled),
+    "upsample": Operation(_upsampled_past, sized=True),
+    "upsample_by": Operation(_upsampled, sized=True),
+    "upsample_past": Operation(_upsampled_past, sized=True),
+    "linear_upsample": Operation(_upsampled, sized=True),  # linear, by 2, half-pixel
+    "linear_upsample_by": Operation(_upsampled, sized=True),
     "stretch": Operation(lambda x, size, old: (x[0], *size)),  # linear, half-pixel
     "corner_stretch": _RESIZED,  # linear, from any size, corner on corner
     # Between maps and tokens.
@@ -169,8 +172,8 @@ OPERATIONS: dict[str, Operation] = {
     "class_softmax": _VALUES,  # over the classes of each query
     "attention_mask": _MASK,
     "patch_attention_mask": _MASK,
-    "flat_attention_mask": Operation(lambda scores, level: (math.prod(level[1:]), scores[1])),
-    "flat_attention_bias": Operation(lambda scores, level: (math.prod(level[1:]), scores[1])),
+    "flat_attention_mask": _FLAT_MASK,
+    "flat_attention_bias": _FLAT_MASK,
     # Numbers of channels, for what a layer of a program is asked to put out.
     "channels": Operation(lambda x: x[0], tensor=False),
 }

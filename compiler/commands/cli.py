@@ -18,6 +18,7 @@ COMMANDS = {  # and the modules that hold them, imported for the one that is cal
     "emit": "emit",
     "list": "show",
     "show": "show",
+    "draw": "draw",
     "check": "check",
     "diff": "update",
     "update": "update",

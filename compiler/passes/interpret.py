@@ -14,14 +14,7 @@ from ..ir import Block, Each, Fragment, Layer, Module, Shape
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of
 from .rows import At, Row, attention_rows, axes, below, path_of, row_of
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tensor:
-    """A tensor of a run: its shape, and the row that put it out, but for an activation or a sum."""
-
-    shape: Shape
-    row: At = ()
+from .wires import Tensor, Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +44,7 @@ class Tracer:
 
     def __init__(self, rank: int, blocks: Mapping[str, Block], constants: Mapping[str, object]):
         self.rank, self.blocks, self.constants = rank, blocks, constants
+        self.wires: list[Wire] = []
         self.memo: dict[object, tuple[list[Row], Tensor]] = {}
         self.entered: dict[Tensor, At] = {}  # a tensor without a row -> the row that it enters
 
@@ -65,7 +59,9 @@ class Tracer:
             tensors = {
                 tensor: Tensor(x) for (tensor, _), x in zip(block.inputs, inputs, strict=True)
             }
+            outside = len(self.wires)
             self.memo[key] = self.run(block, names, tensors)
+            del self.wires[outside:]
         return self.memo[key]
 
     def run(
@@ -262,7 +258,11 @@ class _Frame:
             raise CompileError(Problem(f"{code_of(node)!r} {error}")) from None
         if not operation.tensor:
             return shape
-        return Tensor(shape, values[0].row if operation.pointwise else ())
+        output = Tensor(shape, values[0].row if operation.pointwise else ())
+        read = values[:1] if operation.sized else values
+        inputs = tuple(value for value in read if isinstance(value, Tensor))
+        self.tracer.wires.append(Wire(node.function, inputs, output))
+        return output
 
     def present(self, layer: Layer) -> bool:
         return not layer.when or bool(evaluate(layer.when, self.names))
@@ -299,6 +299,8 @@ class _Frame:
         rows, output = self.tracer.made(layer, at, self.names, inputs)
         self.by_layer.setdefault(layer.name, []).extend(rows)
         self.fresh += rows
+        read = 0 if isinstance(layer, ir.Table) else 1 if isinstance(layer, ir.UpConv) else None
+        self.tracer.wires.append(Wire("", tuple(inputs[:read]), output, layer, at, tuple(rows)))
         if rows and not x.row and rows[0].kind != "table":  # a table is no layer in PyTorch
             self.tracer.entered.setdefault(x, rows[0].at)
         return output

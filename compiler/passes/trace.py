@@ -15,8 +15,9 @@ from ..ir import AUX_HEADS, Axes, Shape
 from ..model import Features
 from ..network import Network
 from ..operations import OPERATIONS
-from .interpret import Step, Tensor, Tracer, Turn
+from .interpret import Step, Tracer, Turn
 from .rows import Row, below, path_of
+from .wires import Flow, Tensor
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Ledger:
     stages: tuple[Step, ...]
     head: Step
     levels: tuple[str, ...]
+    flow: Flow
     aux: tuple[Step, ...] = ()
 
     @property
@@ -73,6 +75,7 @@ def trace(network: Network) -> Ledger:
     constants["STAGES"] = network.stages
     tracer = Tracer(model.dims, network.all_blocks, constants)
     encoder, pyramid = _encoder(network, tracer)
+    tracer.wires.clear()  # a step stands for those of the stem
     names = {} if isinstance(model.head, Features) else {"num_classes": model.head.num_classes}
     rows = [row for step in encoder for row in step.rows]
     x: Any = pyramid[-1]  # a tensor, or with deep supervision the decoder's stages
@@ -95,7 +98,8 @@ def trace(network: Network) -> Ledger:
     _check_unique(rows)
     head = Step("head", output.shape, tuple(more))
     stages = tuple(tracer.steps(labels, turns))
-    return Ledger(tuple(rows), tuple(encoder), stages, head, model.trunk.levels, aux)
+    flow = Flow(image, tuple(pyramid), tuple(tracer.wires), output)
+    return Ledger(tuple(rows), tuple(encoder), stages, head, model.trunk.levels, flow, aux)
 
 
 def _aux(

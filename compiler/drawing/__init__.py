@@ -1,0 +1,1 @@
+"""Drawings of networks as SVG: from the ledger and the wiring to boxes, arrows and text."""

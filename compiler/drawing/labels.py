@@ -1,0 +1,79 @@
+"""What is written at boxes and arrows, and what is told of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..ir import Shape
+from ..passes.count import macs, trainable
+from .graph import Graph, Node
+from .grid import Grid, Route
+
+Written: TypeAlias = tuple[str, float, str, bool]  # a text with its size, its role, and boldness
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The texts of a grid's boxes."""
+
+    grid: Grid
+
+    def of(self, key: int) -> tuple[Written, ...]:
+        """The lines above a box: its name, its channels, and its sizes where its row has others."""
+        node = self.grid.graph.nodes[key]
+        if node.kind == "join":
+            return ()
+        lines: list[Written] = [(node.name, 10, "name", True)]
+        if self.grid.chain and node.level:
+            lines[0] = (f"{node.level} {node.name}", 10, "name", True)
+        if node.count > 1:
+            lines.append((f"{node.count} × {node.detail}", 8.5, "muted", False))
+        row = self.grid.rows[self.grid.cells[key].row]
+        own = node.sizes if self.grid.chain or node.sizes != row.sizes else ()
+        lines.append(
+            (" × ".join(filter(None, [f"{node.shape[0]:,}", times(own)])), 10, "text", False)
+        )
+        return tuple(lines)
+
+    def sizes(self, sizes: Shape) -> str:
+        return times(sizes)
+
+    def title(self, key: int) -> str:
+        """A box in words: `stage 0 (P2): 256 × 56×56, 3 × Bottleneck, 215,808 parameters, ...`."""
+        node = self.grid.graph.nodes[key]
+        level = f" ({node.level})" if node.level else ""
+        parts = [" × ".join(filter(None, [f"{node.shape[0]:,}", times(node.sizes)]))]
+        if node.detail:
+            parts.append(f"{node.count} × {node.detail}" if node.count > 1 else node.detail)
+        if count := trainable(node.rows):
+            parts.append(f"{count:,} parameters")
+        if cost := macs(node.rows):
+            parts.append(f"{cost:,} MACs")
+        return f"{node.name}{level}: {', '.join(parts)}"
+
+
+def times(sizes: Sequence[int]) -> str:
+    """Sizes as they are written: `56×56`."""
+    return "×".join(f"{size:,}" for size in sizes)
+
+
+def style_of(route: Route, graph: Graph) -> tuple[str, str]:
+    """The style of an arrow, and its title."""
+    source, target = graph.nodes[route.source], graph.nodes[route.target]
+    if route.link.paths:
+        return "learned", f"learned upsampling: {', '.join(route.link.paths)}"
+    if route.link.grown:
+        return "up", "upsampling"
+    if _smaller(source, target):
+        return "down", "stride or pool"
+    if route.link != target.inputs[0]:
+        return "skip", f"skip of {source.level or source.name} to {target.name}"
+    return "flow", ""
+
+
+def _smaller(source: Node, target: Node) -> bool:
+    both = len(source.shape) == len(target.shape) > 2
+    return both and math.prod(target.sizes) < math.prod(source.sizes)
