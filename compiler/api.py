@@ -78,6 +78,7 @@ def draw(
     *,
     compare: FilePath | Encoder | None = None,
     theme: str = "auto",
+    thumbnail: bool = False,
     **options: Unpack[ModelOptions],
 ) -> str:
     """Draw the network as an SVG, and return its text.
@@ -85,7 +86,8 @@ def draw(
     Takes the model and options of `emit`. Boxes are as high as their maps are large and as wide as
     they have channels; bars show the share of each step of the parameters and MACs. With `compare`,
     another model with the same options stands beside it, on the same scale. `theme` is `"light"`,
-    `"dark"`, or `"auto"` for the one that the reader prefers. Each box (`<g class="box">`) has
+    `"dark"`, or `"auto"` for the one that the reader prefers. A `thumbnail` is small and names none
+    of the boxes. Each box (`<g class="box">`) has
     `data-name`, `data-channels`, `data-size` and `data-path`: the paths in the ledger that it
     stands for, and those that begin with one of them and a dot.
 
@@ -93,9 +95,15 @@ def draw(
     """
     problems: list[Problem] = []
     chosen = find_theme(theme, problems)
+    if thumbnail and compare is not None:
+        problems.append(Problem("a thumbnail shows one model", hint="leave out compare"))
     models = resolve_all([model] if compare is None else [model, compare], options, problems)
     for resolved in models:
         _warn(resolved)
+    if thumbnail:
+        from .drawing import gallery
+
+        return gallery.thumbnail(models[0], chosen)
     from .drawing.picture import picture
 
     return picture(models, chosen)

@@ -10,6 +10,7 @@ import pytest
 import compiler
 from compiler.catalog import ENCODERS
 from compiler.commands.cli import main
+from compiler.drawing.gallery import gallery, small_scene, thumbnail
 from compiler.drawing.picture import picture, scene, scene_of_networks
 from compiler.drawing.scene import Scene, Text
 from compiler.drawing.signed import is_drawing
@@ -25,7 +26,8 @@ from compiler.segmentors import SEGMENTORS
 from .drawing_faults import SVG, differences, geometric_faults
 from .sampling import ANYWHERE, by_kind
 
-ORACLE = Path(__file__).parent / "oracle/nnunet"
+ROOT = Path(__file__).parents[1]
+ORACLE = ROOT / "tests/oracle/nnunet"
 HEADS = (
     {},
     {"features_only": True},
@@ -151,6 +153,23 @@ def test_a_decoder_that_nobody_has_drawn_before():
     assert signs.count("×") == 4 and signs.count("+") == 1
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_thumbnails_of_the_gallery(dims):
+    """One size for all; every encoder and segmentor has one."""
+    models = gallery(dims)
+    names = {model.name for model in models}
+    assert {*ENCODERS} < names and {f"seresnext50_{name}" for name in ANYWHERE} < names
+    sizes = set()
+    for model in [models[0], *models[-len(ANYWHERE) :]]:
+        small = small_scene(model)
+        assert not geometric_faults(small)
+        sizes.add((round(small.width * small.zoom, 3), round(small.height * small.zoom, 3)))
+    assert len(sizes) == 1
+    assert compiler.draw(models[0].name, thumbnail=True, dims=dims) == thumbnail(models[0])
+    with pytest.raises(compiler.CompileError, match="a thumbnail shows one model"):
+        compiler.draw("resnet18", compare="resnet34", thumbnail=True)
+
+
 # -- planted faults --------------------------------------------------------------------------------
 
 
@@ -267,6 +286,21 @@ def test_the_command_writes_what_the_function_returns(tmp_path, monkeypatch, cap
     assert capsys.readouterr().out == compiler.draw("resnet18")
 
 
+def test_the_gallery_is_written_whole_or_not_at_all(tmp_path, capsys):
+    folder = tmp_path / "gallery"
+    command = ["draw", "--all", "--dims", "3", "-o", str(folder)]
+    assert main(command) == 0
+    names = {model.name for model in gallery(3)}
+    assert {path.name for path in folder.iterdir()} == {f"{name}_3d.svg" for name in names}
+    drawn = (folder / "resnet18_3d.svg").read_text()
+    assert drawn == compiler.draw("resnet18", dims=3, thumbnail=True)
+    (folder / "resnet18_3d.svg").write_text("mine")
+    (folder / "resnet34_3d.svg").unlink()
+    assert main(command) == 2
+    assert "resnet18_3d.svg' is not an unedited drawing" in capsys.readouterr().err
+    assert not (folder / "resnet34_3d.svg").exists()
+
+
 def test_only_an_unedited_drawing_is_replaced(tmp_path, capsys):
     path = tmp_path / "net.svg"
     command = ["draw", "resnet18", "-o", str(path)]
@@ -297,6 +331,10 @@ def test_only_an_unedited_drawing_is_replaced(tmp_path, capsys):
         (["resnet18", "-o", "net"], "error: -o net has no suffix .svg and is not a folder"),
         (["resnet18", "-o", ""], "error: -o is empty"),
         (["resnet18", "-o", "none/net.svg"], "error: there is no folder 'none'"),
+        (["--all"], "error: --all writes into a folder"),
+        (["--all", "resnet18", "--deploy"], "leave out resnet18, --deploy"),
+        (["--all", "-o", "new/", "--dims", "4"], "error: --dims is '4'"),
+        (["--compare", "--thumbnail", "resnet18", "resnet34"], "a thumbnail shows one model"),
         (["resnet18", "-o", "/dev/null"], "error: -o /dev/null has no suffix"),
     ],
 )
@@ -305,3 +343,22 @@ def test_what_is_wrong_is_said_and_nothing_written(words, message, tmp_path, mon
     assert main(["draw", *words]) == 2
     assert re.search(re.escape(message).replace(r"\.\*", ".*"), capsys.readouterr().err, re.DOTALL)
     assert not [*tmp_path.iterdir()]
+
+
+# -- the documentation -----------------------------------------------------------------------------
+
+
+def test_drawings_in_the_documentation_are_what_their_commands_write(tmp_path, monkeypatch):
+    page = (ROOT / "docs/draw.md").read_text()
+    commands = re.findall(r"^plainnet (draw .* -o docs/drawings/.*)$", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs/drawings").mkdir(parents=True)
+    for command in commands:
+        assert main(command.split()) == 0
+    drawn, kept = (
+        {path.name: path.read_text() for path in (root / "docs/drawings").iterdir()}
+        for root in (tmp_path, ROOT)
+    )
+    assert drawn == kept and len(kept) == 3
+    for name in kept:
+        assert f"(drawings/{name})" in page

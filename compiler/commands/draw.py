@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from ..drawing.theme import THEMES
 from ..errors import CompileError, Problem, escaped, raise_all
 from ..model import Model
-from .options import model_options, warn_about
+from .options import model_options, progress, warn_about
 
 
 @click.command("draw")
@@ -20,6 +21,13 @@ from .options import model_options, warn_about
 @click.option(
     "--theme", default="auto", metavar="|".join(THEMES), help="By default, what the reader prefers."
 )
+@click.option("--thumbnail", is_flag=True, help="Draw small, without the names of the boxes.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Draw thumbnails of the whole catalog into the folder -o.",
+)
 @click.option(
     "-o", "output", metavar="PATH", help="Write to this file or FOLDER/; - prints the drawing."
 )
@@ -28,26 +36,39 @@ def draw_command(
     models: tuple[str, ...],
     compare: bool,
     theme: str,
+    thumbnail: bool,
+    everything: bool,
     output: str | None,
     force: bool,
     **options: Any,
 ) -> None:
     """Draw MODEL as an SVG: its levels, skips and sizes, its shares of parameters and MACs."""
     from ..api import find_theme, resolve_all
+    from ..drawing import gallery
     from ..drawing.picture import picture
     from ..drawing.signed import may_write
     from ..files import STDOUT, make_folder, print_source, write
 
+    if everything:
+        asked = {"compare": compare, **options}
+        given = [name for name, value in asked.items() if value and name != "dims"]
+        return _draw_gallery(models, given, options["dims"], theme, output, force)
     problems = _count_problems(models, compare)
+    if thumbnail and compare:
+        problems.append(Problem("a thumbnail shows one model", hint="leave out --compare"))
     chosen = find_theme(theme, problems)
+
+    def drawn() -> str:
+        return gallery.thumbnail(resolved[0], chosen) if thumbnail else picture(resolved, chosen)
+
     resolved = resolve_all(models, options, problems)
     for model in resolved:
         warn_about(model)
     if output in STDOUT:
-        return print_source(picture(resolved, chosen))
+        return print_source(drawn())
     path, folder = _destination(output, resolved)
     raise_all(may_write(path, force, folder))
-    text = picture(resolved, chosen)
+    text = drawn()
     if folder:
         make_folder(path, str(output))
     write(path, text)
@@ -82,3 +103,33 @@ def _destination(output: str | None, models: list[Model]) -> tuple[Path, bool]:
             Problem(f"-o {output} has no suffix .svg and is not a folder", hint=hint)
         )
     return path, False
+
+
+def _draw_gallery(
+    models: tuple[str, ...],
+    given: list[str],
+    dims: str | None,
+    theme: str,
+    output: str | None,
+    force: bool,
+) -> None:
+    from ..api import find_theme
+    from ..drawing.gallery import gallery, thumbnail
+    from ..drawing.signed import may_write
+    from ..files import STDOUT, make_folder, write
+
+    problems: list[Problem] = []
+    if models or given:
+        extra = [*map(shlex.quote, models), *(f"--{name.replace('_', '-')}" for name in given)]
+        problems.append(Problem(f"--all draws the whole catalog: leave out {', '.join(extra)}"))
+    if not output or output in STDOUT:
+        problems.append(Problem("--all writes into a folder", hint="add -o drawings/"))
+    chosen = find_theme(theme, problems)
+    raise_all(problems)
+    folder = Path(str(output))
+    pieces = {folder / f"{model.name}_{model.dims}d.svg": model for model in gallery(dims or 2)}
+    raise_all(problem for path in pieces for problem in may_write(path, force, new_folder=True))
+    for path in progress([*pieces], "drawing"):
+        make_folder(path, str(output))
+        write(path, thumbnail(pieces[path], chosen))
+    print(f"{len(pieces)} drawings in {escaped(folder)}")

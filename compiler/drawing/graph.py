@@ -201,7 +201,25 @@ class _Builder:
                     count=before.count + 1,
                     at=at,
                 )
-        return found
+        return self.numbered(found)
+
+    def numbered(self, nodes: dict[int, Node]) -> dict[int, Node]:
+        """The nodes without the last number of their names where the others tell them apart."""
+        turns: dict[At, set[At]] = {}
+        for node in nodes.values():
+            if len(node.at) > 3 and isinstance(node.at[-2], int):
+                turns.setdefault(node.at[:2], set()).add(node.at)
+        single = {
+            role for role, places in turns.items() if len({x[:-1] for x in places}) == len(places)
+        }
+        return {
+            key: (
+                replace(node, name=self.name(node.at[:-1]))
+                if node.at[:2] in single and node.at in turns[node.at[:2]]
+                else node
+            )
+            for key, node in nodes.items()
+        }
 
     def end(self, nodes: dict[int, Node]) -> set[int]:
         """The outputs, with a box for what has no layer of its own."""

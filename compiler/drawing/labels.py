@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..ir import Shape
 from ..passes.count import macs, trainable
-from .graph import Graph, Node
-from .grid import Grid, Route
+from .graph import Graph, Link, Node
+from .grid import Grid, Route, Row
 
 Written: TypeAlias = tuple[str, float, str, bool]  # a text with its size, its role, and boldness
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The texts of a grid's boxes."""
+    """The texts of a grid's boxes; none of them is written where they are `hidden`."""
 
     grid: Grid
+    hidden: bool = False
 
     def of(self, key: int) -> tuple[Written, ...]:
         """The lines above a box: its name, its channels, and its sizes where its row has others."""
         node = self.grid.graph.nodes[key]
-        if node.kind == "join":
+        if node.kind == "join" or self.hidden:
             return ()
         lines: list[Written] = [(node.name, 10, "name", True)]
         if self.grid.chain and node.level:
@@ -38,8 +38,11 @@ class Labels:
         )
         return tuple(lines)
 
-    def sizes(self, sizes: Shape) -> str:
-        return times(sizes)
+    def of_row(self, row: Row) -> tuple[Written, ...]:
+        """A row's name, and the sizes of its maps."""
+        if self.grid.chain or self.hidden:
+            return ()
+        return (row.name, 11, "level", True), (times(row.sizes), 9.5, "muted", False)
 
     def title(self, key: int) -> str:
         """A box in words: `stage 0 (P2): 256 × 56×56, 3 × Bottleneck, 215,808 parameters, ...`."""
@@ -69,9 +72,16 @@ def style_of(route: Route, graph: Graph) -> tuple[str, str]:
         return "up", "upsampling"
     if _smaller(source, target):
         return "down", "stride or pool"
-    if route.link != target.inputs[0]:
+    if route.link != _main(target, graph):
         return "skip", f"skip of {source.level or source.name} to {target.name}"
     return "flow", ""
+
+
+def _main(target: Node, graph: Graph) -> Link | None:
+    """The input that comes from below, not along a skip: none of an encoder's, but its last."""
+    levels = [key for key, node in graph.nodes.items() if node.kind == "encoder"]
+    own = (link for link in target.inputs if link.source not in levels[:-1])
+    return target.inputs[0] if target.kind == "encoder" else next(own, None)
 
 
 def _smaller(source: Node, target: Node) -> bool:

@@ -113,12 +113,16 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """A line of right angles with a head at its end; `style` is its class in the SVG."""
+    """A line of right angles; `style` is its class in the SVG.
+
+    Without a `tip`, it ends in another line.
+    """
 
     points: tuple[Point, ...]
     style: str
     title: str = ""
     paths: tuple[str, ...] = ()
+    tip: bool = True
 
     def moved(self, x: float, y: float) -> Arrow:
         return replace(self, points=tuple((a + x, b + y) for a, b in self.points))
@@ -151,7 +155,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A drawing, or a part of one. `description` is for those who do not see it."""
+    """A drawing, or a part of one. `description` is for those who do not see it.
+
+    It is shown `zoom` times as large.
+    """
 
     width: float
     height: float
@@ -162,6 +169,7 @@ class Scene:
     texts: tuple[Text, ...] = ()
     title: str = ""
     description: str = ""
+    zoom: float = 1.0
 
     @property
     def area(self) -> Area:

@@ -20,9 +20,10 @@ def svg_of(scene: Scene, theme: str) -> str:
 
 def _lines(scene: Scene, theme: str) -> Iterator[str]:
     width, height = number(scene.width), number(scene.height)
+    shown = number(scene.width * scene.zoom), number(scene.height * scene.zoom)
     yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="plainnet" width="{width}"'
-        f' height="{height}" viewBox="0 0 {width} {height}" role="img"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="plainnet" width="{shown[0]}"'
+        f' height="{shown[1]}" viewBox="0 0 {width} {height}" role="img"'
         f" aria-label={_quoted(scene.title)}>"
     )
     yield f"<title>{_text(scene.title)}</title>"
@@ -121,10 +122,11 @@ def _arrow(arrow: Arrow) -> Iterator[str]:
         (base[0] - 2.8 * v, base[1] + 2.8 * u),
         (base[0] + 2.8 * v, base[1] - 2.8 * u),
     )
+    points = (*arrow.points[:-1], base) if arrow.tip else arrow.points
+    head = f'<path class="tip" d="{_path(tip)}Z"/>' if arrow.tip else ""
     yield (
         f'<g class="arrow {arrow.style}"{path}>{title}'
-        f'<path class="line" d="{_rounded((*arrow.points[:-1], base))}"/>'
-        f'<path class="tip" d="{_path(tip)}Z"/></g>'
+        f'<path class="line" d="{_rounded(points)}"/>{head}</g>'
     )
 
 
