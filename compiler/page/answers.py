@@ -31,6 +31,7 @@ from ..passes.values import find_target
 from ..provenance import call_of, command_of
 from ..showcase import file_name
 from ..targets import target_named
+from ..vendoring.state import unified
 from .dropped import dropped
 from .form import MODEL, form, values
 from .marks import line_keys, row_keys
@@ -161,10 +162,21 @@ def _spec(question: Mapping[str, Any]) -> Json:
     return {"text": spec_text(resolved(_asked(question)), SPEC_NAME), "file": SPEC_NAME}
 
 
+def _compare(question: Mapping[str, Any]) -> Json:
+    """The difference of two networks' files, "" for none."""
+    problems: list[Problem] = []
+    target = find_target(question["target"], problems)
+    models = [resolved(_asked({"network": question[name]})) for name in ("network", "other")]
+    texts = [_compiled(model, target)[0] for model in models]
+    names = [file_name(model, target) for model in models]
+    return {"text": unified(*texts, *names), "file": f"{names[0]}.diff"}
+
+
 QUESTIONS: dict[str, Callable[[Mapping[str, Any]], Json]] = {
     "form": lambda question: form(),
     "network": _network,
     "source": _source,
     "spec": _spec,
+    "compare": _compare,
     "dropped": lambda question: dropped(question["files"]),
 }

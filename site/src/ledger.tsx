@@ -3,8 +3,7 @@ import { useEffect } from "preact/hooks";
 import { grouped } from "./hooks";
 import { about, marking } from "./marks";
 import type { Facts, Row } from "./messages";
-
-const size = (shape: number[]): string => shape.join(" x ");
+import { size } from "./steps";
 
 function weights(row: Row): number {
   return Object.values(row.weights).reduce((sum, shape) => {

@@ -28,23 +28,31 @@ export function pointed(event: Event): Element | null {
 /** Marks everything that is about the same steps as an element. */
 export function mark(element: Element | null): void {
   if (pinned) return;
-  const path = element?.getAttribute("data-path");
-  if (path) return markPath(path);
+  const own = pathsOf(element);
+  if (own.length) return markPaths(own);
   const keys = keysOf(element);
   show(keys, (row) => row.keys.some((key) => keys.includes(key)));
 }
 
-/** Marks the rows at or below a path, and the lines of what they are nearest to. */
-function markPath(path: string): void {
-  const below = rows.filter((row) => row.path === path || row.path.startsWith(`${path}.`));
+/** Whether a row is at one of the paths of a box, or below it. */
+function within(row: string, paths: string[]): boolean {
+  return paths.some((path) => row === path || row.startsWith(`${path}.`));
+}
+
+function pathsOf(element: Element | null): string[] {
+  return (element?.getAttribute("data-path") ?? "").split(" ").filter(Boolean);
+}
+
+/** Marks the rows at or below some paths, and the lines of what they are nearest to. */
+function markPaths(paths: string[]): void {
+  const below = rows.filter((row) => within(row.path, paths));
   const one = below.length === 1;
   const keys = new Set<string>();
   for (const row of below) {
     const nearest = one ? row.keys[0] : row.keys.at(-1);
     if (nearest) keys.add(nearest);
   }
-  const paths = new Set(below.map((row) => row.path));
-  show([...keys], (row) => paths.has(row.path));
+  show([...keys], (row) => below.includes(row));
 }
 
 function show(keys: string[], belongs: (row: Row) => boolean): void {
@@ -59,9 +67,8 @@ function show(keys: string[], belongs: (row: Row) => boolean): void {
     element.classList.toggle(ON, on);
   }
   for (const element of document.querySelectorAll("[data-path]")) {
-    const path = element.getAttribute("data-path") ?? "";
-    const on = [...paths].some((row) => row === path || row.startsWith(`${path}.`));
-    element.classList.toggle(ON, on && path !== "");
+    const own = pathsOf(element);
+    element.classList.toggle(ON, own.length > 0 && [...paths].some((row) => within(row, own)));
   }
 }
 

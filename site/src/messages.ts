@@ -107,3 +107,11 @@ export interface Dropped {
   note?: string;
   diff?: string;
 }
+export interface Drawing {
+  svg: string;
+  file: string;
+}
+export interface Text {
+  text: string;
+  file: string;
+}

@@ -1,5 +1,6 @@
 // What was in the files that somebody dropped.
 import { useEffect } from "preact/hooks";
+import { Diff } from "./diff";
 import type { Asked } from "./hooks";
 import type { Dropped, Network } from "./messages";
 import { Problems } from "./problems";
@@ -51,14 +52,7 @@ export function Opened({ names, asked, close, open }: Props) {
       {found?.diff && (
         <details>
           <summary>What was changed</summary>
-          <pre class="diff" tabIndex={0}>
-            {found.diff.split("\n").map((line, index) => (
-              <span key={index} class={line.startsWith("+") ? "add" : line.startsWith("-") ? "cut" : ""}>
-                {line}
-                {"\n"}
-              </span>
-            ))}
-          </pre>
+          <Diff text={found.diff} />
         </details>
       )}
     </aside>

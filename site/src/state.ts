@@ -1,8 +1,8 @@
 // What the page shows, and the same as the address: a link is a network.
 import type { Network, Options } from "./messages";
 
-export type Panel = "drawing" | "ledger" | "cost" | "plan" | "advice" | "compare";
-export const PANELS: Panel[] = ["drawing", "ledger", "cost", "plan", "advice", "compare"];
+export const PANELS = ["drawing", "steps", "ledger", "spec", "compare"] as const;
+export type Panel = (typeof PANELS)[number];
 
 export interface View {
   network: Network | null; // null is the gallery

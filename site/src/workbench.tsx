@@ -1,9 +1,10 @@
 // One network: its form, its files, and what is known of it.
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Form } from "./form";
 import { grouped, short, useAnswer } from "./hooks";
-import { Ledger, useMarks } from "./ledger";
+import { useMarks } from "./ledger";
 import type { Facts, Network, Source, Tables } from "./messages";
+import { Panels } from "./panels";
 import { SourcePane } from "./source";
 import { type View } from "./state";
 
@@ -21,6 +22,10 @@ export function Workbench({ tables, view, show }: Props) {
   const ask = (target: string | undefined) => target && { ask: "source", network, target };
   const source = useAnswer<Source>("source", ask(chosen?.name) || null);
   const facts = useAnswer<Facts>("network", { ask: "network", network });
+  const others = useAnswer<Facts>("other", view.other && { ask: "network", network: view.other });
+  const [second, edit] = useState(false);
+  const edited = second && view.other ? view.other : network;
+  const known = edited === network ? facts : others;
   const other = useAnswer<Source>("beside", (view.both && ask(beside?.name)) || null);
   useMarks(facts.value);
   useEffect(() => {
@@ -29,17 +34,40 @@ export function Workbench({ tables, view, show }: Props) {
       document.title = "plainnet";
     };
   }, [facts.value]);
-  const problems = facts.problems;
   const mode = view.both ? "both" : view.target;
   return (
     <main class={view.both ? "bench both" : "bench"}>
       <aside class="side">
+        {view.other ? (
+          <div class="choice sides" role="group" aria-label="Which network the form is about">
+            <button type="button" aria-pressed={!second} onClick={() => edit(false)}>
+              A
+            </button>
+            <button type="button" aria-pressed={second} onClick={() => edit(true)}>
+              B
+            </button>
+            <span class="grow" />
+            <button type="button" onClick={() => (edit(false), show({ ...view, other: null }))}>
+              Stop comparing
+            </button>
+          </div>
+        ) : (
+          <button
+            type="button"
+            class="compare"
+            onClick={() => (edit(true), show({ ...view, other: network, panel: "compare" }))}
+          >
+            Compare with another
+          </button>
+        )}
         <Form
           tables={tables}
-          network={network}
-          problems={problems}
-          values={facts.value?.values ?? {}}
-          change={(next) => show({ ...view, network: next })}
+          network={edited}
+          problems={known.problems}
+          values={known.value?.values ?? {}}
+          change={(next) =>
+            show(edited === network ? { ...view, network: next } : { ...view, other: next })
+          }
         />
       </aside>
       <div class="heading">
@@ -69,7 +97,15 @@ export function Workbench({ tables, view, show }: Props) {
         {chosen && <SourcePane target={chosen} asked={source} />}
         {view.both && beside && <SourcePane target={beside} asked={other} />}
       </div>
-      <section class="panels">{facts.value && <Ledger facts={facts.value} />}</section>
+      <Panels
+        network={network}
+        other={view.other}
+        target={chosen?.name ?? view.target}
+        facts={facts}
+        others={others}
+        panel={view.panel}
+        choose={(panel) => show({ ...view, panel })}
+      />
     </main>
   );
 }

@@ -1,0 +1,116 @@
+// What is known of a network, beside its file.
+import { useMemo } from "preact/hooks";
+import { download, useAnswer, useCopy, type Asked } from "./hooks";
+import { Ledger } from "./ledger";
+import { marking } from "./marks";
+import type { Drawing, Facts, Network, Text } from "./messages";
+import { Problems } from "./problems";
+import type { Panel } from "./state";
+import { Steps } from "./steps";
+import { Tabs } from "./tabs";
+import { Compared } from "./compared";
+
+interface Props {
+  network: Network;
+  other: Network | null;
+  target: string;
+  facts: Asked<Facts>;
+  others: Asked<Facts>;
+  panel: Panel;
+  choose: (panel: Panel) => void;
+}
+
+const NAMES: readonly (readonly [Panel, string])[] = [
+  ["drawing", "Drawing"],
+  ["steps", "Steps"],
+  ["ledger", "Ledger"],
+  ["spec", "Spec"],
+];
+
+export function Panels(props: Props) {
+  const { other, panel, choose, facts } = props;
+  const names = other ? [...NAMES, ["compare", "Compare"] as const] : NAMES;
+  const chosen = names.some(([name]) => name === panel) ? panel : "drawing";
+  return (
+    <section class="panels" aria-label="About the network">
+      <header>
+        <Tabs label="About the network" names={names} chosen={chosen} choose={choose} />
+      </header>
+      <div
+        class={facts.problems.length ? "panel stale" : "panel"}
+        id="panel"
+        role="tabpanel"
+        aria-labelledby={`tab-${chosen}`}
+      >
+        <Shown {...props} panel={chosen} />
+      </div>
+    </section>
+  );
+}
+
+function Shown({ network, other, target, facts, others, panel }: Props) {
+  if (panel === "drawing") return <Drawn networks={other ? [network, other] : [network]} />;
+  if (panel === "spec") return <Spec network={network} />;
+  if (!facts.value) return <div class="empty">The compiler is starting.</div>;
+  if (panel === "ledger") return <Ledger facts={facts.value} />;
+  if (panel === "compare" && other) {
+    return (
+      <Compared network={network} other={other} target={target} facts={facts} others={others} />
+    );
+  }
+  return <Steps facts={facts.value} />;
+}
+
+function Drawn({ networks }: { networks: Network[] }) {
+  const asked = useAnswer<Drawing>("drawing", { ask: "drawing", networks });
+  const html = useMemo(() => ({ __html: asked.value?.svg ?? "" }), [asked.value]);
+  const shown = asked.value;
+  return (
+    <>
+      <Problems problems={[]} failure={asked.failure} />
+      <div
+        class="drawing"
+        tabIndex={0}
+        role="region"
+        aria-label="Drawing"
+        data-region
+        dangerouslySetInnerHTML={html}
+        {...marking}
+      />
+      {shown && (
+        <p class="under">
+          <button type="button" onClick={() => download(shown.file, shown.svg, "image/svg+xml")}>
+            Download the drawing
+          </button>
+        </p>
+      )}
+    </>
+  );
+}
+
+function Spec({ network }: { network: Network }) {
+  const asked = useAnswer<Text>("spec", { ask: "spec", network });
+  const text = asked.value?.text ?? "";
+  const [word, copy] = useCopy(text);
+  return (
+    <>
+      <p class="under">
+        <span>The whole network as a file to edit; drop it on the page to go on from it.</span>
+        <span class="grow" />
+        <button type="button" onClick={copy}>
+          {word}
+        </button>
+        <button
+          type="button"
+          onClick={() => asked.value && download(asked.value.file, text, "application/toml")}
+        >
+          Download
+        </button>
+      </p>
+      <Problems problems={[]} failure={asked.failure} />
+      <pre class="code spec" tabIndex={0}>
+        {text}
+      </pre>
+    </>
+  );
+}
