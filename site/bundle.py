@@ -44,11 +44,11 @@ def main() -> None:
         unpack(wheels, python, COMPILED[requirements])
     run(["node", str(SITE / "precompile.mjs"), str(python), str(public / "python.zip")])
     runtime(public / "pyodide")
-    catalog(python, public / "catalog.json")
+    catalog(python, public)
 
 
 def run(command: list[str], **environment: str) -> None:
-    subprocess.run(command, check=True, cwd=SITE, env={**os.environ, **environment})
+    subprocess.run(command, check=True, cwd=BUILD, env={**os.environ, **environment})
 
 
 def download(requirements: Path, platforms: list[str], folder: Path) -> list[str]:
@@ -78,13 +78,11 @@ def runtime(folder: Path) -> None:
     (folder / "pyodide-lock.json").write_text(json.dumps({"info": lock["info"], "packages": {}}))
 
 
-def catalog(python: Path, file: Path) -> None:
+def catalog(python: Path, folder: Path) -> None:
     """What the page shows first, from the compiler in the bundle."""
-    program = "from compiler.page.gallery import catalog; print(catalog())"
-    command = [sys.executable, "-c", program]
-    environment = {**os.environ, "PYTHONPATH": str(python), "PYTHONDONTWRITEBYTECODE": "1"}
-    made = subprocess.run(command, check=True, cwd=BUILD, env=environment, stdout=subprocess.PIPE)
-    file.write_bytes(made.stdout)
+    program = "import pathlib, sys, compiler.page.gallery as g; g.write(pathlib.Path(sys.argv[1]))"
+    environment = {"PYTHONPATH": str(python), "PYTHONDONTWRITEBYTECODE": "1"}
+    run([sys.executable, "-c", program, str(folder)], **environment)
 
 
 if __name__ == "__main__":

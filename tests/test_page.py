@@ -20,7 +20,7 @@ from compiler.limits import LIMITS
 from compiler.names import plain
 from compiler.options import OPTIONS
 from compiler.page.answers import answer
-from compiler.page.gallery import catalog
+from compiler.page.gallery import write
 from compiler.page.marks import line_keys, row_keys
 from compiler.page.serving import HEADERS, server
 from compiler.passes.specialize import specialize
@@ -292,15 +292,34 @@ def test_what_is_no_network_is_a_problem(files):
     assert problems and "/tmp" not in json.dumps(problems)
 
 
-def test_the_catalog_is_one_click_from_its_files():
-    found = json.loads(catalog())
+def test_the_catalog_is_one_click_from_its_files(tmp_path):
+    write(tmp_path)
+    found = json.loads((tmp_path / "catalog.json").read_text())
     assert found["form"] == ask("form")
-    models = {piece["network"]["model"] for piece in found["gallery"]}
-    assert models == {*ENCODERS}
+    assert {piece["network"]["model"] for piece in found["gallery"]} == {*ENCODERS}
+    assert len({piece["drawing"] for piece in found["gallery"]}) == len(found["gallery"])
     for piece in found["gallery"][::9]:
-        facts = ask("network", network=piece["network"])
+        network = piece["network"]
+        facts = ask("network", network=network)
         assert facts["title"] == piece["title"]
         assert facts["parameters"]["trainable"] == piece["parameters"]
+        drawing = (tmp_path / piece["drawing"]).read_text()
+        assert drawing == compiler.draw(network["model"], **network["options"])
+
+
+def test_drawings_and_differences_are_those_of_two_networks():
+    other = {"model": "resnet18", "options": {"dims": "3"}}
+    drawing = ask("drawing", networks=[UNET, other])
+    assert drawing["file"] == "seresnext50_unet_and_resnet18_3d.svg"
+    assert drawing["svg"].count("<svg") == 1
+    paths = {row["path"] for row in ask("network", network=UNET)["ledger"]}
+    single = ask("drawing", networks=[UNET])["svg"]
+    for told_of in re.findall(r'<g class="box [^>]*data-path="([^"]*)"', single):
+        for path in told_of.split():
+            assert any(f"{known}.".startswith(f"{path}.") for known in paths), path
+    diff = ask("compare", network=UNET, other=other, target="torch")
+    assert diff["text"].startswith("--- seresnext50_unet_3d.py\n+++ resnet18_3d.py\n")
+    assert ask("compare", network=UNET, other=UNET, target="keras")["text"] == ""
 
 
 def test_neither_click_nor_rich_nor_a_framework_is_needed():

@@ -89,7 +89,9 @@ def _count_problems(models: tuple[str, ...], compare: bool) -> list[Problem]:
 
 def _destination(output: str | None, models: list[Model]) -> tuple[Path, bool]:
     """The path of the drawing, and whether it gets its usual name in a folder."""
-    usual = f"{'_and_'.join(model.name for model in models)}_{models[0].dims}d.svg"
+    from ..drawing.picture import usual_name
+
+    usual = usual_name(models)
     if output is None:
         return Path(usual), False
     if not output:

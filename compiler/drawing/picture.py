@@ -36,6 +36,11 @@ def picture(models: Sequence[Model], theme: str = "auto") -> str:
     return signed(svg_of(scene(models), theme))
 
 
+def usual_name(models: Sequence[Model]) -> str:
+    """`resnet50_unet_2d.svg`: the name of a drawing's file where nobody says another."""
+    return f"{'_and_'.join(model.name for model in models)}_{models[0].dims}d.svg"
+
+
 def scene(models: Sequence[Model]) -> Scene:
     """What `picture` writes."""
     return scene_of_networks([specialize(model) for model in models])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..api import channels_last, description
+from ..drawing.picture import picture, usual_name
 from ..emitter import compiled
 from ..errors import CompileError, Problem
 from ..model import Model
@@ -155,6 +156,12 @@ def _command(asked: Asked, model: Model, target: str) -> str:
     return " ".join(words)
 
 
+def _drawing(question: Mapping[str, Any]) -> Json:
+    """The networks beside each other, on one scale."""
+    models = [resolved(_asked({"network": network})) for network in question["networks"]]
+    return {"svg": picture(models), "file": usual_name(models)}
+
+
 def _spec(question: Mapping[str, Any]) -> Json:
     """The network as a spec."""
     from ..spec.writing import spec_text
@@ -176,6 +183,7 @@ QUESTIONS: dict[str, Callable[[Mapping[str, Any]], Json]] = {
     "form": lambda question: form(),
     "network": _network,
     "source": _source,
+    "drawing": _drawing,
     "spec": _spec,
     "compare": _compare,
     "dropped": lambda question: dropped(question["files"]),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ..api import traced
 from ..catalog import ENCODERS, FAMILIES, SEGMENTED
+from ..drawing.picture import picture, usual_name
 from ..options import RANKS
 from ..passes.count import macs, trainable
 from ..passes.validate import resolve
@@ -17,13 +19,26 @@ from .form import form
 SEGMENTATION = "segmentation"  # the group of networks with a decoder
 
 
-def catalog() -> str:
-    """The tables of the form and the gallery, as JSON."""
-    return json.dumps({"form": form(), "gallery": [*_pieces()]})
+FOLDER = "gallery"  # of the drawings
+CATALOG = "catalog.json"
 
 
-def _pieces() -> Iterator[dict[str, Any]]:
-    """Every segmentor on one encoder, nnU-Net's networks, and every encoder as a classifier."""
+def write(folder: Path) -> None:
+    """Write the tables of the form with the gallery as JSON, and the gallery's drawings."""
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    shown = []
+    for facts, drawing in pieces():
+        (folder / facts["drawing"]).write_text(drawing, encoding="utf-8")
+        shown.append(facts)
+    text = json.dumps({"form": form(), "gallery": shown})
+    (folder / CATALOG).write_text(text, encoding="utf-8")
+
+
+def pieces() -> Iterator[tuple[dict[str, Any], str]]:
+    """What the gallery says of each network, and its drawing.
+
+    Every segmentor on one encoder, nnU-Net's networks, and every encoder as a classifier.
+    """
     decoders = [name for name, row in SEGMENTORS.items() if not row.head.exact]
     for dims in RANKS:
         for segmentor in decoders:
@@ -35,9 +50,12 @@ def _pieces() -> Iterator[dict[str, Any]]:
                     yield _piece(group, encoder.name, dims, {})
 
 
-def _piece(group: str, encoder: str, dims: int, options: dict[str, str]) -> dict[str, Any]:
+def _piece(
+    group: str, encoder: str, dims: int, options: dict[str, str]
+) -> tuple[dict[str, Any], str]:
     model, ledger = traced(resolve(encoder, {"dims": dims, **options}))
-    return {
+    facts = {
+        "drawing": f"{FOLDER}/{usual_name([model])}",
         "group": group,
         "title": model.title,
         "dims": dims,
@@ -45,3 +63,4 @@ def _piece(group: str, encoder: str, dims: int, options: dict[str, str]) -> dict
         "parameters": trainable(ledger.rows),
         "macs": macs(ledger.rows),
     }
+    return facts, picture([model])

@@ -57,7 +57,7 @@ function Card({ piece }: { piece: Piece }) {
   return (
     <li>
       <a class="card" href={address}>
-        {piece.drawing && <img src={piece.drawing} alt="" loading="lazy" />}
+        <img src={piece.drawing} alt="" loading="lazy" />
         <strong>{piece.title}</strong>
         <span class="facts">
           {short(piece.parameters)} parameters, {short(piece.macs)} MACs

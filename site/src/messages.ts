@@ -55,7 +55,7 @@ export interface Piece {
   network: Network;
   parameters: number;
   macs: number;
-  drawing?: string;
+  drawing: string;
 }
 export interface Catalog {
   form: Tables;
