@@ -20,12 +20,13 @@ from pathlib import Path
 SITE = Path(__file__).resolve().parent
 BUILD = SITE / "build"
 PYODIDE = SITE / "node_modules" / "pyodide"
-RUNTIME = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+RUNTIME = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
+LEFT_OUT = (".pyi", ".typed", ".c")  # files that say types, and sources of C parts
+PYTHON_ONLY = "requirements-python-only.txt"
 PLATFORM = {
     "requirements.txt": ["pyemscripten_2026_0_wasm32"],
-    "requirements-python-only.txt": ["manylinux_2_28_x86_64", "manylinux2014_x86_64"],
+    PYTHON_ONLY: ["manylinux_2_28_x86_64", "manylinux2014_x86_64"],
 }
-COMPILED = {"requirements.txt": (), "requirements-python-only.txt": (".so", ".c", ".pyi")}
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 
@@ -37,14 +38,15 @@ def main() -> None:
     public.mkdir(parents=True)
     own = BUILD / "compiler"
     run([*PIP, "wheel", "--no-deps", "--wheel-dir", str(own), str(SITE.parent)])
-    unpack(own, python, ())
+    unpack(own, python, LEFT_OUT)
     for requirements, platforms in PLATFORM.items():
         wheels = BUILD / requirements.removesuffix(".txt")
         run(download(SITE / requirements, platforms, wheels))
-        unpack(wheels, python, COMPILED[requirements])
-    run(["node", str(SITE / "precompile.mjs"), str(python), str(public / "python.zip")])
-    runtime(public / "pyodide")
+        compiled = (".so",) if requirements == PYTHON_ONLY else ()
+        unpack(wheels, python, LEFT_OUT + compiled)
     catalog(python, public)
+    runtime(public / "pyodide")
+    run(["node", str(SITE / "precompile.mjs"), str(python), str(public / "pyodide")])
 
 
 def run(command: list[str], **environment: str) -> None:

@@ -33,7 +33,7 @@ function offline(): Plugin {
   };
 }
 
-const downloads = ["python.zip", ...files(join(PUBLIC, "pyodide")).map((name) => `pyodide/${name}`)];
+const downloads = files(PUBLIC).filter((name) => name.startsWith("pyodide/"));
 const bytes = Object.fromEntries(downloads.map((name) => [name, statSync(join(PUBLIC, name)).size]));
 
 export default defineConfig({

@@ -3,6 +3,7 @@
 A question is an object whose `ask` is a key of `QUESTIONS`; `network` in it is the page's state:
 `model`, the name of an encoder, or `spec`, the text of one; and `options`, as people type them.
 An answer is `{"answer": ...}`, or `{"problems": [...]}` where the compiler refuses the network.
+What the first file does not need is imported later.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..api import channels_last, description
-from ..drawing.picture import picture, usual_name
 from ..emitter import compiled
 from ..errors import CompileError, Problem
 from ..model import Model
@@ -32,8 +32,6 @@ from ..passes.values import find_target
 from ..provenance import call_of, command_of
 from ..showcase import file_name
 from ..targets import target_named
-from ..vendoring.state import unified
-from .dropped import dropped
 from .form import MODEL, form, values
 from .marks import line_keys, row_keys
 from .places import SPEC_NAME, without_folder
@@ -158,6 +156,8 @@ def _command(asked: Asked, model: Model, target: str) -> str:
 
 def _drawing(question: Mapping[str, Any]) -> Json:
     """The networks beside each other, on one scale."""
+    from ..drawing.picture import picture, usual_name
+
     models = [resolved(_asked({"network": network})) for network in question["networks"]]
     return {"svg": picture(models), "file": usual_name(models)}
 
@@ -171,12 +171,20 @@ def _spec(question: Mapping[str, Any]) -> Json:
 
 def _compare(question: Mapping[str, Any]) -> Json:
     """The difference of two networks' files, "" for none."""
+    from ..vendoring.state import unified
+
     problems: list[Problem] = []
     target = find_target(question["target"], problems)
     models = [resolved(_asked({"network": question[name]})) for name in ("network", "other")]
     texts = [_compiled(model, target)[0] for model in models]
     names = [file_name(model, target) for model in models]
     return {"text": unified(*texts, *names), "file": f"{names[0]}.diff"}
+
+
+def _dropped(question: Mapping[str, Any]) -> Json:
+    from .dropped import dropped
+
+    return dropped(question["files"])
 
 
 QUESTIONS: dict[str, Callable[[Mapping[str, Any]], Json]] = {
@@ -186,5 +194,5 @@ QUESTIONS: dict[str, Callable[[Mapping[str, Any]], Json]] = {
     "drawing": _drawing,
     "spec": _spec,
     "compare": _compare,
-    "dropped": lambda question: dropped(question["files"]),
+    "dropped": _dropped,
 }

@@ -32,7 +32,9 @@ self.fetch = async (input, init) => {
 };
 
 async function start(): Promise<(question: string) => string> {
-  const archive = fetch(new URL("python.zip", here)).then((response) => response.arrayBuffer());
+  const archive = fetch(new URL("pyodide/python.zip", here)).then((response) =>
+    response.arrayBuffer(),
+  );
   const indexURL = new URL("pyodide/", here).href;
   const runtime: string = new URL("pyodide.mjs", indexURL).href;
   const { loadPyodide } = (await import(/* @vite-ignore */ runtime)) as { loadPyodide: typeof Load };
