@@ -103,7 +103,7 @@ FLOORS = (
     ("vendoring.updating",),
     ("vendoring.syncing", "checker"),
     ("vendoring.report",),
-    ("page.form", "page.marks", "page.places", "page.serving"),
+    ("page.form", "page.marks", "page.networks", "page.serving"),
     ("page.dropped", "page.gallery"),
     ("page.answers",),
     ("tables",),

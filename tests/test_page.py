@@ -304,7 +304,7 @@ def test_the_catalog_is_one_click_from_its_files(tmp_path):
         assert facts["title"] == piece["title"]
         assert facts["parameters"]["trainable"] == piece["parameters"]
         drawing = (tmp_path / piece["drawing"]).read_text()
-        assert drawing == compiler.draw(network["model"], **network["options"])
+        assert drawing == compiler.draw(network["model"], thumbnail=True, **network["options"])
 
 
 def test_drawings_and_differences_are_those_of_two_networks():

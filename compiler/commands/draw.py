@@ -117,6 +117,7 @@ def _draw_gallery(
 ) -> None:
     from ..api import find_theme
     from ..drawing.gallery import gallery, thumbnail
+    from ..drawing.picture import usual_name
     from ..drawing.signed import may_write
     from ..files import STDOUT, make_folder, write
 
@@ -129,7 +130,7 @@ def _draw_gallery(
     chosen = find_theme(theme, problems)
     raise_all(problems)
     folder = Path(str(output))
-    pieces = {folder / f"{model.name}_{model.dims}d.svg": model for model in gallery(dims or 2)}
+    pieces = {folder / usual_name([model]): model for model in gallery(dims or 2)}
     raise_all(problem for path in pieces for problem in may_write(path, force, new_folder=True))
     for path in progress([*pieces], "drawing"):
         make_folder(path, str(output))

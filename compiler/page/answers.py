@@ -34,7 +34,7 @@ from ..showcase import file_name
 from ..targets import target_named
 from .form import MODEL, form, values
 from .marks import line_keys, row_keys
-from .places import SPEC_NAME, without_folder
+from .networks import SPEC_NAME, without_folder
 
 Json: TypeAlias = dict[str, Any]
 

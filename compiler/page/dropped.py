@@ -10,17 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..arguments import spell_options
 from ..checker import Found, check_file
 from ..errors import LONGEST, CompileError, Problem, shown
-from ..model import Model
 from ..names import SPEC
 from ..nnunet.documents import read_json
 from ..nnunet.sources import DATASET
-from ..options import BY_NAME
 from ..passes.validate import resolve
 from ..targets import suffixes
-from .places import SPEC_NAME, without_folder
+from .networks import SPEC_NAME, network_of, without_folder
 
 JSON = ".json"
 CONFIGURATIONS = "configurations"  # the key of a plans file
@@ -111,16 +108,3 @@ def _plans(paths: list[Path]) -> dict[str, Any]:
 def _found(kind: str, path: Path, networks: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     named = [{"label": label, "network": network} for label, network in networks]
     return {"kind": kind, "name": path.name, "networks": named}
-
-
-def network_of(model: Model) -> dict[str, Any]:
-    """The state of the page that makes a model: its name with options, or its spec."""
-    if model.encoder.custom:
-        from ..spec.writing import spec_text
-
-        return {"spec": spec_text(model, SPEC_NAME), "options": {}}
-    options = {
-        name: True if value is True else BY_NAME[name].typed(value)
-        for name, value in spell_options(model).items()
-    }
-    return {"model": model.encoder.name, "options": options}

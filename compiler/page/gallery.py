@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ..api import traced
-from ..catalog import ENCODERS, FAMILIES, SEGMENTED
-from ..drawing.picture import picture, usual_name
+from ..drawing.gallery import gallery, thumbnail
+from ..drawing.picture import usual_name
+from ..model import Model, Segmentor
 from ..options import RANKS
 from ..passes.count import macs, trainable
-from ..passes.validate import resolve
-from ..segmentors import SEGMENTORS
 from .form import form
+from .networks import network_of
 
 SEGMENTATION = "segmentation"  # the group of networks with a decoder
-
-
 FOLDER = "gallery"  # of the drawings
 CATALOG = "catalog.json"
 
@@ -35,32 +33,21 @@ def write(folder: Path) -> None:
 
 
 def pieces() -> Iterator[tuple[dict[str, Any], str]]:
-    """What the gallery says of each network, and its drawing.
-
-    Every segmentor on one encoder, nnU-Net's networks, and every encoder as a classifier.
-    """
-    decoders = [name for name, row in SEGMENTORS.items() if not row.head.exact]
+    """What the gallery says of each network of the catalog, and its drawing."""
     for dims in RANKS:
-        for segmentor in decoders:
-            yield _piece(SEGMENTATION, SEGMENTED, dims, {"segmentor": segmentor})
-        for family in reversed(FAMILIES):
-            for encoder in ENCODERS.values():
-                if encoder.family == family:
-                    group = SEGMENTATION if encoder.units else family
-                    yield _piece(group, encoder.name, dims, {})
+        for model in gallery(dims):
+            yield _facts(model), thumbnail(model)
 
 
-def _piece(
-    group: str, encoder: str, dims: int, options: dict[str, str]
-) -> tuple[dict[str, Any], str]:
-    model, ledger = traced(resolve(encoder, {"dims": dims, **options}))
-    facts = {
-        "drawing": f"{FOLDER}/{usual_name([model])}",
-        "group": group,
+def _facts(model: Model) -> dict[str, Any]:
+    _, ledger = traced(model)
+    segments = isinstance(model.head, Segmentor)
+    return {
+        "group": SEGMENTATION if segments else model.encoder.family,
         "title": model.title,
-        "dims": dims,
-        "network": {"model": encoder, "options": {"dims": str(dims), **options}},
+        "dims": model.dims,
+        "network": network_of(model),
+        "drawing": f"{FOLDER}/{usual_name([model])}",
         "parameters": trainable(ledger.rows),
         "macs": macs(ledger.rows),
     }
-    return facts, picture([model])

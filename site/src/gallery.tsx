@@ -57,11 +57,11 @@ function Card({ piece }: { piece: Piece }) {
   return (
     <li>
       <a class="card" href={address}>
-        <img src={piece.drawing} alt="" loading="lazy" />
-        <strong>{piece.title}</strong>
-        <span class="facts">
-          {short(piece.parameters)} parameters, {short(piece.macs)} MACs
-        </span>
+        <img
+          src={piece.drawing}
+          alt={`${piece.title}, ${short(piece.parameters)} parameters, ${short(piece.macs)} MACs`}
+          loading="lazy"
+        />
       </a>
     </li>
   );

@@ -48,7 +48,7 @@ test("a cold load shows the gallery, and one click the file", async () => {
   const begun = performance.now();
   await page.goto(server.url);
   await page.getByRole("heading", { name: "Segmentation" }).waitFor();
-  await page.getByRole("link", { name: /^SE-ResNeXt-50 \(32x4d\) UNet / }).click();
+  await page.getByRole("link", { name: /^SE-ResNeXt-50 \(32x4d\) UNet,/ }).click();
   const text = await source();
   console.log(`first emission after ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   assert.equal(text, emitted("seresnext50", "--target=torch", "--dims=3", "--segmentor=unet"));
