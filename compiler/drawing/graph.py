@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from ..ir import AUX_HEADS, Shape
 from ..model import Features
 from ..network import Network
-from ..passes.interpret import Step
 from ..passes.rows import At, Row, path_of
+from ..passes.steps import Step
 from ..passes.trace import Ledger
 from ..passes.wires import Tensor, Wire
 from .kinds import Kind, detail_of, grows, kind_of, reads

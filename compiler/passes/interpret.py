@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, assert_never
 
 from .. import ir, program
@@ -14,55 +15,45 @@ from ..ir import Block, Each, Fragment, Layer, Module, Shape
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of
 from .rows import At, Row, attention_rows, axes, below, path_of, row_of
+from .steps import Step, Turn
 from .wires import Tensor, Wire
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step that a person sees: its name, its output, and the rows that make it.
-
-    Its output is `seen` where the framework calls layers: a row's path, and 0 for what goes in
-    there or 1 for what comes out (before its activation).
-    """
-
-    name: str
-    output: Shape
-    rows: tuple[Row, ...]
-    seen: tuple[str, int] = ("", 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A step as a run notes it: one turn of a module's outermost loop, or the module."""
-
-    output: Tensor
-    rows: tuple[Row, ...]
-
-
 class Tracer:
-    """Runs blocks over shapes. A block with the same arguments and inputs is run once."""
+    """Runs blocks over shapes. A block with the same arguments and inputs is run once.
+
+    A subclass may follow each tensor: `applied` and `made` see every operation and layer, with what
+    it takes and puts out.
+    """
 
     def __init__(self, rank: int, blocks: Mapping[str, Block], constants: Mapping[str, object]):
         self.rank, self.blocks, self.constants = rank, blocks, constants
         self.wires: list[Wire] = []
         self.memo: dict[object, tuple[list[Row], Tensor]] = {}
         self.entered: dict[Tensor, At] = {}  # a tensor without a row -> the row that it enters
+        self.frames: list[_Frame] = []  # programs that run now, the innermost last
+        self.around: Sequence[Tensor] = ()  # tensors that live outside of these programs
 
     def call(
-        self, name: str, args: tuple[object, ...], inputs: tuple[Shape, ...]
+        self, name: str, args: tuple[object, ...], inputs: Sequence[Tensor]
     ) -> tuple[list[Row], Tensor]:
         """Rows in the order in which a block's layers are declared, and its result."""
-        key = (name, args, inputs)
+        key = (name, args, tuple(x.shape for x in inputs))
         if key not in self.memo:
-            block = self.blocks[name]
-            names = dict(zip(block.args, args, strict=True))
-            tensors = {
-                tensor: Tensor(x) for (tensor, _), x in zip(block.inputs, inputs, strict=True)
-            }
             outside = len(self.wires)
-            self.memo[key] = self.run(block, names, tensors)
+            self.memo[key] = self.run_block(name, args, inputs)
             del self.wires[outside:]
         return self.memo[key]
+
+    def run_block(
+        self, name: str, args: tuple[object, ...], inputs: Sequence[Tensor]
+    ) -> tuple[list[Row], Tensor]:
+        """The same, run now. Within a block, its inputs come from no row."""
+        block = self.blocks[name]
+        names = dict(zip(block.args, args, strict=True))
+        own = (replace(x, row=()) for x in inputs)
+        tensors = {tensor: x for (tensor, _), x in zip(block.inputs, own, strict=True)}
+        return self.run(block, names, tensors)
 
     def run(
         self, code: Block | Fragment, arguments: Mapping[str, object], tensors: dict[str, Tensor]
@@ -70,8 +61,19 @@ class Tracer:
         """Rows in the order in which the layers are declared, and what is returned, or `x`."""
         name = code.name if isinstance(code, Block) else "what stands outside of the blocks"
         frame = _Frame(self, name, code.layers, arguments, tensors)
-        value = frame.run(code.body)
+        value = self._ran(frame, code.body)
         return frame.rows(), frame.values["x"] if value is None else value
+
+    @contextmanager
+    def recomputed(self, again: bool, inputs: Sequence[Tensor]) -> Iterator[None]:
+        """Around what runs `again` in the backward pass, and is left with its inputs."""
+        yield
+
+    def _ran(self, frame: _Frame, body: Body) -> Any:
+        self.frames.append(frame)
+        value = frame.run(body)
+        self.frames.pop()
+        return value
 
     def module(
         self, module: Module, arguments: Mapping[str, object], inputs: dict[str, Any]
@@ -82,7 +84,7 @@ class Tracer:
         """
         frame = _Frame(self, module.name, module.layers, arguments, inputs, (module.path,))
         frame.by_turn = not module.step
-        value = frame.run(module.body)
+        value = self._ran(frame, module.body)
         if module.step or frame.fresh:
             frame.note(value[-1] if isinstance(value, list) else value)
         return frame.rows(), frame.turns, value
@@ -101,6 +103,13 @@ class Tracer:
         entered = self.entered.get(turn.output)
         return (path_of(entered), 0) if entered else (turn.rows[-1].path, 1)
 
+    def applied(self, function: str, values: Sequence[Any], shape: Shape) -> Tensor:
+        """What an operation makes of these values: a tensor of this shape."""
+        return Tensor(shape, values[0].row if OPERATIONS[function].pointwise else ())
+
+    def step_ends(self) -> None:
+        """A step that a person sees has run."""
+
     def made(
         self, layer: Layer, at: At, names: Mapping[str, object], inputs: list[Tensor]
     ) -> tuple[list[Row], Tensor]:
@@ -109,9 +118,9 @@ class Tracer:
         match layer:
             case ir.Call():
                 args = tuple(evaluate(arg, names) for arg in layer.args)
-                rows, output = self.call(layer.block, args, tuple(i.shape for i in inputs))
+                rows, output = self.call(layer.block, args, inputs)
                 source = (*at, *output.row) if output.row else ()
-                return below(at, rows), Tensor(output.shape, source)
+                return below(at, rows), replace(output, row=source)
             case ir.AvgPool():
                 stride = axes(layer.stride, names, self.rank)
                 sizes = (-(-size // s) for size, s in zip(shape[1:], stride))
@@ -150,6 +159,8 @@ class _Frame:
         self.layers = {layer.name: layer for layer in layers}
         self.names = {**tracer.constants, **arguments}
         self.values = values
+        self.given = tuple(values.values())
+        self.pending: list[list[Any]] = []  # operands of the calls that are being read
         self.ran: set[At] = set()
         self.by_layer: dict[str, list[Row]] = {}
         self.index: list[int] = []
@@ -165,6 +176,7 @@ class _Frame:
     def note(self, value: Tensor) -> None:
         self.turns.append(Turn(value, tuple(self.fresh)))
         self.fresh = []
+        self.tracer.step_ends()
 
     def run(self, body: Body) -> Any:
         """What the body returns; None where it does not."""
@@ -236,9 +248,11 @@ class _Frame:
                 return self.items(value.id)
             case program.Apply(function=function, args=args):
                 operands: list[Any] = []
+                self.pending.append(operands)
                 for arg in args:
                     operand = self.value(arg)
                     operands += operand if isinstance(arg, program.Star) else [operand]
+                self.pending.pop()
                 if function in self.layers:
                     return self.layer(self.layers[function], operands)
                 if function in PYRAMID:
@@ -258,7 +272,7 @@ class _Frame:
             raise CompileError(Problem(f"{code_of(node)!r} {error}")) from None
         if not operation.tensor:
             return shape
-        output = Tensor(shape, values[0].row if operation.pointwise else ())
+        output = self.tracer.applied(node.function, values, shape)
         read = values[:1] if operation.sized else values
         inputs = tuple(value for value in read if isinstance(value, Tensor))
         self.tracer.wires.append(Wire(node.function, inputs, output))
@@ -292,7 +306,7 @@ class _Frame:
         """The output of a layer that is present; its rows are noted."""
         x = inputs[0]
         if isinstance(layer, ir.Dropout):
-            return x
+            return self.tracer.made(layer, at, self.names, inputs)[1]
         if at in self.ran:
             raise CompileError(Problem(f"the layer {path_of(at)!r} runs twice"))
         self.ran.add(at)

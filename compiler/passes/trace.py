@@ -15,8 +15,9 @@ from ..ir import AUX_HEADS, Axes, Shape
 from ..model import Features
 from ..network import Network
 from ..operations import OPERATIONS
-from .interpret import Step, Tracer, Turn
+from .interpret import Tracer
 from .rows import Row, below, path_of
+from .steps import Step, Turn
 from .wires import Flow, Tensor
 
 
@@ -68,31 +69,40 @@ class Ledger:
 @lru_cache(maxsize=64)
 def trace(network: Network) -> Ledger:
     """Run the network over the shape of its image."""
+    tracer = Tracer(network.model.dims, network.all_blocks, constants_of(network))
+    return run(network, tracer, Tensor(network.model.image))
+
+
+def constants_of(network: Network) -> dict[str, object]:
+    """The named numbers of a network, as its programs read them."""
+    constants = (*network.constants, *network.more_constants)
+    return {"STAGES": network.stages, **{c.name: c.value for c in constants}}
+
+
+def run(network: Network, tracer: Tracer, image: Tensor) -> Ledger:
+    """Run the network with this tracer over its image."""
     model = network.model
-    constants: dict[str, object] = {
-        c.name: c.value for c in (*network.constants, *network.more_constants)
-    }
-    constants["STAGES"] = network.stages
-    tracer = Tracer(model.dims, network.all_blocks, constants)
-    encoder, pyramid = _encoder(network, tracer)
+    encoder, pyramid = _encoder(network, tracer, image)
     tracer.wires.clear()  # a step stands for those of the stem
     names = {} if isinstance(model.head, Features) else {"num_classes": model.head.num_classes}
     rows = [row for step in encoder for row in step.rows]
     x: Any = pyramid[-1]  # a tensor, or with deep supervision the decoder's stages
-    image = Tensor(model.image)
     turns: list[Turn] = []
     labels: list[str] = []
     for module in network.modules:
         first = module.inputs[0][0]  # what the module before it has put out, or the pyramid
         inputs = {first: x, "image": image, "pyramid": tuple(pyramid)}
+        tracer.around = (image, *pyramid)
         more, found, x = tracer.module(module, names, inputs)
         rows += more
         turns += found
         labels += [module.step] if module.step else [f"block {i}" for i in range(len(found))]
+    outputs = x if isinstance(x, list) else [turn.output for turn in turns]
     output_name = "stages" if isinstance(x, list) else "x"
+    tracer.around = (image, *outputs) if network.supervised else (image,)
     more, output = tracer.run(network.head, names, {output_name: x, "image": image})
     rows += more
-    outputs = x if isinstance(x, list) else [turn.output for turn in turns]
+    tracer.step_ends()
     aux = _aux(network, tracer, names, outputs)
     rows += [row for step in aux for row in step.rows]
     _check_unique(rows)
@@ -112,6 +122,7 @@ def _aux(
     steps = []
     for i, x in enumerate(stages[head.first : -1][::-1]):
         rows, output = tracer.run(head.fragment, {**names, "filters": x.shape[0]}, {"x": x})
+        tracer.step_ends()
         at = (AUX_HEADS, i)
         own = tuple(replace(row, path=path_of(at), at=at) for row in rows)
         steps.append(Step(f"aux {i}", output.shape, own))
@@ -129,35 +140,44 @@ def _check_unique(rows: list[Row]) -> None:
         seen[name] = row.path
 
 
-def _encoder(network: Network, tracer: Tracer) -> tuple[list[Step], list[Tensor]]:
+def _encoder(network: Network, tracer: Tracer, image: Tensor) -> tuple[list[Step], list[Tensor]]:
     """The stem, the pool and the stages: a step for each, and the levels P1, P2, ..."""
     model = network.model
     names = {"in_channels": model.in_channels}
-    rows, x = tracer.run(network.stem, names, {"x": Tensor(model.image)})
+    tracer.around = (image,)
+    with tracer.recomputed(model.checkpointing and bool(network.stem.body), (image,)):
+        rows, x = tracer.run(network.stem, names, {"x": image})
     steps = [Step("stem", x.shape, tuple(below(("encoder",), rows)))] if rows else []
-    pyramid = [Tensor(x.shape)] if model.trunk.first_level == 2 else []
+    if rows:
+        tracer.step_ends()
+    x = replace(x, row=())
+    pyramid = [x] if model.trunk.first_level == 2 else []
     per_axis = network.residual.per_axis
-    shape = x.shape
     if network.pool:
         pool = spread(model.encoder.stem.pool, model.dims)
-        shape = OPERATIONS[network.pool].shape(shape, pool)
+        tracer.around = (image, x)
+        x = tracer.applied(network.pool, (x, pool), OPERATIONS[network.pool].shape(x.shape, pool))
     for s, stage in enumerate(model.trunk.stages):
         rows = []
-        for i in range(stage.depth):
-            arguments: dict[str, Axes] = {
-                "in_channels": shape[0],
-                "width": stage.width,
-                "channels": stage.channels,
-                "stride": stage.stride if i == 0 else 1,
-                "kernel": stage.kernel,
-            }
-            args = tuple(
-                spread(arguments[arg], model.dims) if arg in per_axis else arguments[arg]
-                for arg in network.residual.args
-            )
-            more, x = tracer.call(network.residual.name, args, (shape,))
-            rows += below(("encoder", "stages", s, i), more)
-            shape = x.shape
-        steps.append(Step(f"stage {s}", shape, tuple(rows)))
-        pyramid.append(Tensor(shape))
+        with tracer.recomputed(model.checkpointing, (x,)):
+            before = (image, *pyramid, x)
+            for i in range(stage.depth):
+                arguments: dict[str, Axes] = {
+                    "in_channels": x.shape[0],
+                    "width": stage.width,
+                    "channels": stage.channels,
+                    "stride": stage.stride if i == 0 else 1,
+                    "kernel": stage.kernel,
+                }
+                args = tuple(
+                    spread(arguments[arg], model.dims) if arg in per_axis else arguments[arg]
+                    for arg in network.residual.args
+                )
+                tracer.around = (*before, x)
+                more, x = tracer.call(network.residual.name, args, (x,))
+                rows += below(("encoder", "stages", s, i), more)
+        x = replace(x, row=())
+        steps.append(Step(f"stage {s}", x.shape, tuple(rows)))
+        tracer.step_ends()
+        pyramid.append(x)
     return steps, pyramid

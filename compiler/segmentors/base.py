@@ -11,7 +11,7 @@ from ..errors import Problem
 from ..ir import AuxHead, Constant, Fragment, Module, Shape
 from ..model import Encoder, Model, Segmentor
 from ..option import option
-from ..passes.interpret import Step
+from ..passes.steps import Step
 
 
 def dropout(rate: float) -> Any:

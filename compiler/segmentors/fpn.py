@@ -13,7 +13,7 @@ from ..model import Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..option import option
 from ..parsing import parse
-from ..passes.interpret import Step
+from ..passes.steps import Step
 from ..program import Apply, Assign, Name, activated, chain
 from .base import Definition, Doc, TableRow, Wiring, Words, divisor_of, dropout
 from .unet import head_of, level_channels, title

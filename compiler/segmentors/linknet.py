@@ -10,7 +10,7 @@ from ..ir import Block, Constant, Conv, ConvTranspose, Fragment, Module, Norm
 from ..model import Model, Segmentor
 from ..operations import PYRAMID
 from ..parsing import parse
-from ..passes.interpret import Step
+from ..passes.steps import Step
 from ..passes.variants import with_norm
 from ..program import Assign, activated
 from .base import Definition, Doc, TableRow, Wiring, Words

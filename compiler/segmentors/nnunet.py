@@ -16,8 +16,8 @@ from ..operations import PYRAMID
 from ..option import option
 from ..parsing import parse
 from ..passes.channels import CHANNELS
-from ..passes.interpret import Step
 from ..passes.kernels import SCALES, with_kernels
+from ..passes.steps import Step
 from ..passes.units import dressed
 from ..passes.variants import without_argument
 from ..program import Assign, activated

@@ -13,7 +13,7 @@ from ..errors import Problem
 from ..model import UNITS, Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..option import option
-from ..passes.interpret import Step
+from ..passes.steps import Step
 from .base import Doc, TableRow, Words, dropout
 from .unet import head_of
 

@@ -16,7 +16,7 @@ from ..operations import PYRAMID
 from ..option import option
 from ..parsing import parse
 from ..passes.channels import CHANNELS, SKIP_CHANNELS
-from ..passes.interpret import Step
+from ..passes.steps import Step
 from ..passes.variants import learned, with_activation, with_norm
 from ..program import Assign, Statement, activated
 from .base import Definition, Doc, TableRow, Wiring, Words

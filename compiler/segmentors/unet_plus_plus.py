@@ -11,7 +11,7 @@ from ..ir import Each, Module
 from ..model import Encoder, Model, Segmentor
 from ..operations import PYRAMID
 from ..parsing import parse
-from ..passes.interpret import Step
+from ..passes.steps import Step
 from ..program import Apply, Assign, Body, Item, Name, Return, Statement, replaced
 from .base import Definition, Doc, TableRow, Wiring, Words, divisor_of
 from .supervision import problems as stage_problems

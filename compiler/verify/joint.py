@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..passes.interpret import Step
 from ..passes.rows import Row
+from ..passes.steps import Step
 from ..passes.trace import Ledger
 from ..weights.keras_variables import WEIGHTS, layer_name, torch_shape
 from .conditioning import check_voxels
