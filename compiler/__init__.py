@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .actions import check, convert
 from .api import custom_encoder, describe, draw, emit
+from .costs import cost
 from .errors import CompileError, CompileWarning, Problem
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "Problem",
     "check",
     "convert",
+    "cost",
     "custom_encoder",
     "describe",
     "draw",

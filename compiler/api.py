@@ -43,7 +43,7 @@ def emit(model: FilePath | Encoder, *, target: str, **options: Unpack[ModelOptio
     problems: list[Problem] = []
     name = find_target(target, problems)
     resolved = resolve(model, options, problems)
-    _warn(resolved)
+    warn(resolved)
     from .emitter import source
 
     return source(resolved, name)
@@ -69,7 +69,7 @@ def describe(
     if target is not None:
         find_target(target, problems)
     resolved = resolve(model, options, problems)
-    _warn(resolved)
+    warn(resolved)
     return description(*traced(resolved))
 
 
@@ -99,7 +99,7 @@ def draw(
         problems.append(Problem("a thumbnail shows one model", hint="leave out compare"))
     models = resolve_all([model] if compare is None else [model, compare], options, problems)
     for resolved in models:
-        _warn(resolved)
+        warn(resolved)
     if thumbnail:
         from .drawing import gallery
 
@@ -134,7 +134,7 @@ def resolve_all(
     return found
 
 
-def _warn(model: Model) -> None:
+def warn(model: Model) -> None:
     for message in advice(model):
         warnings.warn(message, CompileWarning, stacklevel=3)
 

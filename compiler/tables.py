@@ -16,6 +16,7 @@ from .dialects import dialects_of, on_other_axes, reference_of
 from .errors import escaped
 from .model import Encoder, Model, Segmentor
 from .options import COMPAT
+from .passes.cost import Cost
 from .passes.count import macs, non_trainable, parts, trainable
 from .passes.trace import Ledger
 from .segmentors import SEGMENTORS
@@ -148,6 +149,44 @@ def print_description(model: Model, ledger: Ledger, rows: Sequence[TableRow]) ->
             markup=False,
             soft_wrap=True,
         )
+
+
+def print_cost(cost: Cost) -> None:
+    """Print the memory that a network takes, by its parts and by the steps that save it."""
+    setting = f"a batch of {cost.batch}, {cost.precision}"
+    if cost.training:
+        print_table(
+            f"Saved for the backward pass of {setting}",
+            ("step", "output", ">saved", ">share"),
+            (
+                (step.name, _shape(step.output), memory(step.saved), _share(step.saved, cost.saved))
+                for step in cost.steps
+            ),
+        )
+    print_table(
+        f"Memory of the PyTorch file for {setting}, without the workspace of kernels",
+        ("part", ">bytes", ">"),
+        (
+            (name, f"{size:,}", memory(size))
+            for name, size in (
+                ("weights and statistics", cost.weights),
+                ("gradients of weights", cost.gradients),
+                (f"state of {cost.optimizer}", cost.optimizer_state),
+                ("saved for the backward pass", cost.saved),
+                ("tensors at the peak of training", cost.activations),
+                ("training, at its peak", cost.training),
+                ("inference, at its peak", cost.inference),
+            )
+            if size  # an inference file is not trained
+        ),
+    )
+
+
+def memory(size: int) -> str:
+    """Bytes as people write them: `1.5 GiB`."""
+    power = max(0, min(3, (size.bit_length() - 1) // 10))
+    unit = ("B", "KiB", "MiB", "GiB")[power]
+    return f"{size / 2 ** (10 * power):,.{0 if power == 0 else 1}f} {unit}"
 
 
 def sizes(shape: Sequence[int]) -> str:

@@ -43,6 +43,21 @@ def model_options(command: Command) -> Command:
     return command
 
 
+def precision_options(when: str = "") -> Callable[[Command], Command]:
+    """A decorator that adds the options of a training run to a command."""
+
+    def decorate(command: Command) -> Command:
+        for flag, choices, what in (
+            ("--optimizer", "adamw|sgd", "the optimizer; sgd has momentum. Default: adamw."),
+            ("--precision", "fp32|bf16|fp16", "fp32, or torch.autocast. Default: fp32."),
+        ):
+            text = when + what if when else what[:1].upper() + what[1:]
+            command = click.option(flag, metavar=choices, help=text)(command)
+        return command
+
+    return decorate
+
+
 def warn_about(model: Model) -> None:
     """Print what a model is likely not meant to be."""
     from ..passes.advice import advice

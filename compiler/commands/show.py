@@ -9,7 +9,7 @@ import click
 from ..catalog import FAMILIES
 from ..errors import Problem
 from ..targets import TARGETS
-from .options import model_options, print_json, warn_about
+from .options import model_options, precision_options, print_json, warn_about
 
 
 @click.command("list")
@@ -34,8 +34,13 @@ def list_command(family: str | None, as_json: bool) -> None:
     help="Has no effect: the result is the same for every target.",
 )
 @model_options
+@click.option("--cost", "with_cost", is_flag=True, help="Add the memory of training and inference.")
+@click.option("--batch", metavar="N", help="With --cost: items of a batch. Default: 1.")
+@precision_options("With --cost: ")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def show_command(model: str, target: str | None, as_json: bool, **options: Any) -> None:
+def show_command(
+    model: str, target: str | None, with_cost: bool, as_json: bool, **options: Any
+) -> None:
     """Show each step of MODEL: output shape, parameters and MACs."""
     from ..api import description
     from ..lower import lower
@@ -47,12 +52,28 @@ def show_command(model: str, target: str | None, as_json: bool, **options: Any) 
     problems: list[Problem] = []
     if target is not None:
         find_target(target, problems)
+    names = ("batch", "precision", "optimizer")
+    asked = {name: value for name in names if (value := options.pop(name)) is not None}
+    if asked and not with_cost:
+        problems.append(Problem(f"--{next(iter(asked))} needs --cost", hint="add --cost"))
+    cost = None
+    if with_cost:
+        from ..costs import cost_description, find_setting
+        from ..passes.cost import cost_of
+
+        given = {"batch": 1, "precision": "fp32", "optimizer": "adamw", **asked}
+        setting = find_setting(given["batch"], given["precision"], given["optimizer"], problems)
     resolved = resolve(model, options, problems)
     warn_about(resolved)
     network = specialize(resolved)
     ledger = trace(network)
+    if with_cost:
+        cost = cost_of(resolved, *setting)
     if as_json:
-        return print_json(description(resolved, ledger))
-    from ..tables import print_description
+        more = {"cost": cost_description(cost)} if cost else {}
+        return print_json(description(resolved, ledger) | more)
+    from ..tables import print_cost, print_description
 
     print_description(resolved, ledger, lower(network, ledger).table)
+    if cost:
+        print_cost(cost)

@@ -12,7 +12,6 @@ from ..model import Model
 from .count import macs, trainable
 from .kept import FULL, Held, Storage
 from .specialize import specialize
-from .steps import Step
 from .tape import Event, Tape, record
 from .trace import Ledger, trace
 
@@ -69,7 +68,7 @@ def cost_of(
     ledger = trace(network)
     tape = record(network, precision, batch > 1)
     parameters = trainable(ledger.rows)
-    gradients = state = activations = step = 0
+    gradients = state = activations = copies = 0
     saved = [0] * len(tape.ends)
     if not model.deploy:
         gradients = FULL * parameters
@@ -77,7 +76,9 @@ def cost_of(
         state = OPTIMIZERS[optimizer] * gradients + COUNTERS[optimizer] * tensors
         saved = saved_by_step(tape, batch)
         activations = max(forward_peak(tape.events, batch), backward_peak(tape.events, batch))
-        step = WORKING[optimizer] * gradients
+        copies = WORKING[optimizer] * gradients
+    steps = (*ledger.encoder, *ledger.stages, ledger.head, *ledger.aux)
+    padded = saved + [0] * (len(steps) - len(saved))  # heads that nothing calls
     weights = FULL * sum(math.prod(shape) for row in ledger.rows for _, shape in row.weights)
     weights += COUNTED * _batch_norms(ledger)
     run = record(network, precision, batch > 1, training=False)
@@ -92,17 +93,13 @@ def cost_of(
         optimizer_state=state,
         saved=sum(saved),
         activations=activations,
-        training=(weights + gradients + state + max(activations, step)) * (not model.deploy),
+        training=(weights + gradients + state + max(activations, copies)) * (not model.deploy),
         inference=weights + inference_peak(run.events, batch),
         steps=tuple(
-            StepCost(part.name, part.output, trainable(part.rows), macs(part.rows), size)
-            for part, size in zip(_steps(ledger), saved, strict=False)
+            StepCost(step.name, step.output, trainable(step.rows), macs(step.rows), size)
+            for step, size in zip(steps, padded, strict=True)
         ),
     )
-
-
-def _steps(ledger: Ledger) -> tuple[Step, ...]:
-    return (*ledger.encoder, *ledger.stages, ledger.head, *ledger.aux)
 
 
 def _batch_norms(ledger: Ledger) -> int:
