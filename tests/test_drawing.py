@@ -219,6 +219,9 @@ def test_an_svg_for_readers_and_for_pages():
     root = ElementTree.fromstring(svg)
     assert root.get("role") == "img" and "ResNet-50 AttentionUNet" in root.get("aria-label")
     assert root.find(f"{SVG}title").text == root.get("aria-label")
+    told = root.find(f"{SVG}desc").text
+    boxes = [group for group in root.iter(f"{SVG}g") if group.get("data-name")]
+    assert len(boxes) > 15 and all(box.find(f"{SVG}title").text + "." in told for box in boxes)
     assert "stage 0 (P2): 256 × 56×56, 3 × Bottleneck, 215,808 parameters" in svg
     assert not re.search(r'\sid="|href|url\(|script', svg)
     assert {element.tag.removeprefix(SVG) for element in root.iter()} == {
@@ -226,7 +229,7 @@ def test_an_svg_for_readers_and_for_pages():
     }
     used = {name for element in root.iter() for name in (element.get("class") or "").split()}
     styled = set(re.findall(r"\.([a-z]+)", root.find(f"{SVG}style").text))
-    plain = {"plainnet", "box", "arrow", "name", "text", "level", "title", "parameters"}
+    plain = {"plainnet", "auto", "box", "arrow", "name", "text", "level", "title", "parameters"}
     assert used - styled <= plain
 
 
@@ -235,6 +238,8 @@ def test_themes():
     assert "prefers-color-scheme: dark" in by_theme["auto"]
     for theme in ("light", "dark"):
         assert "prefers-color-scheme" not in by_theme[theme]
+        rules = re.findall(r"^(.*) \{", by_theme[theme].partition("</style>")[0], re.MULTILINE)
+        assert len(rules) > 20 and all(f".plainnet.{theme} " in rule for rule in rules)
     bodies = {text.partition("</style>")[2].partition("<!--")[0] for text in by_theme.values()}
     assert len(bodies) == 1
     paper = [re.search(r"\.paper \{ fill: (#\w+)", by_theme[t])[1] for t in ("light", "dark")]

@@ -7,6 +7,7 @@ framework: checkpoints are tiny nonsense, and arguments of `verify` are wrong.
 import os
 import warnings
 from functools import cache
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,8 +17,11 @@ import compiler
 from compiler.actions import read_settings
 from compiler.checker import STATES
 from compiler.commands.cli import main
+from compiler.drawing.picture import scene
 from compiler.options import OPTIONS
+from compiler.passes.validate import resolve
 
+from .drawing_faults import geometric_faults
 from .test_input import FITTING, GIVEN, MODELS, SENSIBLE, VALUES
 
 MORE = int(os.environ.get("PLAINNET_FUZZ", "1"))
@@ -51,6 +55,16 @@ def succeeds_or_is_an_error(call, *arguments, **options):
 def test_describe(model, target, options):
     done = succeeds_or_is_an_error(compiler.describe, model, target=target, **options)
     assert done is None or done["macs"] > 0
+
+
+@examples(60)
+@given(MODELS | VALUES, FITTING | GIVEN, st.sampled_from(["auto", "Dark"]) | VALUES)
+def test_draw(model, options, theme):
+    """What is drawn is a document, in which no text meets another."""
+    done = succeeds_or_is_an_error(compiler.draw, model, theme=theme, **options)
+    if done is not None:
+        ElementTree.fromstring(done)
+        assert not geometric_faults(scene([resolve(model, options)]))
 
 
 # Text that a command line can hold: no null character.

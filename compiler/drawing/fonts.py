@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FAMILY = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 MARGIN = 1.15  # DejaVu and Verdana are this much wider
-BOLD = 1.08
+BOLD = 1.18
 OTHER = 1000  # of what is not in the table: as wide as the font is high
 
 _BY_WIDTH = {  # in thousandths of the font's size
@@ -19,10 +19,10 @@ _BY_WIDTH = {  # in thousandths of the font's size
     469: "^",
     500: "Jcksvxyz",
     556: "#$0123456789?L_abdeghnopqu",
-    584: "+<=>~×−",
     611: "FTZ",
     667: "&ABEKPSVXY",
     722: "CDHNRUw",
+    730: "+<=>~×−",  # 584 in Helvetica, and much wider in DejaVu
     778: "GOQ",
     833: "Mm",
     889: "%",

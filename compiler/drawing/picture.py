@@ -98,5 +98,7 @@ def _panel(
         .with_(bars.moved(0, below))
         .with_(legend.moved(0, below + bars.height + 8)),
         title=title,
-        description=" ".join(f"{box.title}." for box in body.boxes if box.kind != "join"),
+        description=" ".join(
+            [f"{title}.", *(f"{box.title}." for box in body.boxes if box.kind != "join")]
+        ),
     )

@@ -22,7 +22,7 @@ def _lines(scene: Scene, theme: str) -> Iterator[str]:
     width, height = number(scene.width), number(scene.height)
     shown = number(scene.width * scene.zoom), number(scene.height * scene.zoom)
     yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="plainnet" width="{shown[0]}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="plainnet {theme}" width="{shown[0]}"'
         f' height="{shown[1]}" viewBox="0 0 {width} {height}" role="img"'
         f" aria-label={_quoted(scene.title)}>"
     )
@@ -50,7 +50,7 @@ def number(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(escaped(text))
+    return escape(escaped(text, longest=len(text)))
 
 
 def _quoted(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from .fonts import FAMILY
 
@@ -38,33 +39,42 @@ DARK_PAGE = {"paper": "#12171d", "ink": "#e6ebf0", "muted": "#98a5b1", "rule": "
 
 
 def style_sheet(theme: str) -> str:
-    """The rules of a drawing: of one theme, or of the one that its reader prefers."""
+    """The rules of a drawing: of one theme, or of the one that its reader prefers.
+
+    They only apply to drawings of this theme, as a page may have several.
+    """
     first = _colors(DARK, DARK_PAGE) if theme == "dark" else _colors(LIGHT, LIGHT_PAGE)
-    rules = [*_SHAPES, *first]
+    lines = [_rule(theme, *rule) for rule in (*_SHAPES, *first)]
     if theme == "auto":
-        rules.append("@media (prefers-color-scheme: dark) {")
-        rules += [f"  {rule}" for rule in _colors(DARK, DARK_PAGE)]
-        rules.append("}")
-    return "\n".join(rules)
+        lines.append("@media (prefers-color-scheme: dark) {")
+        lines += [f"  {_rule(theme, *rule)}" for rule in _colors(DARK, DARK_PAGE)]
+        lines.append("}")
+    return "\n".join(lines)
 
 
-_SHAPES = (
-    f".plainnet text {{ font-family: {FAMILY}; }}",
-    ".plainnet .bold { font-weight: 600; }",
-    ".plainnet .middle { text-anchor: middle; }",
-    ".plainnet .end { text-anchor: end; }",
-    ".plainnet .line { fill: none; stroke-width: 1.4; stroke-linejoin: round; }",
-    ".plainnet .rule { stroke-width: 1; }",
-    ".plainnet .shape { stroke-width: 1.2; stroke-linejoin: round; }",
-    ".plainnet .slice { stroke-width: 0.6; stroke-opacity: 0.5; }",
-    ".plainnet .table .shape { stroke-dasharray: 3 2; }",
-    ".plainnet .arrow.up .line { stroke-dasharray: 4 2.5; }",
-    ".plainnet .side { fill-opacity: 0.6; }",
-    ".plainnet .macs { fill-opacity: 0.45; }",
+Rule: TypeAlias = tuple[str, str]  # a selector inside of the drawing, and what it declares
+
+_SHAPES: tuple[Rule, ...] = (
+    ("text", f"font-family: {FAMILY};"),
+    (".bold", "font-weight: 600;"),
+    (".middle", "text-anchor: middle;"),
+    (".end", "text-anchor: end;"),
+    (".line", "fill: none; stroke-width: 1.4; stroke-linejoin: round;"),
+    (".rule", "stroke-width: 1;"),
+    (".shape", "stroke-width: 1.2; stroke-linejoin: round;"),
+    (".slice", "stroke-width: 0.6; stroke-opacity: 0.5;"),
+    (".table .shape", "stroke-dasharray: 3 2;"),
+    (".arrow.up .line", "stroke-dasharray: 4 2.5;"),
+    (".side", "fill-opacity: 0.6;"),
+    (".macs", "fill-opacity: 0.45;"),
 )
 
 
-def _colors(kinds: Mapping[str, tuple[str, str]], page: Mapping[str, str]) -> list[str]:
+def _rule(theme: str, selector: str, declarations: str) -> str:
+    return f".plainnet.{theme} {selector} {{ {declarations} }}"
+
+
+def _colors(kinds: Mapping[str, tuple[str, str]], page: Mapping[str, str]) -> list[Rule]:
     lines = {
         "flow": page["ink"],
         "skip": page["muted"],
@@ -73,25 +83,25 @@ def _colors(kinds: Mapping[str, tuple[str, str]], page: Mapping[str, str]) -> li
         "learned": kinds["decoder"][1],
     }
     return [
-        f".plainnet .paper {{ fill: {page['paper']}; }}",
-        f".plainnet text {{ fill: {page['ink']}; }}",
-        f".plainnet .muted {{ fill: {page['muted']}; }}",
-        f".plainnet .rule {{ stroke: {page['rule']}; }}",
+        (".paper", f"fill: {page['paper']};"),
+        ("text", f"fill: {page['ink']};"),
+        (".muted", f"fill: {page['muted']};"),
+        (".rule", f"stroke: {page['rule']};"),
         *(rule for kind, pair in kinds.items() for rule in _of_kind(kind, *pair)),
         *(rule for name, color in lines.items() for rule in _of_line(name, color)),
     ]
 
 
-def _of_kind(kind: str, fill: str, line: str) -> tuple[str, ...]:
+def _of_kind(kind: str, fill: str, line: str) -> tuple[Rule, ...]:
     return (
-        f".plainnet .{kind} .shape {{ fill: {fill}; stroke: {line}; }}",
-        f".plainnet .{kind} .slice {{ stroke: {line}; }}",
-        f".plainnet .bar.{kind} {{ fill: {line}; }}",
+        (f".{kind} .shape", f"fill: {fill}; stroke: {line};"),
+        (f".{kind} .slice", f"stroke: {line};"),
+        (f".bar.{kind}", f"fill: {line};"),
     )
 
 
-def _of_line(name: str, color: str) -> tuple[str, ...]:
+def _of_line(name: str, color: str) -> tuple[Rule, ...]:
     return (
-        f".plainnet .arrow.{name} .line {{ stroke: {color}; }}",
-        f".plainnet .arrow.{name} .tip {{ fill: {color}; }}",
+        (f".arrow.{name} .line", f"stroke: {color};"),
+        (f".arrow.{name} .tip", f"fill: {color};"),
     )
