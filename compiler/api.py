@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Unpack
 
 from .drawing.theme import THEMES
-from .errors import CompileError, CompileWarning, Problem, raise_all
+from .errors import CompileError, CompileWarning, Problem, placed, raise_all, shown
 from .keywords import ModelOptions
 from .model import Encoder, Model
 from .names import FilePath
@@ -123,11 +124,16 @@ def resolve_all(
     options: Mapping[str, object],
     problems: Iterable[Problem] = (),
 ) -> list[Model]:
-    """The models, with the same options. Raises `CompileError` with the problems of all of them."""
-    found, noted = [], list(problems)
-    for model in models:
+    """The models, with the same options. Raises `CompileError` with the problems of all of them.
+
+    Where there are several, a problem says which of them has it.
+    """
+    found, noted, several = [], list(problems), [*models]
+    for model in several:
+        name = model.name if isinstance(model, Encoder) else shown(model)
         try:
-            found.append(resolve(model, options))
+            with placed(name) if len(several) > 1 else nullcontext():
+                found.append(resolve(model, options))
         except CompileError as error:
             noted += error.problems
     raise_all(noted)

@@ -222,7 +222,9 @@ def test_an_svg_for_readers_and_for_pages():
     told = root.find(f"{SVG}desc").text
     boxes = [group for group in root.iter(f"{SVG}g") if group.get("data-name")]
     assert len(boxes) > 15 and all(box.find(f"{SVG}title").text + "." in told for box in boxes)
-    assert "stage 0 (P2): 256 × 56×56, 3 × Bottleneck, 215,808 parameters" in svg
+    assert "stage 0 (P2): 256 × 56×56, 3 × Bottleneck, from stem, 215,808 parameters" in svg
+    assert "gate 0: 1,024 × 14×14, AttentionGate, from stage 2 and stage 3" in svg
+    assert "DecoderBlock, from the concatenation of stage 3 and gate 0" in svg
     assert not re.search(r'\sid="|href|url\(|script', svg)
     assert {element.tag.removeprefix(SVG) for element in root.iter()} == {
         *("svg", "title", "desc", "style", "g", "path", "rect", "text")
@@ -231,6 +233,17 @@ def test_an_svg_for_readers_and_for_pages():
     styled = set(re.findall(r"\.([a-z]+)", root.find(f"{SVG}style").text))
     plain = {"plainnet", "auto", "box", "arrow", "name", "text", "level", "title", "parameters"}
     assert used - styled <= plain
+
+
+def test_joins_and_heads_in_words():
+    linknet = compiler.draw("resnet18", segmentor="linknet")
+    assert "block 1: 128 × 28×28, DecoderBlock, from the sum of block 0 and stage 2" in linknet
+    fpn = compiler.draw("resnet18", segmentor="fpn")
+    assert "head: 1 × 56×56, 1×1 convolution, from the sum of last, block 2.0, block 2.1" in fpn
+    kept = compiler.draw("nnunet_plain", lower_heads=True)
+    assert "1×1 convolution, for its weights only, from block 3" in kept
+    trained = compiler.draw("nnunet_plain", deep_supervision=True)
+    assert "1×1 convolution, in training only, from block 3" in trained
 
 
 def test_themes():

@@ -43,7 +43,8 @@ class Link:
 class Node:
     """A box: what it is, the paths of the ledger that it stands for, and what feeds it.
 
-    `detail` names its layer or block, of which it has `count` in a row. `sign` is that of a join.
+    `detail` names its layer or block, of which it has `count` in a row. `sign` is that of a join,
+    and `joins` says how its inputs come together where a join before it is part of it.
     """
 
     kind: Kind
@@ -56,6 +57,7 @@ class Node:
     count: int = 1
     level: str = ""
     sign: str = ""
+    joins: str = ""
     at: At = ()
 
     @property
@@ -176,7 +178,10 @@ class _Builder:
         """The head of a coarser stage."""
         links = tuple(self.made[x] for x in wire.inputs)
         paths = tuple(row.path for row in step.rows)
-        node = Node("head", step.name, wire.output.shape, links, paths, step.rows, detail_of(wire))
+        head = self.network.aux_head
+        when = "in training only" if head and head.used else "for its weights only"
+        detail = f"{detail_of(wire)}, {when}"
+        node = Node("head", step.name, wire.output.shape, links, paths, step.rows, detail)
         self.made[wire.output] = self.add(node)
 
     def shared(self) -> dict[int, Node]:
@@ -300,8 +305,12 @@ def _without(nodes: dict[int, Node], gone: set[int]) -> dict[int, Node]:
                 found.setdefault(each.source, each)
         return tuple(found.values())
 
+    def joins(node: Node) -> str:
+        inner = (nodes[link.source] for link in node.inputs if link.source in gone)
+        return next((each.joins or each.name for each in inner if each.kind == "join"), node.joins)
+
     return {
-        key: replace(node, inputs=distinct(node.inputs))
+        key: replace(node, inputs=distinct(node.inputs), joins=joins(node))
         for key, node in nodes.items()
         if key not in gone
     }

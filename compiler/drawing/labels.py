@@ -11,6 +11,7 @@ from ..passes.count import macs, trainable
 from .graph import Graph, Link, Node
 from .grid import Grid, Route, Row
 
+JOINED = {"add": "sum", "total": "sum", "multiply": "product", "mix": "product"}
 Written: TypeAlias = tuple[str, float, str, bool]  # a text with its size, its role, and boldness
 
 
@@ -45,12 +46,14 @@ class Labels:
         return (row.name, 11, "level", True), (times(row.sizes), 9.5, "muted", False)
 
     def title(self, key: int) -> str:
-        """A box in words: `stage 0 (P2): 256 × 56×56, 3 × Bottleneck, 215,808 parameters, ...`."""
+        """A box in words: `stage 0 (P2): 256 × 56×56, 3 × Bottleneck, from stem, ...`."""
         node = self.grid.graph.nodes[key]
         level = f" ({node.level})" if node.level else ""
         parts = [" × ".join(filter(None, [f"{node.shape[0]:,}", times(node.sizes)]))]
         if node.detail:
             parts.append(f"{node.count} × {node.detail}" if node.count > 1 else node.detail)
+        if node.inputs:
+            parts.append(f"from {_sources(node, self.grid.graph)}")
         if count := trainable(node.rows):
             parts.append(f"{count:,} parameters")
         if cost := macs(node.rows):
@@ -61,6 +64,22 @@ class Labels:
 def times(sizes: Sequence[int]) -> str:
     """Sizes as they are written: `56×56`."""
     return "×".join(f"{size:,}" for size in sizes)
+
+
+def _sources(node: Node, graph: Graph) -> str:
+    """What feeds a box: `stem`, `the sum of block 0 and stage 2`."""
+    inputs = [graph.nodes[link.source] for link in node.inputs]
+    names = [
+        (
+            f"the {JOINED[each.name]} of {_sources(each, graph)}"
+            if each.kind == "join" and each.name in JOINED
+            else each.name
+        )
+        for each in inputs
+    ]
+    joined = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    concatenated = node.joins == "concat" and len(names) > 1
+    return f"the concatenation of {joined}" if concatenated else joined
 
 
 def style_of(route: Route, graph: Graph) -> tuple[str, str]:
