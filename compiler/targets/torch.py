@@ -39,7 +39,7 @@ class Torch(Target):
     load = 'model.load_state_dict(safetensors.torch.load_file("w.safetensors"))'
     ops: ClassVar[Mapping[str, str]] = {
         "add": "x + y",
-        "total": "torch.stack(xs).sum(0)",
+        "total": "total(xs)",
         "multiply": "x * y",
         "rescale": "x / 255",
         "max_pool": "F.max_pool{rank}d(x, {window}, stride={stride}, padding={pad})",
@@ -103,6 +103,7 @@ class Torch(Target):
         for name in (
             "crop",
             "upsample",
+            "total",
             "Stage",
             "LayerNorm",
             "Affine",
