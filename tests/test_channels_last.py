@@ -17,7 +17,7 @@ from .test_deploy import ENCODERS, HEADS
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 SIZES = {2: (33, 40), 3: (33, 33, 34)}
 # TransUNet has tokens, and masks of its queries, which are no maps: of it, these are compared.
-OF_MAPS = {"convolution", "native_batch_norm", "relu", "cat", "mul"} | {
+OF_MAPS = {"convolution", "native_batch_norm", "relu", "cat", "avg_pool3d"} | {
     f"max_pool{dims}d_with_indices" for dims in LAYOUTS
 }
 CASES = [  # one of each head, with another encoder each
