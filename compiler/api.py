@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Unpack
+from typing import TypeVar, Unpack
 
 from .drawing.theme import THEMES
 from .errors import CompileError, CompileWarning, Problem, placed, raise_all, shown
@@ -119,21 +119,25 @@ def find_theme(theme: object, problems: list[Problem]) -> str:
         return THEMES[0]
 
 
+Given = TypeVar("Given", bound=FilePath | Encoder)
+
+
 def resolve_all(
-    models: Iterable[FilePath | Encoder],
+    models: Iterable[Given],
     options: Mapping[str, object],
     problems: Iterable[Problem] = (),
+    find: Callable[[Given, Mapping[str, object]], Model] = resolve,
 ) -> list[Model]:
     """The models, with the same options. Raises `CompileError` with the problems of all of them.
 
-    Where there are several, a problem says which of them has it.
+    `find` is what resolves each of them. Where there are several, a problem says which has it.
     """
     found, noted, several = [], list(problems), [*models]
     for model in several:
         name = model.name if isinstance(model, Encoder) else shown(model)
         try:
             with placed(name) if len(several) > 1 else nullcontext():
-                found.append(resolve(model, options))
+                found.append(find(model, options))
         except CompileError as error:
             noted += error.problems
     raise_all(noted)

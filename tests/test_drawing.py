@@ -235,6 +235,13 @@ def test_an_svg_for_readers_and_for_pages():
     assert used - styled <= plain
 
 
+def test_what_is_cropped_is_not_strided():
+    drawn = scene([resolve("resnet18", {"segmentor": "linknet", "input_shape": (97, 101, 3)})])
+    styles = [arrow.style for arrow in drawn.arrows if arrow.title == "cropped"]
+    assert styles == ["flow"] * 5
+    assert [arrow.style for arrow in drawn.arrows].count("down") == 5 + 1  # and of the legend
+
+
 def test_joins_and_heads_in_words():
     linknet = compiler.draw("resnet18", segmentor="linknet")
     assert "block 1: 128 × 28×28, DecoderBlock, from the sum of block 0 and stage 2" in linknet
@@ -302,6 +309,17 @@ def test_the_command_writes_what_the_function_returns(tmp_path, monkeypatch, cap
     capsys.readouterr()
     assert main(["draw", "resnet18", "-o", "-"]) == 0
     assert capsys.readouterr().out == compiler.draw("resnet18")
+
+
+def test_the_command_draws_emitted_files(tmp_path, capsys):
+    path = tmp_path / "net.py"
+    path.write_text(compiler.emit("resnet18", target="torch", segmentor="fpn", dims=3))
+    assert main(["draw", str(path), "-o", "-", "--num-classes", "5"]) == 0
+    wanted = compiler.draw("resnet18", segmentor="fpn", dims=3, num_classes=5)
+    assert capsys.readouterr().out == wanted
+    path.write_text("print()")
+    assert main(["draw", str(path), "-o", "-"]) == 2
+    assert "no provenance of plainnet" in capsys.readouterr().err
 
 
 def test_the_gallery_is_written_whole_or_not_at_all(tmp_path, capsys):

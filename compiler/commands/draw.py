@@ -42,12 +42,16 @@ def draw_command(
     force: bool,
     **options: Any,
 ) -> None:
-    """Draw MODEL as an SVG: its levels, skips and sizes, its shares of parameters and MACs."""
+    """Draw MODEL as an SVG: its levels, skips and sizes, its shares of parameters and MACs.
+
+    MODEL is a name, a spec, nnU-Net's plans or checkpoint, or a file that `emit` wrote.
+    """
     from ..api import find_theme, resolve_all
     from ..drawing import gallery
     from ..drawing.picture import picture
     from ..drawing.signed import may_write
     from ..files import STDOUT, make_folder, print_source, write
+    from ..vendoring.request import resolve_any
 
     if everything:
         asked = {"compare": compare, **options}
@@ -61,7 +65,7 @@ def draw_command(
     def drawn() -> str:
         return gallery.thumbnail(resolved[0], chosen) if thumbnail else picture(resolved, chosen)
 
-    resolved = resolve_all(models, options, problems)
+    resolved = resolve_all(models, options, problems, resolve_any)
     for model in resolved:
         warn_about(model)
     if output in STDOUT:

@@ -8,9 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import CompileError, Problem, escaped
-from ..model import Encoder
-from ..targets import suffixes
+from ..errors import Problem, escaped
 from .options import model_options
 
 
@@ -25,8 +23,8 @@ def new_command(model: str, output: str | None, force: bool, **options: Any) -> 
     MODEL is a name, a spec, or a file that `emit` wrote. The spec holds the whole network.
     """
     from ..files import STDOUT, obstacle, print_source, write
-    from ..passes.validate import resolve
     from ..spec.writing import spec_text
+    from ..vendoring.request import resolve_any
 
     path = None if output is None or output in STDOUT else Path(output)
     problems: list[Problem] = []
@@ -39,39 +37,12 @@ def new_command(model: str, output: str | None, force: bool, **options: Any) -> 
             problems.append(problem)
         elif path.exists() and not force:
             problems.append(Problem(f"{str(path)!r} exists", at, "--force replaces it"))
-    if model.endswith(suffixes()):
-        encoder, own = _of_file(model, problems)
-        given = {
-            n: value for n, value in options.items() if value is not None and value is not False
-        }
-        resolved = resolve(encoder, own | given, problems)
-    else:
-        resolved = resolve(model, options, problems)
+    resolved = resolve_any(model, options, problems)
     text = spec_text(resolved, path.name if path else "net.toml")
     if path is None:
         return print_source(text)
     write(path, text)
     print(escaped(f"{resolved.title}, {resolved.dims}D: {path}"))
-
-
-def _of_file(name: str, problems: list[Problem]) -> tuple[str | Encoder, dict[str, object]]:
-    """The encoder and the options in the provenance of an emitted file."""
-    from ..arguments import spell_options
-    from ..provenance import read
-    from ..reading import read_source
-    from ..vendoring.request import model_of
-
-    try:
-        provenance = read(read_source(Path(name)))
-        if provenance is None:
-            hint = "only a file that `emit` wrote says its network"
-            raise CompileError(Problem("it has no provenance of plainnet at its end", hint=hint))
-        model, _ = model_of(provenance)
-    except CompileError as error:
-        found = (Problem(p.message, p.at or name, p.hint) for p in error.problems)
-        raise CompileError(*problems, *found) from None
-    encoder = model.encoder if model.encoder.custom else model.encoder.name
-    return encoder, spell_options(model)
 
 
 @click.command("schema")

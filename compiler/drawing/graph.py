@@ -25,7 +25,7 @@ PRODUCT = "×"  # of queries and tokens, in what form ever
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An arrow from the box `source`, perhaps `grown` on its way.
+    """An arrow from the box `source`, perhaps `grown` on its way, or `cropped`.
 
     Upsampling that is learned has the `paths` of its layers.
     """
@@ -33,10 +33,12 @@ class Link:
     source: int
     grown: bool = False
     paths: tuple[str, ...] = ()
+    cropped: bool = False
 
     def after(self, inner: Link) -> Link:
         """This link behind another one, as one."""
-        return Link(inner.source, inner.grown or self.grown, (*inner.paths, *self.paths))
+        grown, cropped = inner.grown or self.grown, inner.cropped or self.cropped
+        return Link(inner.source, grown, (*inner.paths, *self.paths), cropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,9 @@ class _Builder:
             sign = SIGNS.get(wire.function, PRODUCT)
             links = (self.add(Node("join", wire.function, wire.output.shape, links, sign=sign)),)
         (link,) = links
-        grown = link.grown or grows(wire.inputs[0].shape, wire.output.shape)
-        self.made[wire.output] = replace(link, grown=grown)
+        before, after = wire.inputs[0].shape, wire.output.shape
+        grown, cropped = link.grown or grows(before, after), link.cropped or grows(after, before)
+        self.made[wire.output] = replace(link, grown=grown, cropped=cropped)
 
     def layer(self, wire: Wire) -> None:
         links = tuple(self.made[wire.inputs[i]] for i in reads(wire, self.blocks))

@@ -114,10 +114,15 @@ def _rows(graph: Graph) -> tuple[list[Shape], list[str]]:
         if node.kind == "image" or node.level:
             names[node.sizes].append(node.level or node.name)
     sizes = sorted(names, key=lambda size: -math.prod(size))
-    texts = [", ".join(names[size][:1] + names[size][1:][-1:]) for size in sizes]
+    texts = [_range(names[size]) for size in sizes]
     if any(len(node.shape) == 2 for node in graph.nodes.values()):
         return [*sizes, ()], [*texts, "tokens"]
     return sizes, texts
+
+
+def _range(names: list[str]) -> str:
+    """`P1`, `image, P1`, `P3 to P5`."""
+    return ", ".join(names) if len(names) < 3 else f"{names[0]} to {names[-1]}"
 
 
 def _cells(graph: Graph, columns: Mapping[int, int], sizes: list[Shape]) -> dict[int, Cell]:

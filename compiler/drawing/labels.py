@@ -89,11 +89,11 @@ def style_of(route: Route, graph: Graph) -> tuple[str, str]:
         return "learned", f"learned upsampling: {', '.join(route.link.paths)}"
     if route.link.grown:
         return "up", "upsampling"
-    if _smaller(source, target):
+    if _smaller(source, target) and not route.link.cropped:
         return "down", "stride or pool"
     if route.link != _main(target, graph):
         return "skip", f"skip of {source.level or source.name} to {target.name}"
-    return "flow", ""
+    return "flow", "cropped" if route.link.cropped else ""
 
 
 def _main(target: Node, graph: Graph) -> Link | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from ..api import custom_encoder
 from ..arguments import spell_options
@@ -10,8 +11,10 @@ from ..errors import CompileError, Problem
 from ..model import Model
 from ..passes.validate import resolve
 from ..passes.values import find_target
-from ..provenance import Provenance, parse_command, refuse_newer
+from ..provenance import Provenance, parse_command, read, refuse_newer
+from ..reading import read_source
 from ..spec.loading import overridden
+from ..targets import suffixes
 
 
 def model_of(provenance: Provenance) -> tuple[Model, str]:
@@ -36,6 +39,28 @@ def model_of(provenance: Provenance) -> tuple[Model, str]:
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise CompileError(Problem(f"its provenance is garbled: {error}")) from None
+
+
+def resolve_any(
+    model: str, options: Mapping[str, object], found_so_far: Iterable[Problem] = ()
+) -> Model:
+    """The model of what `resolve` takes, or of an emitted file, whose options are replaced.
+
+    Raises `CompileError`, with the problems found so far first.
+    """
+    if not model.endswith(suffixes()):
+        return resolve(model, options, found_so_far)
+    try:
+        provenance = read(read_source(Path(model)))
+        if provenance is None:
+            hint = "only a file that `emit` wrote says its network"
+            raise CompileError(Problem("it has no provenance of plainnet at its end", hint=hint))
+        found, _ = model_of(provenance)
+    except CompileError as error:
+        problems = (Problem(p.message, p.at or model, p.hint) for p in error.problems)
+        raise CompileError(*found_so_far, *problems) from None
+    encoder = found.encoder if found.encoder.custom else found.encoder.name
+    return resolve(encoder, spell_options(found) | given_options(options), found_so_far)
 
 
 def _as_written(options: Mapping[str, object]) -> dict[str, object]:
