@@ -19,6 +19,7 @@ export function App({ compiler, catalog, first }: Props) {
   const [view, become] = useState(first);
   const [files, drop] = useState<Record<string, string>>({});
   const address = useRef(location.hash);
+  const latest = useRef(first);
 
   useEffect(() => {
     const follow = (): void => {
@@ -33,7 +34,9 @@ export function App({ compiler, catalog, first }: Props) {
   // A new network is a step back in the browser's history; what is typed is not.
   function show(next: View, step = false): void {
     become(next);
+    latest.current = next;
     void written(next).then((fragment) => {
+      if (latest.current !== next) return; // an address takes a moment, and more was typed
       address.current = fragment;
       const url = fragment || location.pathname + location.search;
       if (step) history.pushState(null, "", url);

@@ -1,22 +1,21 @@
 // Two networks beside each other: their figures, and the difference of their files.
-import { grouped, useAnswer, type Asked } from "./hooks";
+import { grouped, short, useAnswer, type Asked } from "./hooks";
 import type { Facts, Network, Text } from "./messages";
 import { Diff } from "./diff";
 import { Problems } from "./problems";
 import { size } from "./steps";
 
 interface Props {
-  network: Network;
-  other: Network;
+  pair: [Network, Network];
   target: string;
-  facts: Asked<Facts>;
-  others: Asked<Facts>;
+  facts: [Asked<Facts>, Asked<Facts>];
 }
 
-export function Compared({ network, other, target, facts, others }: Props) {
+export function Compared({ pair: [network, other], target, facts: [a, b] }: Props) {
   const asked = useAnswer<Text>("compare", { ask: "compare", network, other, target });
-  const [first, second] = [facts.value, others.value];
-  if (!first || !second) return <Problems problems={others.problems} failure={others.failure} />;
+  const [first, second] = [a.value, b.value];
+  const problems = [...a.problems, ...b.problems];
+  if (!first || !second) return <Problems problems={problems} failure={a.failure || b.failure} />;
   const names = [...new Set([...first.steps, ...second.steps].map((step) => step.name))];
   const rows = names.map((name) => {
     const steps = [first, second].map((side) => side.steps.find((step) => step.name === name));
@@ -24,40 +23,37 @@ export function Compared({ network, other, target, facts, others }: Props) {
   });
   return (
     <div class="compared">
-      <Problems problems={[...others.problems, ...asked.problems]} failure={asked.failure} />
+      <p class="under">
+        <span>
+          <b>A</b> {first.title}, {first.dims}D
+        </span>
+        <span>
+          <b>B</b> {second.title}, {second.dims}D
+        </span>
+      </p>
+      <Problems problems={asked.problems} failure={asked.failure} />
       <div class="scroll" tabIndex={0} role="region" aria-label="Figures of both networks">
         <table>
           <thead>
             <tr>
-              <th />
-              <th colSpan={2} class="number">
-                parameters
-              </th>
-              <th colSpan={2} class="number">
-                MACs
-              </th>
-              <th colSpan={2}>output</th>
-            </tr>
-            <tr>
               <th>step</th>
-              {[1, 2, 3].flatMap((key) => [
-                <th key={`a${key}`} class={key < 3 ? "number" : ""}>
-                  A
-                </th>,
-                <th key={`b${key}`} class={key < 3 ? "number" : ""}>
-                  B
-                </th>,
-              ])}
+              {["parameters", "MACs", "output"].flatMap((what) =>
+                ["A", "B"].map((side) => (
+                  <th key={what + side} class={what === "output" ? "" : "number"}>
+                    {side === "A" ? `${what} A` : side}
+                  </th>
+                )),
+              )}
             </tr>
           </thead>
           <tbody>
-            {rows.map(({ name, steps: [a, b] }) => (
+            {rows.map(({ name, steps: [left, right] }) => (
               <tr key={name}>
                 <td>{name}</td>
-                <Pair a={a?.parameters} b={b?.parameters} />
-                <Pair a={a?.macs} b={b?.macs} />
-                <td>{a ? size(a.output) : ""}</td>
-                <td>{b ? size(b.output) : ""}</td>
+                <Pair a={left?.parameters} b={right?.parameters} />
+                <Pair a={left?.macs} b={right?.macs} />
+                <td>{left ? size(left.output) : ""}</td>
+                <td>{right ? size(right.output) : ""}</td>
               </tr>
             ))}
           </tbody>
@@ -81,8 +77,17 @@ function Pair({ a, b }: { a: number | undefined; b: number | undefined }) {
   const way = a === undefined || b === undefined || a === b ? "" : b > a ? "more" : "less";
   return (
     <>
-      <td class="number">{a === undefined ? "" : grouped(a)}</td>
-      <td class={`number ${way}`}>{b === undefined ? "" : grouped(b)}</td>
+      <Count value={a} way="" />
+      <Count value={b} way={way} />
     </>
+  );
+}
+
+function Count({ value, way }: { value: number | undefined; way: string }) {
+  if (value === undefined) return <td />;
+  return (
+    <td class={`number ${way}`} title={grouped(value)}>
+      {short(value)}
+    </td>
   );
 }

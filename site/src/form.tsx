@@ -1,5 +1,5 @@
 // The form, which follows from the compiler's tables: a new option is a new field.
-import { useId } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import type { Field, Network, Options, Problem, Tables } from "./messages";
 import { Told } from "./problems";
 import { headOf } from "./state";
@@ -47,6 +47,7 @@ export function Form({ tables, network, problems, values, change }: Props) {
     change(next);
   }
 
+  const [opened, open] = useState(false);
   const entry = (field: Field) => (
     <Entry
       key={field.name}
@@ -71,7 +72,10 @@ export function Form({ tables, network, problems, values, change }: Props) {
           {own.map(entry)}
         </fieldset>
       )}
-      <details open={others.some(used)}>
+      <details
+        open={opened || others.some(used)}
+        onToggle={(event) => open(event.currentTarget.open)}
+      >
         <summary>More options</summary>
         {others.map(entry)}
       </details>
@@ -91,7 +95,7 @@ function Encoder({ tables, network, problems, change }: Omit<Props, "values">) {
   const errors = `${id}-errors`;
   if (network.spec !== undefined) {
     return (
-      <div class={problems.length ? "entry wide wrong" : "entry wide"}>
+      <div class={problems.length ? "entry wide wrong" : "entry wide"} data-field="model">
         <label for={id}>spec</label>
         <textarea
           id={id}
@@ -109,7 +113,7 @@ function Encoder({ tables, network, problems, change }: Omit<Props, "values">) {
   const families = [...new Set(tables.encoders.map((encoder) => encoder.family))];
   const known = tables.encoders.some((encoder) => encoder.name === network.model);
   return (
-    <div class={problems.length ? "entry wide wrong" : "entry wide"}>
+    <div class={problems.length ? "entry wide wrong" : "entry wide"} data-field="model">
       <label for={id}>encoder</label>
       <select
         id={id}

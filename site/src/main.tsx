@@ -4,6 +4,7 @@ import { Compiler } from "./compiler";
 import type { Catalog } from "./messages";
 import { read } from "./state";
 import "./style.css";
+import "./bench.css";
 import "./form.css";
 
 const compiler = new Compiler();

@@ -11,11 +11,11 @@ import { Tabs } from "./tabs";
 import { Compared } from "./compared";
 
 interface Props {
-  network: Network;
-  other: Network | null;
+  network: Network; // the one that the form is about
+  pair: [Network, Network] | null;
   target: string;
   facts: Asked<Facts>;
-  others: Asked<Facts>;
+  both: [Asked<Facts>, Asked<Facts>]; // of the pair
   panel: Panel;
   choose: (panel: Panel) => void;
 }
@@ -28,8 +28,8 @@ const NAMES: readonly (readonly [Panel, string])[] = [
 ];
 
 export function Panels(props: Props) {
-  const { other, panel, choose, facts } = props;
-  const names = other ? [...NAMES, ["compare", "Compare"] as const] : NAMES;
+  const { pair, panel, choose, facts } = props;
+  const names = pair ? [...NAMES, ["compare", "Compare"] as const] : NAMES;
   const chosen = names.some(([name]) => name === panel) ? panel : "drawing";
   return (
     <section class="panels" aria-label="About the network">
@@ -48,15 +48,13 @@ export function Panels(props: Props) {
   );
 }
 
-function Shown({ network, other, target, facts, others, panel }: Props) {
-  if (panel === "drawing") return <Drawn networks={other ? [network, other] : [network]} />;
+function Shown({ network, pair, target, facts, both, panel }: Props) {
+  if (panel === "drawing") return <Drawn networks={pair ?? [network]} />;
   if (panel === "spec") return <Spec network={network} />;
   if (!facts.value) return <div class="empty">The compiler is starting.</div>;
   if (panel === "ledger") return <Ledger facts={facts.value} />;
-  if (panel === "compare" && other) {
-    return (
-      <Compared network={network} other={other} target={target} facts={facts} others={others} />
-    );
+  if (panel === "compare" && pair) {
+    return <Compared pair={pair} target={target} facts={both} />;
   }
   return <Steps facts={facts.value} />;
 }

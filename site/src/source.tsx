@@ -10,19 +10,20 @@ export function SourcePane({ target, asked }: { target: Named; asked: Asked<Sour
   const source = asked.value?.target === target.name ? asked.value : undefined;
   const [word, copy] = useCopy(source?.text ?? "");
   const stale = asked.problems.length > 0 || asked.waiting;
+  const ready = source && !stale; // what is shown is the file of the form
   return (
     <section class="source" aria-label={`${target.title} source`} aria-busy={asked.waiting}>
       <header>
         <h2>{target.title}</h2>
         <span class="file">{source ? source.file : ""}</span>
         <span class="grow" />
-        <button type="button" onClick={copy} disabled={!source}>
+        <button type="button" onClick={copy} disabled={!ready}>
           {word}
         </button>
         <button
           type="button"
           class="first"
-          disabled={!source}
+          disabled={!ready}
           onClick={() => source && download(source.file, source.text, "text/x-python")}
         >
           Download

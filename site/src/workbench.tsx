@@ -15,18 +15,21 @@ interface Props {
 }
 
 export function Workbench({ tables, view, show }: Props) {
-  const network = view.network as Network;
+  const [second, edit] = useState(false);
+  const first = view.network as Network;
+  const other = second ? view.other : null;
+  const network = other ?? first; // the one that the form is about
   const targets = tables.targets;
   const chosen = targets.find((row) => row.name === view.target) ?? targets[0];
   const beside = targets.find((row) => row !== chosen);
   const ask = (target: string | undefined) => target && { ask: "source", network, target };
   const source = useAnswer<Source>("source", ask(chosen?.name) || null);
-  const facts = useAnswer<Facts>("network", { ask: "network", network });
-  const others = useAnswer<Facts>("other", view.other && { ask: "network", network: view.other });
-  const [second, edit] = useState(false);
-  const edited = second && view.other ? view.other : network;
-  const known = edited === network ? facts : others;
-  const other = useAnswer<Source>("beside", (view.both && ask(beside?.name)) || null);
+  const a = useAnswer<Facts>("network", { ask: "network", network: first });
+  const b = useAnswer<Facts>("other", view.other && { ask: "network", network: view.other });
+  const facts = other ? b : a;
+  const others = useAnswer<Source>("beside", (view.both && ask(beside?.name)) || null);
+  const change = (next: Network) =>
+    show(other ? { ...view, other: next } : { ...view, network: next });
   useMarks(facts.value);
   useEffect(() => {
     if (facts.value) document.title = `${facts.value.title} - plainnet`;
@@ -40,10 +43,10 @@ export function Workbench({ tables, view, show }: Props) {
       <aside class="side">
         {view.other ? (
           <div class="choice sides" role="group" aria-label="Which network the form is about">
-            <button type="button" aria-pressed={!second} onClick={() => edit(false)}>
+            <button type="button" aria-pressed={!other} onClick={() => edit(false)}>
               A
             </button>
-            <button type="button" aria-pressed={second} onClick={() => edit(true)}>
+            <button type="button" aria-pressed={!!other} onClick={() => edit(true)}>
               B
             </button>
             <span class="grow" />
@@ -55,19 +58,18 @@ export function Workbench({ tables, view, show }: Props) {
           <button
             type="button"
             class="compare"
-            onClick={() => (edit(true), show({ ...view, other: network, panel: "compare" }))}
+            onClick={() => (edit(true), show({ ...view, other: first, panel: "compare" }))}
           >
             Compare with another
           </button>
         )}
         <Form
+          key={other ? "B" : "A"}
           tables={tables}
-          network={edited}
-          problems={known.problems}
-          values={known.value?.values ?? {}}
-          change={(next) =>
-            show(edited === network ? { ...view, network: next } : { ...view, other: next })
-          }
+          network={network}
+          problems={facts.problems}
+          values={facts.value?.values ?? {}}
+          change={change}
         />
       </aside>
       <div class="heading">
@@ -95,14 +97,14 @@ export function Workbench({ tables, view, show }: Props) {
       </div>
       <div class="files">
         {chosen && <SourcePane target={chosen} asked={source} />}
-        {view.both && beside && <SourcePane target={beside} asked={other} />}
+        {view.both && beside && <SourcePane target={beside} asked={others} />}
       </div>
       <Panels
         network={network}
-        other={view.other}
+        pair={view.other && [first, view.other]}
         target={chosen?.name ?? view.target}
         facts={facts}
-        others={others}
+        both={[a, b]}
         panel={view.panel}
         choose={(panel) => show({ ...view, panel })}
       />

@@ -1,4 +1,5 @@
 // What the tests share: the page served by `python -m compiler page`, and a browser that shows it.
+import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -56,3 +57,37 @@ export function fragment(network, target, more = {}) {
   }
   return `#${words}`;
 }
+
+/** Goes to a network by its address. */
+export async function go(page, network, target, more) {
+  await page.evaluate((hash) => (location.hash = hash), fragment(network, target, more));
+  await page.locator(`.bench`).waitFor();
+  await page.waitForFunction((hash) => location.hash === hash, fragment(network, target, more));
+}
+
+/** The text of a target's file, once nothing is being asked. */
+export async function source(page, title = "PyTorch") {
+  const pane = page.locator(`section[aria-label="${title} source"][aria-busy="false"]`);
+  const text = await pane.locator(".code code").textContent();
+  return text;
+}
+
+/** Waits until a target's file has this text. */
+export async function shows(page, text, title = "PyTorch") {
+  const deadline = Date.now() + 60_000;
+  let found = "";
+  while (Date.now() < deadline) {
+    found = await source(page, title);
+    if (found === text) return;
+    await page.waitForTimeout(20);
+  }
+  assert.equal(found, text);
+}
+
+/** The part of the form that is about an option. */
+export const field = (page, name) => page.locator(`[data-field="${name}"]`);
+
+/** What the command line prints. */
+export const emitted = (...words) => python("-m", "compiler", "emit", ...words, "-o", "-");
+
+export const UNET = { model: "seresnext50", options: { dims: "3", segmentor: "unet" } };

@@ -1,82 +1,52 @@
-// Every step of the page, as a user does it, in a browser without a network.
+// Every step of the page, as a user does it, in a browser that reaches nobody but this machine.
+// PICTURES=FOLDER also takes the screenshots of the documentation.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { fragment, launch, python, serve } from "./browser.mjs";
+import { launch, serve } from "./browser.mjs";
+import { files } from "./files.mjs";
+import { first, offline } from "./first.mjs";
+import { network } from "./network.mjs";
+import { pictures } from "./pictures.mjs";
+import { reach } from "./reach.mjs";
 
-const UNET = { model: "seresnext50", options: { dims: "3", segmentor: "unet" } };
-let browser, context, page, server;
-const requests = [];
-const errors = [];
+const on = { requests: [], errors: [] };
+
+/** A new page, whose requests and errors are noted. */
+on.open = async () => {
+  on.page = await on.context.newPage();
+  on.page.setDefaultTimeout(60_000);
+  on.page.on("pageerror", (error) => on.errors.push(String(error)));
+  on.page.on("console", (line) => line.type() === "error" && on.errors.push(line.text()));
+  return on.page;
+};
 
 before(async () => {
-  server = await serve();
-  browser = await launch();
-  context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
-  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-  context.on("request", (request) => requests.push(request.url()));
-  page = await context.newPage();
-  page.on("pageerror", (error) => errors.push(String(error)));
-  page.on("console", (line) => line.type() === "error" && errors.push(line.text()));
+  on.server = await serve();
+  on.browser = await launch();
+  on.context = await on.browser.newContext({ viewport: { width: 1440, height: 900 } });
+  await on.context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  on.context.on("request", (request) => on.requests.push(request.url()));
+  await on.open();
 });
 
 after(async () => {
-  await browser?.close();
-  await server?.stop();
+  await on.browser?.close();
+  await on.server?.stop();
 });
 
-/** The text of a target's file, once it is that of the state on the page. */
-async function source(title = "PyTorch", beside = page) {
-  const pane = beside.getByRole("region", { name: `${title} source` });
-  await pane.and(beside.locator('[aria-busy="false"]')).waitFor();
-  return pane.locator(".code code").textContent();
-}
-
-async function shows(text, title) {
-  const deadline = Date.now() + 60_000;
-  let found = "";
-  while (Date.now() < deadline) {
-    found = await source(title);
-    if (found === text) return;
-    await page.waitForTimeout(20);
-  }
-  assert.equal(found, text);
-}
-
-const emitted = (...words) => python("-m", "compiler", "emit", ...words, "-o", "-");
-
-test("a cold load shows the gallery, and one click the file", async () => {
-  const begun = performance.now();
-  await page.goto(server.url);
-  await page.getByRole("heading", { name: "Segmentation" }).waitFor();
-  await page.getByRole("link", { name: /^SE-ResNeXt-50 \(32x4d\) UNet,/ }).click();
-  const text = await source();
-  console.log(`first emission after ${((performance.now() - begun) / 1000).toFixed(1)} s`);
-  assert.equal(text, emitted("seresnext50", "--target=torch", "--dims=3", "--segmentor=unet"));
-  await page.getByText("Ready, also offline").waitFor();
-});
-
-test("twenty random networks are those of the command line, byte for byte", async () => {
-  const cases = JSON.parse(python("site/test/expected.py", "20", "7"));
-  assert.equal(cases.length, 20);
-  for (const { network, target, text } of cases) {
-    await page.evaluate((hash) => (location.hash = hash), fragment(network, target));
-    await shows(text, target === "torch" ? "PyTorch" : "Keras");
-  }
-});
-
-test("it works without the server, from a link", async () => {
-  await server.stop();
-  const link = page.url();
-  await page.close();
-  page = await context.newPage();
-  await page.goto(link);
-  await page.evaluate((hash) => (location.hash = hash), fragment(UNET, "torch"));
-  await shows(emitted("seresnext50", "--target=torch", "--dims=3", "--segmentor=unet"));
-});
+first(on);
+network(on);
+files(on);
+reach(on);
+if (process.env.PICTURES) pictures(on, process.env.PICTURES);
+offline(on);
 
 test("no request has left the origin, and no error was logged", () => {
-  const strangers = requests.filter((url) => !/^(blob|data):/.test(url) && !url.startsWith(server.url));
-  assert.deepEqual(strangers, []);
-  assert.ok(requests.some((url) => url.endsWith("pyodide.asm.wasm")));
-  assert.deepEqual(errors, []);
+  const ours = new RegExp(`^(blob:|data:)?(${on.server.url}|image/)`);
+  assert.deepEqual(
+    on.requests.filter((url) => !ours.test(url)),
+    [],
+  );
+  assert.ok(on.requests.some((url) => url.endsWith("pyodide.asm.wasm")));
+  assert.deepEqual(on.errors, []);
 });

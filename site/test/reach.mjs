@@ -1,0 +1,70 @@
+// Keyboard, names for screen readers, a phone's width, and the dark.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { UNET, go, source } from "./browser.mjs";
+
+/** Controls without a name, by the rules that browsers name them with, as far as we use them. */
+const nameless = () =>
+  [...document.querySelectorAll("a, button, input, select, textarea, img, [tabindex='0']")]
+    .filter((element) => {
+      const labels = [...(element.labels ?? [])].map((label) => label.textContent).join("");
+      const own = element.getAttribute("aria-label") ?? element.getAttribute("alt") ?? "";
+      const inside = element.querySelector("img")?.alt ?? "";
+      return !`${labels}${own}${inside}${element.textContent}`.trim();
+    })
+    .map((element) => element.outerHTML.slice(0, 200));
+
+const tooWide = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
+
+export function reach(on) {
+  test("the keyboard reaches steps and panels", async () => {
+    await go(on.page, UNET, "torch", { panel: "ledger" });
+    await source(on.page);
+    await on.page.locator(".code").focus();
+    for (let i = 0; i < 3; i += 1) await on.page.keyboard.press("ArrowDown");
+    assert.match(await on.page.locator(".code .current").textContent(), /stage 1/);
+    assert.ok((await on.page.locator(".ledger tr.marked").count()) > 20);
+    await on.page.keyboard.press("Escape");
+    assert.equal(await on.page.locator(".marked").count(), 0);
+    await on.page.getByRole("tab", { name: "Ledger" }).focus();
+    await on.page.keyboard.press("ArrowLeft");
+    await on.page.keyboard.press("ArrowLeft");
+    assert.equal(await on.page.locator(":focus").textContent(), "Drawing");
+    await on.page.locator(".drawing svg").waitFor();
+    await on.page.locator("body").press("Tab");
+    assert.notEqual(await on.page.evaluate(() => document.activeElement?.tagName), "BODY");
+  });
+
+  test("everything has a name, in every view", async () => {
+    for (const panel of ["drawing", "steps", "ledger", "spec", "compare"]) {
+      const other = panel === "compare" ? { with: "model=resnet18" } : {};
+      await go(on.page, UNET, "torch", { panel, show: "both", ...other });
+      await source(on.page, "Keras");
+      assert.deepEqual(await on.page.evaluate(nameless), []);
+    }
+    await on.page.getByRole("link", { name: "Gallery" }).click();
+    await on.page.locator(".card").first().waitFor();
+    assert.deepEqual(await on.page.evaluate(nameless), []);
+  });
+
+  test("nothing is wider than a phone", async () => {
+    await on.page.setViewportSize({ width: 390, height: 844 });
+    assert.equal(await on.page.evaluate(tooWide), 0);
+    for (const panel of ["drawing", "steps", "ledger"]) {
+      await go(on.page, UNET, "torch", { panel, show: "both" });
+      await source(on.page);
+      assert.equal(await on.page.evaluate(tooWide), 0, panel);
+    }
+    await on.page.setViewportSize({ width: 1440, height: 900 });
+  });
+
+  test("the dark is dark", async () => {
+    const paper = () => getComputedStyle(document.documentElement).backgroundColor;
+    const light = await on.page.evaluate(paper);
+    await on.page.emulateMedia({ colorScheme: "dark" });
+    const brightness = (color) => Math.max(...color.match(/\d+/g).map(Number));
+    assert.ok(brightness(light) > 200);
+    assert.ok(brightness(await on.page.evaluate(paper)) < 60);
+    await on.page.emulateMedia({ colorScheme: "light" });
+  });
+}
