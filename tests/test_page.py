@@ -14,6 +14,7 @@ import pytest
 import compiler
 from compiler.catalog import ENCODERS
 from compiler.commands.cli import main
+from compiler.costs import cost_description
 from compiler.deployment import HEAD, STEM
 from compiler.emitter import compiled
 from compiler.limits import LIMITS
@@ -425,3 +426,16 @@ def test_a_port_that_is_taken_is_said(tmp_path, capsys):
         words = ["page", "--no-browser", "--folder", str(tmp_path), "--port", port]
         assert main(words) == 2
     assert "another program uses it" in capsys.readouterr().err
+
+
+def test_the_cost_is_that_of_show():
+    settings = {"batch": "2", "precision": "bf16", "optimizer": "sgd"}
+    said = compiler.cost("seresnext50", dims=3, segmentor="unet", **settings)
+    found = ask("cost", network=UNET, settings=settings)
+    assert found == json.loads(json.dumps(cost_description(said)))
+    usual = ask("cost", network=UNET, settings={"batch": ""})
+    assert (usual["batch"], usual["precision"], usual["optimizer"]) == (1, "fp32", "adamw")
+    (problem,) = told("cost", network=UNET, settings={"batch": "0"})
+    assert problem["fields"] == ["batch"]
+    settings = {row["name"]: row["choices"] for row in ask("form")["settings"]}
+    assert "bf16" in settings["precision"] and "sgd" in settings["optimizer"]

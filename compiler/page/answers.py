@@ -19,11 +19,12 @@ from typing import Any, TypeAlias
 
 from ..api import channels_last, description
 from ..emitter import compiled
-from ..errors import CompileError, Problem
+from ..errors import CompileError, Problem, raise_all
 from ..model import Model
 from ..option import flagged
 from ..options import BY_NAME
 from ..passes.advice import advice
+from ..passes.cost import cost_of
 from ..passes.count import parts
 from ..passes.specialize import specialize
 from ..passes.trace import Ledger, trace
@@ -37,6 +38,7 @@ from .marks import line_keys, row_keys
 from .networks import SPEC_NAME, without_folder
 
 Json: TypeAlias = dict[str, Any]
+SETTINGS = {"batch": "1", "precision": "fp32", "optimizer": "adamw"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def answer(question: str) -> str:
 
 def problem_of(problem: Problem) -> Json:
     """A problem with the fields that it stands beside: those of its flags, or the model's."""
-    fields = [name for name in flagged(problem.message) if name in (*BY_NAME, "target")]
+    known = (*BY_NAME, "target", *SETTINGS)
+    fields = [name for name in flagged(problem.message) if name in known]
     return {
         "message": problem.message,
         "at": problem.at,
@@ -70,9 +73,14 @@ def problem_of(problem: Problem) -> Json:
 
 def _asked(question: Mapping[str, Any]) -> Asked:
     network = question["network"]
-    options = {n: v for n, v in network.get("options", {}).items() if v not in ("", False, None)}
+    options = _given(network.get("options", {}))
     spec = network.get("spec", "")
     return Asked(str(network.get("model", "")), str(spec), tuple(sorted(options.items())))
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that have a value."""
+    return {name: value for name, value in options.items() if value not in ("", False, None)}
 
 
 @lru_cache(maxsize=64)
@@ -162,6 +170,19 @@ def _drawing(question: Mapping[str, Any]) -> Json:
     return {"svg": picture(models), "file": usual_name(models)}
 
 
+def _cost(question: Mapping[str, Any]) -> Json:
+    """What the network costs with the settings of the page."""
+    from ..costs import cost_description, find_setting
+
+    problems: list[Problem] = []
+    settings = {**SETTINGS, **_given(question.get("settings", {}))}
+    chosen = find_setting(
+        settings["batch"], settings["precision"], settings["optimizer"], problems
+    )
+    raise_all(problems)
+    return cost_description(cost_of(resolved(_asked(question)), *chosen))
+
+
 def _spec(question: Mapping[str, Any]) -> Json:
     """The network as a spec."""
     from ..spec.writing import spec_text
@@ -192,6 +213,7 @@ QUESTIONS: dict[str, Callable[[Mapping[str, Any]], Json]] = {
     "network": _network,
     "source": _source,
     "drawing": _drawing,
+    "cost": _cost,
     "spec": _spec,
     "compare": _compare,
     "dropped": _dropped,

@@ -11,6 +11,8 @@ from ..nnunet.asked import OF_NAMES, PLANNED, QUESTIONS
 from ..operations import ACTIVATIONS
 from ..option import Option
 from ..options import OPTIONS
+from ..passes.cost import OPTIMIZERS
+from ..passes.tape import PRECISIONS
 from ..segmentors import SEGMENTORS
 from ..targets import TARGETS
 
@@ -28,7 +30,18 @@ def form() -> dict[str, object]:
         ],
         "segmentors": [{"name": name, "title": row.head.title} for name, row in SEGMENTORS.items()],
         "fields": [*map(_option, OPTIONS), *_questions()],
+        "settings": [*_settings()],
     }
+
+
+def _settings() -> Iterator[dict[str, object]]:
+    """What a cost depends on beside the network."""
+    for name, choices in (
+        ("batch", ()),
+        ("precision", tuple(PRECISIONS)),
+        ("optimizer", tuple(OPTIMIZERS)),
+    ):
+        yield {"name": name, "choices": list(choices)}
 
 
 def _option(option: Option) -> dict[str, object]:

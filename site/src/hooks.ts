@@ -74,3 +74,11 @@ export function short(value: number): string {
   }
   return `${rest >= 100 || unit === 0 ? Math.round(rest) : rest.toPrecision(3)}${units[unit] ?? ""}`;
 }
+
+/** Bytes as people say them: `1.5 GiB`. */
+export function memory(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const unit = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(bytes, 1)) / 10));
+  const rest = bytes / 1024 ** unit;
+  return `${rest >= 100 || unit === 0 ? Math.round(rest) : rest.toPrecision(3)} ${units[unit] ?? ""}`;
+}

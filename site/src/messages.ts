@@ -47,6 +47,7 @@ export interface Tables {
   encoders: (Named & { family: string; head: string })[];
   segmentors: Named[];
   fields: Field[];
+  settings: { name: string; choices: string[] }[];
 }
 export interface Piece {
   group: string;
@@ -114,4 +115,17 @@ export interface Drawing {
 export interface Text {
   text: string;
   file: string;
+}
+export interface Cost {
+  batch: number;
+  precision: string;
+  optimizer: string;
+  weights: number;
+  gradients: number;
+  optimizer_state: number;
+  saved: number;
+  activations: number;
+  training: number;
+  inference: number;
+  steps: { name: string; output: number[]; saved: number }[];
 }

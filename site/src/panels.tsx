@@ -1,14 +1,15 @@
 // What is known of a network, beside its file.
 import { useMemo } from "preact/hooks";
+import { Compared } from "./compared";
+import { CostPanel } from "./cost";
 import { download, useAnswer, useCopy, type Asked } from "./hooks";
 import { Ledger } from "./ledger";
 import { marking } from "./marks";
-import type { Drawing, Facts, Network, Text } from "./messages";
+import type { Drawing, Facts, Network, Tables, Text } from "./messages";
 import { Problems } from "./problems";
 import type { Panel } from "./state";
 import { Steps } from "./steps";
 import { Tabs } from "./tabs";
-import { Compared } from "./compared";
 
 interface Props {
   network: Network; // the one that the form is about
@@ -18,12 +19,16 @@ interface Props {
   both: [Asked<Facts>, Asked<Facts>]; // of the pair
   panel: Panel;
   choose: (panel: Panel) => void;
+  tables: Tables;
+  settings: Record<string, string>;
+  set: (settings: Record<string, string>) => void;
 }
 
 const NAMES: readonly (readonly [Panel, string])[] = [
   ["drawing", "Drawing"],
   ["steps", "Steps"],
   ["ledger", "Ledger"],
+  ["cost", "Cost"],
   ["spec", "Spec"],
 ];
 
@@ -48,8 +53,10 @@ export function Panels(props: Props) {
   );
 }
 
-function Shown({ network, pair, target, facts, both, panel }: Props) {
+function Shown(props: Props) {
+  const { network, pair, target, facts, both, panel } = props;
   if (panel === "drawing") return <Drawn networks={pair ?? [network]} />;
+  if (panel === "cost") return <CostPanel {...props} />;
   if (panel === "spec") return <Spec network={network} />;
   if (!facts.value) return <div class="empty">The compiler is starting.</div>;
   if (panel === "ledger") return <Ledger facts={facts.value} />;
@@ -106,7 +113,7 @@ function Spec({ network }: { network: Network }) {
         </button>
       </p>
       <Problems problems={[]} failure={asked.failure} />
-      <pre class="code spec" tabIndex={0}>
+      <pre class="code spec" tabIndex={0} role="region" aria-label="Spec">
         {text}
       </pre>
     </>

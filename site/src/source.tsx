@@ -84,7 +84,12 @@ function Commands({ source }: { source: Source }) {
           {word}
         </button>
       </div>
-      <pre class={python ? "call" : "command"} tabIndex={0}>
+      <pre
+        class={python ? "call" : "command"}
+        tabIndex={0}
+        role="region"
+        aria-label={python ? "Call in Python" : "Command"}
+      >
         {text}
       </pre>
     </footer>

@@ -1,7 +1,7 @@
 // What the page shows, and the same as the address: a link is a network.
 import type { Network, Options } from "./messages";
 
-export const PANELS = ["drawing", "steps", "ledger", "spec", "compare"] as const;
+export const PANELS = ["drawing", "steps", "ledger", "cost", "spec", "compare"] as const;
 export type Panel = (typeof PANELS)[number];
 
 export interface View {
@@ -10,6 +10,7 @@ export interface View {
   target: string;
   both: boolean; // two targets side by side
   panel: Panel;
+  settings: Record<string, string>; // of a run: its batch, its precision
 }
 
 export const GALLERY: View = {
@@ -18,7 +19,9 @@ export const GALLERY: View = {
   target: "torch",
   both: false,
   panel: "drawing",
+  settings: {},
 };
+const RUN = "run."; // what settings begin with in an address
 const OWN = new Set(["model", "spec", "target", "show", "panel", "with"]);
 const TRUE = "yes";
 
@@ -29,6 +32,9 @@ export async function written(view: View): Promise<string> {
   words.set("target", view.target);
   if (view.both) words.set("show", "both");
   if (view.panel !== GALLERY.panel) words.set("panel", view.panel);
+  for (const [name, value] of Object.entries(view.settings)) {
+    if (value) words.set(RUN + name, value);
+  }
   if (view.other) words.set("with", (await wordsOf(view.other)).toString());
   return `#${words.toString()}`;
 }
@@ -46,6 +52,11 @@ export async function read(fragment: string): Promise<View> {
     target: words.get("target") ?? GALLERY.target,
     both: words.get("show") === "both",
     panel,
+    settings: Object.fromEntries(
+      [...words]
+        .filter(([name]) => name.startsWith(RUN))
+        .map(([name, value]) => [name.slice(RUN.length), value]),
+    ),
   };
 }
 
@@ -62,7 +73,7 @@ async function wordsOf(network: Network): Promise<URLSearchParams> {
 async function networkOf(words: URLSearchParams): Promise<Network | null> {
   const options: Options = {};
   for (const [name, value] of words) {
-    if (!OWN.has(name)) options[name] = value === TRUE ? true : value;
+    if (!OWN.has(name) && !name.startsWith(RUN)) options[name] = value === TRUE ? true : value;
   }
   const spec = words.get("spec");
   if (spec) return { spec: await unpacked(spec), options };

@@ -48,17 +48,24 @@ export function Steps({ facts }: { facts: Facts }) {
 }
 
 function Share({ value, of }: { value: number; of: number }) {
-  const share = of ? (100 * value) / of : 0;
   return (
     <>
       <td class="number" title={grouped(value)}>
         {short(value)}
       </td>
-      <td class="bar">
-        <span class="amount" style={{ width: `${share.toFixed(1)}%` }} />
-        <span class="percent">{share.toFixed(1)} %</span>
-      </td>
+      <Amount value={value} of={of} />
     </>
+  );
+}
+
+/** A share as a bar. */
+export function Amount({ value, of }: { value: number; of: number }) {
+  const share = (of ? (100 * value) / of : 0).toFixed(1);
+  return (
+    <td class="bar">
+      <span class="amount" style={{ width: `${share}%` }} />
+      <span class="percent">{share} %</span>
+    </td>
   );
 }
 

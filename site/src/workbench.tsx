@@ -107,6 +107,9 @@ export function Workbench({ tables, view, show }: Props) {
         both={[a, b]}
         panel={view.panel}
         choose={(panel) => show({ ...view, panel })}
+        tables={tables}
+        settings={view.settings}
+        set={(settings) => show({ ...view, settings })}
       />
     </main>
   );

@@ -111,6 +111,21 @@ export function network(on) {
     await on.page.locator(".spec", { hasText: "in_channels = 1" }).waitFor();
   });
 
+  test("the cost follows the form and its settings", async () => {
+    await go(on.page, UNET, "torch", { panel: "cost" });
+    const words = "compiler.cost('seresnext50', dims=3, segmentor='unet'";
+    const said = (more) => python("-c", `import compiler; print(f"{${words}${more}).training:,}")`).trim();
+    await on.page.getByTitle(said("")).first().waitFor();
+    await on.page.getByLabel("batch", { exact: true }).fill("3");
+    await on.page.getByLabel("precision").selectOption("bf16");
+    await on.page.getByTitle(said(", batch=3, precision='bf16'")).first().waitFor();
+    await on.page.getByLabel("batch", { exact: true }).fill("none");
+    await field(on.page, "batch").getByText("--batch has 'none', which is not a whole number").waitFor();
+    await on.page.getByLabel("batch", { exact: true }).fill("3");
+    const link = on.page.url();
+    assert.match(link, /run\.precision=bf16/);
+  });
+
   test("a second network is compared, and the address holds both", async () => {
     await go(on.page, UNET, "torch");
     await shows(on.page, emitted("seresnext50", "--dims=3", "--segmentor=unet", "--target=torch"));

@@ -17,8 +17,8 @@ export function pictures(on, folder) {
     await on.page.setViewportSize({ width: 1280, height: 800 });
     for (const colorScheme of ["light", "dark"]) {
       await on.page.emulateMedia({ colorScheme });
-      const take = (name, size = "desk") =>
-        on.page.screenshot({ path: join(folder, `${name}_${colorScheme}.png`), ...size });
+      const take = (name) =>
+        on.page.screenshot({ path: join(folder, `${name}_${colorScheme}.png`) });
       await on.page.getByRole("link", { name: "Gallery" }).click();
       await on.page.locator(".card img").first().waitFor();
       await on.page.waitForLoadState("networkidle");
@@ -29,7 +29,7 @@ export function pictures(on, folder) {
         if (name === "compare") await on.page.locator(".diff .add").first().waitFor();
         if (name === "network") await on.page.locator(".drawing svg").waitFor();
         const line = on.page.locator(".line", { hasText: "self.conv2 = nn.Conv3d(width" });
-        if (name === "targets") await line.hover();
+        if (name === "targets") await line.click();
         await take(name);
       }
     }

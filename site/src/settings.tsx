@@ -1,0 +1,70 @@
+// What a cost depends on beside the network: the batch, the precision, the optimizer.
+import { useId } from "preact/hooks";
+import type { Problem, Tables } from "./messages";
+import { Told } from "./problems";
+
+interface Props {
+  tables: Tables;
+  problems: Problem[];
+  settings: Record<string, string>;
+  set: (settings: Record<string, string>) => void;
+}
+
+export function Settings({ tables, problems, settings, set }: Props) {
+  return (
+    <form class="settings" onSubmit={(event) => event.preventDefault()} aria-label="Settings">
+      {tables.settings.map(({ name, choices }) => (
+        <Setting
+          key={name}
+          name={name}
+          choices={choices}
+          value={settings[name] ?? ""}
+          problems={problems.filter((problem) => problem.fields.includes(name))}
+          set={(value) => set({ ...settings, [name]: value })}
+        />
+      ))}
+    </form>
+  );
+}
+
+interface SettingProps {
+  name: string;
+  choices: string[];
+  value: string;
+  problems: Problem[];
+  set: (value: string) => void;
+}
+
+function Setting({ name, choices, value, problems, set }: SettingProps) {
+  const id = useId();
+  const wrong = problems.length > 0;
+  return (
+    <div class={wrong ? "setting wrong" : "setting"} data-field={name}>
+      <label for={id}>{name}</label>
+      {choices.length ? (
+        <select id={id} value={value} onChange={(event) => set(event.currentTarget.value)}>
+          <option value="">{choices[0]}</option>
+          {choices.slice(1).map((choice) => (
+            <option key={choice} value={choice}>
+              {choice}
+            </option>
+          ))}
+        </select>
+      ) : (
+        <input
+          id={id}
+          type="text"
+          value={value}
+          placeholder="1"
+          aria-invalid={wrong}
+          onInput={(event) => set(event.currentTarget.value)}
+        />
+      )}
+      <div class="errors" role={wrong ? "alert" : undefined}>
+        {problems.map((problem) => (
+          <Told key={problem.message} problem={problem} />
+        ))}
+      </div>
+    </div>
+  );
+}
