@@ -176,9 +176,7 @@ def _cost(question: Mapping[str, Any]) -> Json:
 
     problems: list[Problem] = []
     settings = {**SETTINGS, **_given(question.get("settings", {}))}
-    chosen = find_setting(
-        settings["batch"], settings["precision"], settings["optimizer"], problems
-    )
+    chosen = find_setting(settings["batch"], settings["precision"], settings["optimizer"], problems)
     raise_all(problems)
     return cost_description(cost_of(resolved(_asked(question)), *chosen))
 
