@@ -6,6 +6,7 @@ import itertools
 from xml.etree import ElementTree
 
 from compiler.drawing.scene import Area, Scene
+from compiler.passes.count import macs, trainable
 from compiler.passes.trace import Ledger
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -75,6 +76,11 @@ def differences(svg: str, ledger: Ledger) -> list[str]:
         wanted = steps[name] if kind == "encoder" else last[id(group)].output
         if kind != "gate" and shape != wanted:
             found.append(f"{name} is {shape}, and {wanted} in the ledger")
+        own = [rows[path] for path, groups in owners.items() if groups == [group]]
+        for count, what in ((trainable(own), "parameters"), (macs(own), "MACs")):
+            title = group.find(f"{SVG}title").text
+            if f", {count:,} {what}" not in title if count else what in title:
+                found.append(f"{name} has {count:,} {what}: {title}")
         texts = [text.text for text in group.iter(f"{SVG}text")]
         if not any(text.split(" ")[0] == f"{shape[0]:,}" for text in texts):
             found.append(f"{name} does not say its {shape[0]} channels: {texts}")

@@ -170,6 +170,80 @@ def test_thumbnails_of_the_gallery(dims):
         compiler.draw("resnet18", compare="resnet34", thumbnail=True)
 
 
+WIRING = {  # of three levels: stem, stage 0 and stage 1
+    "unet": {
+        "block 0": "the concatenation of stage 1 and stage 0",
+        "block 1": "the concatenation of block 0 and stem",
+        "block 2": "block 1",
+        "head": "block 2",
+    },
+    "attention_unet": {
+        "gate 0": "stage 0 and stage 1",
+        "block 0": "the concatenation of stage 1 and gate 0",
+        "gate 1": "stem and block 0",
+        "block 1": "the concatenation of block 0 and gate 1",
+        "block 2": "block 1",
+        "head": "block 2",
+    },
+    "unet_plus_plus": {
+        "block 0.0": "the concatenation of stage 1 and stage 0",
+        "block 1.0": "the concatenation of stage 0 and stem",
+        "block 1.1": "the concatenation of block 0.0, stem and block 1.0",
+        "head": "block 1.1",
+        "logits": "head",
+    },
+    "linknet": {
+        "block 0": "stage 1",
+        "block 1": "the sum of block 0 and stage 0",
+        "block 2": "the sum of block 1 and stem",
+        "head": "block 2",
+    },
+    "fpn": {
+        "top": "stage 1",
+        "block 0": "top",
+        "lateral 0": "stage 0",
+        "last": "the sum of top and lateral 0",
+        "head": "the sum of last and block 0",
+        "logits": "head",
+    },
+    "trans_unet": {
+        "patch": "stage 1",
+        "blocks": "the sum of patch and positions",
+        "refine 0": "queries, stage 0 and blocks",
+        "refine 1": "refine 0, stem and blocks",
+        "classes": "refine 1",
+        "conv": "the product of classes and the product of refine 1 and blocks",
+        "conv 0": "the concatenation of conv and stage 0",
+        "conv 1": "the concatenation of conv 0 and stem",
+        "head": "conv 1",
+    },
+}
+
+
+@pytest.mark.parametrize("segmentor", WIRING)
+def test_what_feeds_what(segmentor):
+    """The wiring of each segmentor, as its paper has it."""
+    wanted = {"stem": "image", "stage 0": "stem", "stage 1": "stage 0"} | WIRING[segmentor]
+    assert _wiring({"segmentor": segmentor}) == wanted
+    deployed = _wiring({"segmentor": segmentor, "deploy": True})
+    if segmentor.endswith("unet") and "last" in deployed:
+        deployed = {("block 2" if k == "last" else k): v for k, v in deployed.items()}
+        deployed["head"] = deployed["head"].replace("last", "block 2")
+    joined = "the concatenation of "  # which fused blocks have inside
+    plain = [{k: v.removeprefix(joined) for k, v in x.items()} for x in (deployed, wanted)]
+    assert plain[0] == plain[1]
+
+
+def _wiring(options) -> dict[str, str]:
+    drawn = scene([resolve("resnet18", {"encoder_depth": 3, **options})])
+    fed = {
+        box.name: re.search(r", from (.*?)(?:, [\d,]+ parameters|$)", box.title)
+        for box in drawn.boxes
+        if not box.sign
+    }
+    return {name: found[1] for name, found in fed.items() if found}
+
+
 # -- planted faults --------------------------------------------------------------------------------
 
 

@@ -11,7 +11,11 @@ from ..passes.count import macs, trainable
 from .graph import Graph, Link, Node
 from .grid import Grid, Route, Row
 
-JOINED = {"add": "sum", "total": "sum", "multiply": "product", "mix": "product"}
+JOINED = {
+    **dict.fromkeys(("add", "total"), "sum"),
+    **dict.fromkeys(("multiply", "mix", "mix_scores", "similarity", "scores"), "product"),
+    "concat": "concatenation",
+}
 Written: TypeAlias = tuple[str, float, str, bool]  # a text with its size, its role, and boldness
 
 
@@ -78,8 +82,8 @@ def _sources(node: Node, graph: Graph) -> str:
         for each in inputs
     ]
     joined = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-    concatenated = node.joins == "concat" and len(names) > 1
-    return f"the concatenation of {joined}" if concatenated else joined
+    together = node.joins == "concat" and len(names) > 1
+    return f"the {JOINED[node.joins]} of {joined}" if together else joined
 
 
 def style_of(route: Route, graph: Graph) -> tuple[str, str]:
