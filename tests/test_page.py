@@ -118,6 +118,7 @@ def test_the_facts_are_those_of_describe():
     [
         ({"dims": "4"}, [["dims"]]),
         ({"in_channels": "x", "norm": "cake"}, [["in_channels"], ["norm"]]),
+        ({"patch_size": "8,8"}, [["patch_size"]]),
         ({"dropout": "1", "segmentor": "trans_unet"}, [["dropout"]]),
     ],
 )
@@ -192,6 +193,19 @@ def test_every_row_has_lines_in_every_target(name, options):
             assert all(first <= line <= last for line in found[key]), key
             joined = [" ".join(source[line - 1 : line + 6]) for line in found[key]]
             assert any(re.search(rf"(\b|_){layer}(\b|_)", line) for line in joined), key
+
+
+def test_a_row_without_lines_is_found():
+    """The fault that the test above looks for: a layer that a file calls otherwise."""
+    model = resolve("resnet18", {})
+    text, ledger = compiled(model, "torch")
+    network = specialize(model)
+    layers = {key for keys in row_keys(network, ledger).values() for key in keys}
+    whole = {key for keys in line_keys(text, network, ledger).values() for key in keys}
+    planted = text.replace("self.conv2", "self.convolution")
+    marked = {key for keys in line_keys(planted, network, ledger).values() for key in keys}
+    assert layers <= whole
+    assert layers - marked == {"basicblock.conv2"}
 
 
 def _parts(text):

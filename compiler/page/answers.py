@@ -21,6 +21,7 @@ from ..api import channels_last, description
 from ..emitter import compiled
 from ..errors import CompileError, Problem, raise_all
 from ..model import Model
+from ..nnunet.asked import OF_NAMES
 from ..option import flagged
 from ..options import BY_NAME
 from ..passes.advice import advice
@@ -61,7 +62,7 @@ def answer(question: str) -> str:
 
 def problem_of(problem: Problem) -> Json:
     """A problem with the fields that it stands beside: those of its flags, or the model's."""
-    known = (*BY_NAME, "target", *SETTINGS)
+    known = (*BY_NAME, *OF_NAMES, "target", *SETTINGS)
     fields = [name for name in flagged(problem.message) if name in known]
     return {
         "message": problem.message,

@@ -74,14 +74,16 @@ export async function source(page, title = "PyTorch") {
 
 /** Waits until a target's file has this text. */
 export async function shows(page, text, title = "PyTorch") {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 30_000;
   let found = "";
   while (Date.now() < deadline) {
     found = await source(page, title);
     if (found === text) return;
     await page.waitForTimeout(20);
   }
-  assert.equal(found, text);
+  const [ours, theirs] = [found.split("\n"), text.split("\n")];
+  const line = theirs.findIndex((expected, index) => expected !== ours[index]);
+  assert.equal(ours[line], theirs[line], `line ${line + 1}; is the page built from this compiler?`);
 }
 
 /** The part of the form that is about an option. */

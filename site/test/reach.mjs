@@ -1,7 +1,7 @@
 // Keyboard, names for screen readers, a phone's width, and the dark.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { UNET, go, source } from "./browser.mjs";
+import { UNET, field, go, source } from "./browser.mjs";
 
 /** Controls without a name, by the rules that browsers name them with, as far as we use them. */
 const nameless = () =>
@@ -56,6 +56,37 @@ export function reach(on) {
       assert.equal(await on.page.evaluate(tooWide), 0, panel);
     }
     await on.page.setViewportSize({ width: 1440, height: 900 });
+  });
+
+  test("the page cannot reach anybody else", async () => {
+    const page = await on.context.newPage();
+    await page.goto(on.server.url);
+    const sent = (url) => page.evaluate((to) => fetch(to).then(() => "sent", () => "refused"), url);
+    assert.equal(await sent("catalog.json"), "sent");
+    assert.equal(await sent("http://127.0.0.1:1/"), "refused");
+    const csp = await page.locator('meta[http-equiv="Content-Security-Policy"]').getAttribute("content");
+    assert.match(csp, /default-src 'self'/);
+    await page.close();
+    on.requests = on.requests.filter((url) => url !== "http://127.0.0.1:1/"); // ours
+  });
+
+  test("a start that fails is said", async () => {
+    const context = await on.browser.newContext({ serviceWorkers: "block" });
+    const page = await context.newPage();
+    await page.route(/python\.zip/, (route) => route.abort());
+    await page.goto(on.server.url);
+    await page.getByRole("alert").getByText("The compiler did not start").waitFor();
+    await context.close();
+  });
+
+  test("an address that says nonsense is told so", async () => {
+    await on.page.goto(`${on.server.url}#model=resnet5&dims=7&nonsense=1&panel=no`);
+    await field(on.page, "model").getByText("unknown encoder 'resnet5'").waitFor();
+    await field(on.page, "model").getByText("unknown option 'nonsense'").waitFor();
+    await field(on.page, "dims").getByText("--dims is '7'").waitFor();
+    await on.page.goto(`${on.server.url}#spec=%%%`);
+    const spec = await on.page.getByLabel("spec", { exact: true }).inputValue();
+    assert.match(spec, /The address of this page was cut off/);
   });
 
   test("the dark is dark", async () => {
