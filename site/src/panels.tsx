@@ -1,5 +1,5 @@
 // What is known of a network, beside its file.
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { Compared } from "./compared";
 import { CostPanel } from "./cost";
 import { download, useAnswer, useCopy, type Asked } from "./hooks";
@@ -70,11 +70,12 @@ function Drawn({ networks }: { networks: Network[] }) {
   const asked = useAnswer<Drawing>("drawing", { ask: "drawing", networks });
   const html = useMemo(() => ({ __html: asked.value?.svg ?? "" }), [asked.value]);
   const shown = asked.value;
+  const [large, enlarge] = useState(false);
   return (
     <>
       <Problems problems={[]} failure={asked.failure} />
       <div
-        class="drawing"
+        class={large ? "drawing large" : "drawing"}
         tabIndex={0}
         role="region"
         aria-label="Drawing"
@@ -84,6 +85,9 @@ function Drawn({ networks }: { networks: Network[] }) {
       />
       {shown && (
         <p class="under">
+          <button type="button" aria-pressed={large} onClick={() => enlarge(!large)}>
+            Full size
+          </button>
           <button type="button" onClick={() => download(shown.file, shown.svg, "image/svg+xml")}>
             Download the drawing
           </button>

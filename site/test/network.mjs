@@ -111,6 +111,21 @@ export function network(on) {
     await on.page.locator(".spec", { hasText: "in_channels = 1" }).waitFor();
   });
 
+  test("a drawing is enlarged, and downloaded", async () => {
+    await go(on.page, UNET, "torch");
+    const svg = on.page.locator(".drawing svg");
+    const small = (await svg.boundingBox()).width;
+    await on.page.getByRole("button", { name: "Full size" }).click();
+    assert.ok((await svg.boundingBox()).width > small);
+    const [saved] = await Promise.all([
+      on.page.waitForEvent("download"),
+      on.page.getByRole("button", { name: "Download the drawing" }).click(),
+    ]);
+    assert.equal(saved.suggestedFilename(), "seresnext50_unet_3d.svg");
+    const drawn = python("-m", "compiler", "draw", "seresnext50", "--segmentor=unet", "--dims=3", "-o-");
+    assert.equal(readFileSync(await saved.path(), "utf8"), drawn);
+  });
+
   test("the cost follows the form and its settings", async () => {
     await go(on.page, UNET, "torch", { panel: "cost" });
     const words = "compiler.cost('seresnext50', dims=3, segmentor='unet'";

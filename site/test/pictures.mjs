@@ -1,8 +1,8 @@
 // Screenshots for the documentation: each view, in light and in the dark.
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { test } from "node:test";
-import { UNET, go, source } from "./browser.mjs";
+import { UNET, go, python, source } from "./browser.mjs";
 
 const RESNET = "model=resnet50&dims=3&segmentor=unet";
 const VIEWS = {
@@ -10,6 +10,15 @@ const VIEWS = {
   targets: { panel: "ledger", show: "both" },
   compare: { panel: "compare", with: RESNET },
 };
+
+// A page has few colors: a palette of them is a third of the size.
+const SMALLER = `
+import pathlib, sys
+from PIL import Image
+for path in pathlib.Path(sys.argv[1]).glob("*.png"):
+    image = Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
+`;
 
 export function pictures(on, folder) {
   test("pictures", async () => {
@@ -39,5 +48,6 @@ export function pictures(on, folder) {
     await on.page.screenshot({ path: join(folder, "phone_dark.png") });
     await on.page.setViewportSize({ width: 1440, height: 900 });
     await on.page.emulateMedia({ colorScheme: "light" });
+    python("-c", SMALLER, resolve(folder));
   });
 }
