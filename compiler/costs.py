@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Unpack
+from typing import Any, TypeVar, Unpack
 
 from .api import channels_last, warn
-from .errors import CompileError, Problem
+from .errors import CompileError, Problem, raise_all, shown
 from .keywords import ModelOptions
-from .limits import BATCH
+from .limits import BATCH, MEMORY, TEXT
 from .model import Encoder
 from .names import FilePath
+from .nnunet.asked import read_sizes, read_spacing
 from .passes.cost import OPTIMIZERS, Cost, cost_of
+from .passes.fitting import Choice, Data, Fits, Request, fits_of
 from .passes.tape import PRECISIONS
 from .passes.validate import resolve
-from .passes.values import choice, count
+from .passes.values import choice, count, whole
+
+UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+MEMORY_WORDS = re.compile(
+    r"\s*([0-9]{1,16}(?:\.[0-9]{1,9})?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE
+)
+SMALLEST = 2**20  # bytes of a memory
+SPACED = "--spacing"
+Value = TypeVar("Value")
 
 
 def cost(
@@ -47,31 +59,117 @@ def find_setting(
     batch: object, precision: object, optimizer: object, problems: list[Problem]
 ) -> tuple[int, str, str]:
     """The batch size, the precision and the optimizer; what is wrong with them is noted."""
-    size = 1
+    return (
+        _noted(problems, 1, lambda: count("--batch", batch, BATCH)),
+        _noted(problems, "fp32", lambda: choice("--precision", precision, PRECISIONS)),
+        _noted(problems, "adamw", lambda: choice("--optimizer", optimizer, OPTIMIZERS)),
+    )
+
+
+def _noted(problems: list[Problem], otherwise: Value, read: Callable[[], Value]) -> Value:
+    """What `read` returns; what is wrong with it is noted."""
     try:
-        size = count("--batch", batch, BATCH)
+        return read()
     except CompileError as error:
         problems += error.problems
-    return size, find_precision(precision, problems), find_optimizer(optimizer, problems)
-
-
-def find_precision(precision: object, problems: list[Problem]) -> str:
-    return _chosen("--precision", precision, (*PRECISIONS,), problems)
-
-
-def find_optimizer(optimizer: object, problems: list[Problem]) -> str:
-    return _chosen("--optimizer", optimizer, (*OPTIMIZERS,), problems)
-
-
-def _chosen(flag: str, value: object, choices: tuple[str, ...], problems: list[Problem]) -> str:
-    try:
-        return choice(flag, value, choices)
-    except CompileError as error:
-        problems += error.problems
-        return choices[0]
+        return otherwise
 
 
 def cost_description(cost: Cost) -> dict[str, object]:
     """The cost as a dict, as `show --cost --json` prints it: shapes channels last."""
     steps = [asdict(step) | {"output": channels_last(step.output)} for step in cost.steps]
     return asdict(cost) | {"steps": steps}
+
+
+def find_memory(memory: object) -> int:
+    """Bytes, from a number of them or from text such as `24GiB`. Raises `CompileError`.
+
+    A `GB` is a billion bytes, and `24G` is a GPU that is sold as one of 24 GB: 24 GiB.
+    """
+    hint = "as 24GiB, 16GB or 512MiB"
+    number = None if isinstance(memory, str) else whole(memory)
+    if number is None:
+        text = str.__str__(memory) if isinstance(memory, str) else ""
+        found = MEMORY_WORDS.fullmatch(text[: TEXT.largest])
+        if not found:
+            raise CompileError(Problem(f"--memory is {shown(memory)}", hint=hint))
+        digits, letter, binary, byte = found.groups()
+        unit = 1000 if byte and not binary else 1024
+        number = int(float(digits) * unit ** UNITS[letter.lower()])
+    raise_all(MEMORY.problems("--memory", number))
+    if number < SMALLEST:
+        raise CompileError(Problem(f"--memory is {shown(memory)}, less than a MiB", hint=hint))
+    return number
+
+
+def plan(
+    model: FilePath | Encoder,
+    *,
+    memory: int | str,
+    batch: int | str | None = None,
+    precision: str = "fp32",
+    optimizer: str = "adamw",
+    shape: Sequence[int] | str | None = None,
+    **options: Unpack[ModelOptions],
+) -> Fits:
+    """Find the patch and batch sizes that fit into a memory, in training and in inference.
+
+    Takes the model and options of `emit`, a `memory` (`"24GiB"`, or bytes), and `precision` and
+    `optimizer` of `cost`. Patches are multiples of how much smaller the deepest level is than the
+    image. With the `shape` of the data (its sizes, without channels) and its `spacing`, they have
+    its proportions and end where they cover it. Without a `batch`, several sizes are tried. With
+    `input_shape`, the patch is that one, and the largest batch is looked for. Returns `Fits`, with
+    the largest choice that fits, its parts in bytes, and the next larger one, which does not.
+
+    Raises `CompileError` with every problem of the arguments.
+    """
+    asked = {"memory": memory, "batch": batch, "precision": precision, "optimizer": optimizer}
+    request = find_request(model, asked | {"shape": shape}, dict(options))
+    warn(request.model)
+    return fits_of(request)
+
+
+def find_request(
+    model: FilePath | Encoder, asked: Mapping[str, object], options: dict[str, Any]
+) -> Request:
+    """What `plan` is asked. Raises `CompileError` with every problem."""
+    problems: list[Problem] = []
+    memory = _noted(problems, SMALLEST, lambda: find_memory(asked["memory"]))
+    batch = asked["batch"]
+    size, precision, optimizer = find_setting(
+        1 if batch is None else batch, asked["precision"], asked["optimizer"], problems
+    )
+    fixed = any(options.get(name) is not None for name in ("input_shape", "patch_size"))
+    shape, spacing = asked["shape"], options.get("spacing")
+    if options.get("patch_size") is None:  # for which nnU-Net's planner takes the spacing too
+        options.pop("spacing", None)
+    sizes: tuple[int, ...] = ()
+    each: tuple[float, ...] = ()
+    if shape is not None:
+        sizes = _noted(problems, sizes, lambda: read_sizes("--shape", shape))
+    if spacing is not None:
+        each = _noted(problems, each, lambda: read_spacing(SPACED, spacing))
+    if fixed and shape is not None:
+        message = "--shape is of the data that patches are taken from, and the patch is given"
+        problems.append(Problem(message, hint="leave out one of the two"))
+    resolved = resolve(model, options, problems)
+    for flag, given in (("--shape", sizes), (SPACED, each)):
+        if given and len(given) != resolved.dims:
+            message = f"{flag} has {len(given)} axes, but {resolved.title} has {resolved.dims}"
+            raise CompileError(Problem(message, hint=f"add --dims {len(given)}"))
+    batches = () if batch is None else (size,)
+    data = Data(sizes, each)
+    return Request(resolved, memory, precision, optimizer, batches, fixed, data)
+
+
+def fits_description(fits: Fits) -> dict[str, object]:
+    """The plan as a dict, as `plan --json` prints it."""
+
+    def described(choice: Choice | None) -> dict[str, object] | None:
+        return asdict(choice) | {"total": choice.total} if choice else None
+
+    found = {
+        name: [{"largest": described(fit.largest), "next": described(fit.next)} for fit in each]
+        for name, each in (("training", fits.training), ("inference", fits.inference))
+    }
+    return asdict(fits) | found

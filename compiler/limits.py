@@ -38,6 +38,7 @@ NUMBER = Limit(2**31 - 1, "Frameworks count in 32 bits.")
 # An image.
 AXIS = Limit(2**20, "An axis of the image has at most 1,048,576 pixels.")
 BATCH = Limit(2**16, "A batch has at most 65,536 items.")
+MEMORY = Limit(2**50, "A memory has at most 1 PiB.")
 VOXELS = Limit(2**31 - 1, "An image has at most 2,147,483,647 pixels or voxels.")
 
 # An encoder.

@@ -18,6 +18,7 @@ from .model import Encoder, Model, Segmentor
 from .options import COMPAT
 from .passes.cost import Cost
 from .passes.count import macs, non_trainable, parts, trainable
+from .passes.fitting import Fits
 from .passes.trace import Ledger
 from .segmentors import SEGMENTORS
 from .segmentors.base import TableRow
@@ -180,6 +181,43 @@ def print_cost(cost: Cost) -> None:
             if size  # an inference file is not trained
         ),
     )
+
+
+def print_fits(model: Model, fits: Fits) -> None:
+    """Print what fits: a row for each choice, and the next larger one that does not."""
+    for name, fields, found in (
+        (f"Training with {fits.optimizer}", TRAINING, fits.training),
+        ("Inference", INFERENCE, fits.inference),
+    ):
+        choices = [(choice, fit) for fit in found for choice in (fit.largest, fit.next) if choice]
+        if choices:
+            print_table(
+                f"{name} in {memory(fits.memory)}, {fits.precision}:"
+                f" {model.title}, {model.dims}D",
+                (">batch", "patch", *(f">{part}" for part in fields), ">total", ""),
+                (
+                    (
+                        str(choice.batch),
+                        sizes(choice.patch),
+                        *(memory(getattr(choice, field)) for field in fields.values()),
+                        memory(choice.total),
+                        "fits" if choice is fit.largest else "does not fit",
+                    )
+                    for choice, fit in choices
+                ),
+            )
+    console().print(f"Patches are multiples of {sizes(fits.divisors)}.", markup=False)
+
+
+INFERENCE = {"weights": "weights", "tensors": "tensors", "margin": "margin"}
+TRAINING = {
+    "weights": "weights",
+    "gradients": "gradients",
+    "state": "optimizer_state",
+    "saved": "saved",
+    "other tensors": "other_tensors",
+    "margin": "margin",
+}
 
 
 def memory(size: int) -> str:

@@ -18,6 +18,7 @@ COMMANDS = {  # and the modules that hold them, imported for the one that is cal
     "emit": "emit",
     "list": "show",
     "show": "show",
+    "plan": "plan",
     "draw": "draw",
     "check": "check",
     "diff": "update",

@@ -78,8 +78,8 @@ def asked(options: Mapping[str, object], problems: list[Problem]) -> tuple[Asked
     readers = {
         "configuration": _text,
         "dataset": _path,
-        "patch_size": _sizes,
-        "spacing": _spacing,
+        "patch_size": read_sizes,
+        "spacing": read_spacing,
     }
     for question in QUESTIONS:
         value = others.pop(question.name, None)
@@ -110,11 +110,13 @@ def _items(flag: str, value: object) -> tuple[object, ...]:
     return items
 
 
-def _sizes(flag: str, value: object) -> tuple[int, ...]:
+def read_sizes(flag: str, value: object) -> tuple[int, ...]:
+    """Two or three sizes, from Python or from text. Raises `CompileError`."""
     return tuple(count(flag, item, AXIS) for item in _items(flag, value))
 
 
-def _spacing(flag: str, value: object) -> tuple[float, ...]:
+def read_spacing(flag: str, value: object) -> tuple[float, ...]:
+    """The size of a voxel on two or three axes. Raises `CompileError`."""
     found = []
     for item in _items(flag, value):
         number = float("nan")

@@ -20,6 +20,7 @@ COUNTERS = {"adamw": FULL, "sgd": 0}  # bytes of the count of steps that it keep
 WORKING = {"adamw": 1, "sgd": 0}  # copies of the weights that a step of it needs meanwhile
 COUNTED = 8  # bytes of `num_batches_tracked` of each batch norm
 
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "UpConv"})
 # Operations whose gradients are views of the gradient of their output.
 PASSED_ON = frozenset({"add", "concat", "total"})
 
@@ -42,7 +43,8 @@ class Cost:
     `saved` is what autograd keeps from the forward pass for the backward pass, weights and
     statistics aside; `activations` is the most that tensors, saved ones and gradients of tensors
     take at any moment of a training step; `training` and `inference` are the most that all of it
-    takes, without the workspace of the framework's kernels. An inference file is not trained.
+    takes, without the workspace of kernels. That is a bound on what a convolution takes that copies
+    to another order what it reads and writes. An inference file is not trained.
     """
 
     batch: int
@@ -57,6 +59,8 @@ class Cost:
     activations: int
     training: int
     inference: int
+    training_workspace: int
+    inference_workspace: int
     steps: tuple[StepCost, ...]
 
 
@@ -95,6 +99,8 @@ def cost_of(
         activations=activations,
         training=(weights + gradients + state + max(activations, copies)) * (not model.deploy),
         inference=weights + inference_peak(run.events, batch),
+        training_workspace=0 if model.deploy else _workspace(ledger, tape.events, batch, 2),
+        inference_workspace=_workspace(ledger, run.events, batch, 1),
         steps=tuple(
             StepCost(step.name, step.output, trainable(step.rows), macs(step.rows), size)
             for step, size in zip(steps, padded, strict=True)
@@ -104,6 +110,18 @@ def cost_of(
 
 def _batch_norms(ledger: Ledger) -> int:
     return sum(row.kind == "batch_norm" for row in ledger.rows)
+
+
+def _workspace(ledger: Ledger, events: Sequence[Event], batch: int, passes: int) -> int:
+    """Copies of a convolution's input, in the backward pass of its gradient too, and of its output,
+    and two of a weight: in another order, or a gradient that is added to another."""
+    weights = (math.prod(shape) for row in ledger.rows for _, shape in row.weights)
+    maps = (
+        passes * event.inputs[0].storage.bytes(batch) + event.output.storage.bytes(batch)
+        for event in events
+        if event.name in CONVOLUTIONS
+    )
+    return 2 * FULL * max(weights, default=0) + max(maps, default=0)
 
 
 def _bytes(storages: Iterable[Storage], batch: int) -> int:

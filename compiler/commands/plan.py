@@ -1,0 +1,41 @@
+"""The command `plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .options import model_options, precision_options, print_json, warn_about
+
+ASKED = ("memory", "batch", "precision", "optimizer", "shape")
+
+
+@click.command("plan")
+@click.argument("model")
+@click.option("--memory", metavar="SIZE", required=True, help="Memory, as 24GiB, 16GB or 512MiB.")
+@precision_options()
+@click.option("--batch", metavar="N", help="Items of a batch. Default: several sizes.")
+@click.option("--shape", metavar="SIZES", help="Sizes of the data, as 40,512,512.")
+@model_options
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def plan_command(model: str, as_json: bool, **options: Any) -> None:
+    """Find the patch and batch sizes of MODEL that fit into a memory.
+
+    --shape and --spacing of the data give patches its proportions. With --input-shape, the patch is
+    that one, and the largest batch is looked for.
+    """
+    from ..costs import find_request, fits_description
+    from ..passes.fitting import fits_of
+
+    asked = {name: options.pop(name) for name in ASKED}
+    for name, usual in (("precision", "fp32"), ("optimizer", "adamw")):
+        asked[name] = asked[name] or usual
+    request = find_request(model, asked, options)
+    warn_about(request.model)
+    fits = fits_of(request)
+    if as_json:
+        return print_json(fits_description(fits))
+    from ..tables import print_fits
+
+    print_fits(request.model, fits)
