@@ -52,8 +52,10 @@ def spell_options(model: Model) -> dict[str, object]:
         options["init"] = model.init
     if model.drop_path:
         options["drop_path"] = model.drop_path
-    if model.checkpointing:
+    if model.memory == "least":
         options["checkpointing"] = True
+    elif model.memory != "standard":
+        options["memory"] = model.memory
     if model.deploy:
         options["deploy"] = True
     usual_norm, usual_activation = _usual_units(model.encoder)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import black
 import jinja2
 
+from .arguments import spell_options
 from .errors import Problem, raise_all
 from .layout import broken
 from .lower import lower
@@ -72,14 +72,14 @@ def _lacking(model: Model, target: Target) -> list[Problem]:
             hint=f"leave {BY_NAME[name].flag} out: the network and its weights are the same",
         )
         for name, why in target.lacks.items()
-        if getattr(model, name) and not model.deploy
+        if name in spell_options(model) and not model.deploy
     ]
 
 
 def as_it_can(model: Model, target_name: str) -> Model:
     """The model without what the target lacks: the same network with the same weights."""
-    lacks: dict[str, Any] = dict.fromkeys(target_named(target_name).lacks, False)
-    return replace(model, **lacks)
+    lacks = spell_options(model).keys() & target_named(target_name).lacks.keys()
+    return replace(model, memory="standard") if lacks else model
 
 
 def _used(constants: Sequence[ConstantText], code: str) -> list[str]:

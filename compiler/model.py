@@ -215,7 +215,8 @@ class Model:
 
     `compat` names the library whose behaviour it keeps where ours is another; "" for ours.
     `drop_path` is the rate of stochastic depth in the last residual block, from 0 in the first on.
-    With `checkpointing`, stages run again in the backward pass and keep nothing but their inputs.
+    With `memory` "lean", stages run again in the backward pass and keep their inputs and what
+    convolutions return; with "least", which is the option `checkpointing`, their inputs only.
     `init` is what weights start from: `pytorch` or `he`. With `deploy`, it is the network of these
     options as it runs in inference, with what training needs gone or folded into its weights.
     """
@@ -227,7 +228,7 @@ class Model:
     include_rescaling: bool = False
     compat: str = ""
     drop_path: float = 0.0
-    checkpointing: bool = False
+    memory: str = "standard"
     init: str = "pytorch"
     deploy: bool = False
 

@@ -87,6 +87,13 @@ OPTIONS = (
         "Recompute each stage in the backward pass: less memory in training. PyTorch only.",
     ),
     Option(
+        "memory",
+        "choice",
+        "What training keeps: lean recomputes all but convolutions in the backward pass. PyTorch"
+        " only. Default: standard.",
+        ("standard", "lean"),
+    ),
+    Option(
         "deploy",
         "flag",
         "Inference only: batch norms folded, upsampling fused. `convert` makes the weights.",

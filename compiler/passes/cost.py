@@ -133,16 +133,11 @@ def saved_by_step(tape: Tape, batch: int) -> list[int]:
     seen: set[Storage] = set()
     found, start = [], 0
     for end in tape.ends:
-        kept = {s for event in tape.events[start:end] for s in _kept_at_once(event)}
+        kept = {s for event in tape.events[start:end] for s in event.at_once}
         found.append(_bytes(kept - seen, batch))
         seen |= kept
         start = end
     return found
-
-
-def _kept_at_once(event: Event) -> tuple[Storage, ...]:
-    """What is kept from the forward pass on: within a region nothing but what goes in."""
-    return event.kept if event.entry or not event.region else ()
 
 
 def inference_peak(events: Sequence[Event], batch: int) -> int:
@@ -164,7 +159,7 @@ def forward_peak(events: Sequence[Event], batch: int) -> int:
     total = peak = 0
     for event in events:
         peak = max(peak, total + _bytes(event.live - saved, batch))
-        new = {*_kept_at_once(event)} - saved
+        new = {*event.at_once} - saved
         total += _bytes(new, batch)
         saved |= new
     return peak
@@ -175,7 +170,7 @@ class _Backward:
 
     def __init__(self, events: Sequence[Event], batch: int):
         self.batch = batch
-        self.saved = Counter(s for event in events for s in _kept_at_once(event))
+        self.saved = Counter(s for event in events for s in event.at_once)
         self.total = _bytes(self.saved, batch)
         self.gradients: dict[Storage, Storage] = {}  # of a tensor, by what holds the tensor
         self.peak = self.total
@@ -228,6 +223,7 @@ def backward_peak(events: Sequence[Event], batch: int) -> int:
             region = event.region
             inside = [e for e in events if e.region == region and not e.entry] if region else []
             now.keep(s for e in inside for s in e.kept)
+            now.release(s for e in inside for s in e.at_once)  # in the hands of autograd now
         if event.entry:
             now.release(event.kept)
         elif event.output.storage not in {x.storage for x in event.inputs}:  # no view

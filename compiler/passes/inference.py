@@ -40,7 +40,7 @@ def as_run(model: Model) -> Model:
     named = {field.name for field in fields(model.head)}
     unused = dict.fromkeys(named & {"deep_supervision", "lower_heads"}, False)
     head = replace(model.head, **unused)  # type: ignore[arg-type]
-    return replace(model, head=head, drop_path=0.0, checkpointing=False)
+    return replace(model, head=head, drop_path=0.0, memory="standard")
 
 
 def for_inference(network: Network) -> Network:

@@ -125,13 +125,6 @@ def _joined(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
     return Outcome(replace(joint(values, shape), swapped=swapped))
 
 
-def _total(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
-    """`torch.stack(xs).sum(0)`."""
-    output = joint(values, shape)
-    stack = Storage(len(tensors(values)) * math.prod(shape), output.storage.width)
-    return Outcome(output, (), (stack,))
-
-
 def _product(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
     """Each factor is kept for the gradient of the other."""
     a, b = values
@@ -213,7 +206,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(IN_PLACE.values(), _view),  # in inference files only
     "rescale": _new,
     "add": _sum,
-    "total": _total,
+    "total": _sum,
     "multiply": _product,
     "concat": _joined,
     **dict.fromkeys(

@@ -96,7 +96,7 @@ def _specialized(model: Model) -> Network:
     wiring = segmentor_named(model.head.name).wiring(model)
     if not model.halves and not model.head.exact:  # which is told its scales
         wiring = with_scales(wiring, model)
-    if model.checkpointing:
+    if model.memory != "standard":
         wiring = replace(wiring, modules=tuple(map(recomputed, wiring.modules)))
     network = replace(
         network,

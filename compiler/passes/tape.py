@@ -20,6 +20,7 @@ from .rows import At, Row
 from .trace import constants_of, run
 from .wires import Tensor
 
+CONVOLUTIONS = (ir.Conv.__name__, ir.ConvTranspose.__name__)
 PRECISIONS = {"fp32": FULL, "bf16": HALF, "fp16": HALF}
 
 
@@ -30,7 +31,9 @@ class Event:
     Its `name` is that of an operation, or the kind of a layer.
 
     With checkpoints, the operations of a `region` keep nothing until it runs again in the backward
-    pass; its first event, which is its `entry`, keeps what goes in. Outside of them, it is 0.
+    pass; its first event, which is its `entry`, keeps what goes in. Outside of them, it is 0. What
+    is kept from the forward pass on is `at_once`: with `--memory lean`, also what convolutions of
+    a region return.
     """
 
     name: str
@@ -40,6 +43,13 @@ class Event:
     live: frozenset[Storage]
     region: int = 0
     entry: bool = False
+    lean: bool = False
+
+    @property
+    def at_once(self) -> tuple[Storage, ...]:
+        if self.entry or not self.region:
+            return self.kept
+        return (self.output.storage,) if self.lean and self.name in CONVOLUTIONS else ()
 
 
 @dataclass(frozen=True)
@@ -59,9 +69,11 @@ class Recorder(Tracer):
         blocks: Mapping[str, ir.Block],
         constants: Mapping[str, object],
         how: Setting,
+        lean: bool = False,
     ):
         super().__init__(rank, blocks, constants)
         self.how = how
+        self.lean = lean
         self.events: list[Event] = []
         self.ends: list[int] = []
         self.regions = self.region = 0
@@ -110,7 +122,8 @@ class Recorder(Tracer):
         storages = {output.storage, *outcome.kept, *outcome.meanwhile}
         storages |= {x.storage for x in inputs}
         live = self.live() | {s for s in storages if not s.owned}
-        self.events.append(Event(name, tuple(inputs), output, kept, live, self.region))
+        event = Event(name, tuple(inputs), output, kept, live, self.region, lean=self.lean)
+        self.events.append(event)
         return output
 
     def live(self) -> frozenset[Storage]:
@@ -138,7 +151,8 @@ def record(
     model = network.model
     extends = DIALECTS[model.encoder.dialect].ceil_pool
     how = Setting(PRECISIONS[precision], several, extends, training)
-    recorder = Recorder(model.dims, network.all_blocks, constants_of(network), how)
+    lean = model.memory == "lean"
+    recorder = Recorder(model.dims, network.all_blocks, constants_of(network), how, lean)
     image = Held(model.image, storage=Storage(math.prod(model.image)), grad=False)
     run(replace(network, aux_head=network.supervised), recorder, image)
     return Tape(_needed(recorder.events), tuple(recorder.ends))

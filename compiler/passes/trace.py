@@ -145,7 +145,8 @@ def _encoder(network: Network, tracer: Tracer, image: Tensor) -> tuple[list[Step
     model = network.model
     names = {"in_channels": model.in_channels}
     tracer.around = (image,)
-    with tracer.recomputed(model.checkpointing and bool(network.stem.body), (image,)):
+    again = model.memory != "standard"
+    with tracer.recomputed(again and bool(network.stem.body), (image,)):
         rows, x = tracer.run(network.stem, names, {"x": image})
     steps = [Step("stem", x.shape, tuple(below(("encoder",), rows)))] if rows else []
     if rows:
@@ -159,7 +160,7 @@ def _encoder(network: Network, tracer: Tracer, image: Tensor) -> tuple[list[Step
         x = tracer.applied(network.pool, (x, pool), OPERATIONS[network.pool].shape(x.shape, pool))
     for s, stage in enumerate(model.trunk.stages):
         rows = []
-        with tracer.recomputed(model.checkpointing, (x,)):
+        with tracer.recomputed(again, (x,)):
             before = (image, *pyramid, x)
             for i in range(stage.depth):
                 arguments: dict[str, Axes] = {

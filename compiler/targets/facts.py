@@ -47,6 +47,7 @@ def facts_of(plan: Plan, shapes: dict[str, str], mask_shape: str) -> Facts:
         he_doc=he_doc,
         zero_init=any(isinstance(x, Norm) and x.zero_init for x in layers_of(plan)),
         deploy=model.deploy,
+        lean=model.memory == "lean",
         unbiased=any(not conv.bias for conv in convs),
     )
 

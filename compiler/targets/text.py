@@ -93,6 +93,7 @@ class Facts:
     `stretches` that maps are resized by other factors than 2.
     `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
     `per_axis` are the columns of the stage table with a number for each axis.
+    With `lean`, convolutions are kept where the rest is computed again.
     `deploy` files are for inference: their weights are loaded, and most convolutions have a
     bias; `unbiased` says that some have none.
     `norm` makes the encoder's norm of a tensor `x`, and `norm_doc` says what it is, where files
@@ -119,6 +120,7 @@ class Facts:
     per_axis: tuple[str, ...]
     zero_init: bool
     deploy: bool
+    lean: bool
     unbiased: bool
     norm: str = ""
     norm_doc: str = ""

@@ -24,10 +24,11 @@ from .writer import Writer, line_of
 STANDARD = {  # of Python: what is imported for the names that a file uses
     "math.": "import math",
     "Iterator": "from collections.abc import Callable, Iterator",
-    "contextmanager": "from contextlib import contextmanager, nullcontext",
+    "contextmanager": "from contextlib import contextmanager",
     "wraps": "from functools import wraps",
     "Any": "from typing import Any",
 }
+SELECTIVE = "create_selective_checkpoint_contexts("
 COUNTS = {3: "three", 4: "four", 5: "five"}
 
 
@@ -122,22 +123,25 @@ class Torch(Target):
     def imports(self, body: str) -> list[str]:
         found = words(body)
         lines = [line for name, line in STANDARD.items() if name in found]
+        if "nullcontext(" in found:
+            lines = [line + ", nullcontext" * ("contextlib" in line) for line in lines]
         lines += [""] if lines else []
         lines += ["import torch"] if "torch." in found else []
         lines.append("from torch import Tensor, nn")
         if "F." in found:
             lines.append("from torch.nn import functional as F")
         if "checkpoint(" in found:
-            lines.append("from torch.utils.checkpoint import checkpoint")
+            selective = f", {SELECTIVE[:-1]}" * (SELECTIVE in found)
+            lines.append(f"from torch.utils.checkpoint import checkpoint{selective}")
         return lines
 
     def stage(self, plan: Plan) -> str:
-        return "Stage" if plan.model.checkpointing else "nn.Sequential"
+        return "nn.Sequential" if plan.model.memory == "standard" else "Stage"
 
     def encoder(self, plan: Plan, writer: Writer) -> EncoderText:
         """The encoder; one that is recomputed has a method for its stem."""
         text = super().encoder(plan, writer)
-        if not plan.model.checkpointing:
+        if plan.model.memory == "standard":
             return text
         lines = ("@recomputed", "def stem(self, x: Tensor) -> Tensor:")
         body = writer.fragment(returning(plan.network.stem)).body

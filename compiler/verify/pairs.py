@@ -78,7 +78,7 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
     (model, first), (other, second) = (found[name] for name in runnable() if name in found)
     shape = (*model.input_shape[:-1], other.in_channels)
     # Checkpoints change no number, and not every target has them.
-    if replace(other, input_shape=shape, checkpointing=model.checkpointing) != model:
+    if replace(other, input_shape=shape, memory=model.memory) != model:
         raise _different(model, other)
     return model, (first, second)
 
