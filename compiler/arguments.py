@@ -55,7 +55,7 @@ def spell_options(model: Model) -> dict[str, object]:
     if model.memory == "least":
         options["checkpointing"] = True
     elif model.memory != "standard":
-        options["memory"] = model.memory
+        options["training_memory"] = model.memory
     if model.deploy:
         options["deploy"] = True
     usual_norm, usual_activation = _usual_units(model.encoder)

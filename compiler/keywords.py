@@ -45,7 +45,7 @@ class ModelOptions(SegmentorOptions, PlansOptions, total=False):
     init: str | None
     drop_path: float | str | None
     checkpointing: bool | None
-    memory: str | None
+    training_memory: str | None
     deploy: bool | None
     features_only: bool | None
     pooling: str | None

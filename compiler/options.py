@@ -87,7 +87,7 @@ OPTIONS = (
         "Recompute each stage in the backward pass: less memory in training. PyTorch only.",
     ),
     Option(
-        "memory",
+        "training_memory",
         "choice",
         "What training keeps: lean recomputes all but convolutions in the backward pass. PyTorch"
         " only. Default: standard.",

@@ -54,7 +54,7 @@ def trained(model, x):
     return several, [p.grad for p in model.parameters()], model.state_dict()
 
 
-LESS = ({"checkpointing": True}, {"memory": "lean"})
+LESS = ({"checkpointing": True}, {"training_memory": "lean"})
 
 
 @pytest.mark.parametrize(("kind", "less"), half_of(KINDS, LESS))
@@ -132,7 +132,7 @@ def test_scripts_exports_and_compiles_for_inference(less, tmp_path, monkeypatch)
 def test_wrong_statistics_are_seen():
     """A planted fault: what runs again updates the moving statistics, too."""
     options = {"input_shape": (24, 17, 3)}
-    text = compiler.emit(TINY, target="torch", **options, memory="lean")
+    text = compiler.emit(TINY, target="torch", **options, training_memory="lean")
     assert "setattr(owner, name, buffer.clone())" in text
     wrong = load(text.replace("setattr(owner, name, buffer.clone())", "pass"))
     x = torch.randn(3, 3, 24, 17)
@@ -150,8 +150,10 @@ def test_lean_keeps_less_than_three_quarters():
 
 
 def test_both_at_once_are_an_error():
-    with pytest.raises(CompileError, match="--checkpointing does not go with --memory lean"):
-        compiler.emit("resnet18", target="torch", checkpointing=True, memory="lean")
+    with pytest.raises(
+        CompileError, match="--checkpointing does not go with --training-memory lean"
+    ):
+        compiler.emit("resnet18", target="torch", checkpointing=True, training_memory="lean")
 
 
 def test_keras_has_none_and_says_why():
@@ -160,13 +162,16 @@ def test_keras_has_none_and_says_why():
     (problem,) = caught.value.problems
     assert problem.message.startswith("--checkpointing is not available in Keras 3: keras.Remat")
     assert "the same" in problem.hint
-    with pytest.raises(CompileError, match="--memory is not available in Keras 3"):
-        compiler.emit("resnet18", target="keras", memory="lean")
+    with pytest.raises(CompileError, match="--training-memory is not available in Keras 3"):
+        compiler.emit("resnet18", target="keras", training_memory="lean")
 
 
 def test_off_leaves_no_trace():
     plain = compiler.emit(TINY, target="torch")
-    assert compiler.emit(TINY, target="torch", checkpointing=False, memory="standard") == plain
+    assert (
+        compiler.emit(TINY, target="torch", checkpointing=False, training_memory="standard")
+        == plain
+    )
     assert "heckpoint" not in plain
 
 

@@ -80,10 +80,10 @@ NETWORKS = {
         {"segmentor": "unet_plus_plus", "deep_supervision": True, "decoder_block": "transpose"},
     ),
     "attention": (tiny(), {"segmentor": "attention_unet", "decoder_activation": "gelu"}),
-    "unet, lean": (tiny(), {"segmentor": "unet", "memory": "lean"}),
+    "unet, lean": (tiny(), {"segmentor": "unet", "training_memory": "lean"}),
     "linknet, lean": (
         tiny(groups=2, width_per_group=32),
-        VOLUME | {"segmentor": "linknet", "memory": "lean", "drop_path": 0.2},
+        VOLUME | {"segmentor": "linknet", "training_memory": "lean", "drop_path": 0.2},
     ),
     "attention, checkpoints": (
         tiny(),
@@ -108,7 +108,7 @@ NETWORKS = {
         tiny(),
         VIT | {"encoder_depth": 3, "input_shape": (128, 136, 3)},
     ),
-    "trans_unet, lean": (tiny(), VIT | {"memory": "lean"}),
+    "trans_unet, lean": (tiny(), VIT | {"training_memory": "lean"}),
     "trans_unet, checkpoints": (tiny(), VIT | {"checkpointing": True}),
     # nnU-Net.
     "nnunet": (custom(**PLAIN), MAPS),
@@ -174,7 +174,7 @@ def measured(encoder, options, batch, precision="fp32"):
     """
     module = load(compiler.emit(encoder, target="torch", **options))
     kept = []
-    if options.get("memory") == "lean":
+    if options.get("training_memory") == "lean":
         create = module.create_selective_checkpoint_contexts
 
         def created(operations):

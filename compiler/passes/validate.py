@@ -133,15 +133,17 @@ def _resolve(
         include_rescaling="include_rescaling" in given,
         compat=str(given.get("compat", "")),
         drop_path=float(str(given.get("drop_path", 0.0))),
-        memory="least" if "checkpointing" in given else str(given.get("memory", "standard")),
+        memory=(
+            "least" if "checkpointing" in given else str(given.get("training_memory", "standard"))
+        ),
         init=str(given.get("init", usual_init(head))),
         deploy="deploy" in given,
     )
-    if "checkpointing" in given and given.get("memory") == "lean":
+    if "checkpointing" in given and given.get("training_memory") == "lean":
         problems.append(
             Problem(
-                "--checkpointing does not go with --memory lean",
-                hint="--checkpointing keeps less; --memory lean takes less time",
+                "--checkpointing does not go with --training-memory lean",
+                hint="--checkpointing keeps less; --training-memory lean takes less time",
             )
         )
     if made and not problems:
