@@ -32,8 +32,8 @@ class Event:
 
     With checkpoints, the operations of a `region` keep nothing until it runs again in the backward
     pass; its first event, which is its `entry`, keeps what goes in. Outside of them, it is 0. What
-    is kept from the forward pass on is `at_once`: with `--training-memory lean`, also what convolutions of
-    a region return.
+    is kept from the forward pass on is `at_once`: with `--training-memory lean`, also what the
+    convolutions of a region return.
     """
 
     name: str

@@ -32,7 +32,7 @@ class Keras(Target):
             "keras.RematScope of Keras 3.15 fails in `fit` on TensorFlow and JAX, and on torch it"
             " updates the moving statistics of batch norms twice"
         ),
-        "training_memory": "the backend decides what layers keep, and keras.RematScope fails in `fit`",
+        "training_memory": "the backend decides what is kept, and keras.RematScope fails in `fit`",
     }
     load = 'model.load_weights("w.weights.h5")'
     ops: ClassVar[Mapping[str, str]] = {
