@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 import black
 import jinja2
@@ -60,8 +60,23 @@ def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
     text = _file(target, target.page(lower(network, ledger)))
     if not target.python:
         return sign(text, model, target_name, ""), ledger
-    text = black.format_str(broken(text), mode=_MODE)
-    return sign(text, model, target_name, WRITER), ledger
+    return sign(_laid_out(broken(text)), model, target_name, WRITER), ledger
+
+
+def _laid_out(text: str) -> str:
+    """The text as black writes it: as it is if each of its parts is, which are often known."""
+    if all(map(_is_laid_out, text.rstrip("\n").split("\n\n\n"))):
+        return text
+    return black.format_str(text, mode=_MODE)
+
+
+@lru_cache(4096)
+def _is_laid_out(part: str) -> bool:
+    """Whether black leaves a part between two blank lines as it is; one of a string never is."""
+    try:
+        return bool(black.format_str(f"{part}\n", mode=_MODE) == f"{part}\n")
+    except black.InvalidInput:
+        return False
 
 
 def _lacking(model: Model, target: Target) -> list[Problem]:

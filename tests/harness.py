@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import textwrap
 from functools import cache
 
@@ -30,6 +28,9 @@ from compiler.verify.parity import (
     torch_shapes,
 )
 from compiler.verify.runtimes import KerasRuntime, TorchRuntime
+
+from .forks import Forks
+from .undrawn import undrawn
 
 __all__ = [
     "build_pair",
@@ -121,8 +122,10 @@ def emit_pair(encoder, **options) -> tuple[str, str]:
 
 def build_pair(texts, ledger, input_shape, dtype=torch.float32, **arguments):
     """Both models with the same random weights, in evaluation mode."""
-    torch_model = constructor(texts[0])(in_channels=input_shape[-1], **arguments).eval().to(dtype)
-    keras_model = constructor(texts[1])(input_shape=input_shape, **arguments)
+    with undrawn():
+        torch_model = constructor(texts[0])(in_channels=input_shape[-1], **arguments)
+        keras_model = constructor(texts[1])(input_shape=input_shape, **arguments)
+    torch_model.eval().to(dtype)
     randomize(torch_model)
     copy_to_keras(torch_model, keras_model, ledger)
     return torch_model, keras_model
@@ -139,22 +142,22 @@ def in_onnxruntime(model, x, dynamic_shapes):
     return lambda other: torch.from_numpy(session.run(None, {entry: other.numpy()})[0])
 
 
-# JAX compiles each operation by itself: for small images that takes longer than running it.
+# For small images, compiling takes longer than running: JAX compiles each operation by itself.
 QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+@cache
+def forks(backend: str) -> Forks:
+    """A process without the compiler and the tests that has Keras imported, on this backend."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONPATH", None)
+    if backend != "torch":
+        environment["XLA_FLAGS"] = QUICKLY_COMPILED
+    return Forks(["keras", "numpy", backend], environment)
 
 
 def run(code: str, backend: str, folder) -> str:
     """Run a program that sees neither the compiler nor the tests, on a Keras backend."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONPATH", None)
-    if backend == "jax":
-        environment["XLA_FLAGS"] = QUICKLY_COMPILED
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    result = forks(backend).run(textwrap.dedent(code), (), folder)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout

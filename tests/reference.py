@@ -150,7 +150,7 @@ def randomize_reference(model: keras.Model, seed: int = 0) -> None:
         elif len(shape) == 1:
             array = 0.1 * rng.standard_normal(shape)
         else:
-            array = rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))
+            array = rng.standard_normal(shape, np.float32) / np.sqrt(np.prod(shape[:-1]))
         variable.assign(array)
 
 

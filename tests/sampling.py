@@ -35,6 +35,18 @@ def by_kind(cases: Iterable[Any], kind: Callable[..., Hashable]) -> list[Any]:
     return found
 
 
+def third_of(*choices: Iterable[Any]) -> list[Any]:
+    """Every combination as a pytest parameter; two of three are marked `full`.
+
+    Each value of a choice is there, if it has no more than three values.
+    """
+    found, choices = [], tuple(map(tuple, choices))
+    for case in itertools.product(*(range(len(values)) for values in choices)):
+        values = [options[i] for options, i in zip(choices, case)]
+        found.append(pytest.param(*values, marks=[pytest.mark.full] if sum(case) % 3 else []))
+    return found
+
+
 def half_of(*choices: Iterable[Any]) -> list[Any]:
     """Every combination as a pytest parameter; every other one is marked `full`.
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 import compiler
 
+from .forks import Forks
 from .sampling import ANYWHERE
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +43,17 @@ def environment(tmp_path_factory) -> dict[str, str]:
     return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+# Commands are run in forks of a process that has these; with something to redirect, in a process
+# of their own.
+MODULES = ("compiler.commands.emit", "compiler.commands.show", "compiler.commands.update")
+RUN = "from compiler.__main__ import run; run()"
+
+
+@cache
+def forks(*environment: tuple[str, str]) -> Forks:
+    return Forks(MODULES, dict(environment))
+
+
 class Terminal:
     """Types commands in one folder. Lines are split at spaces."""
 
@@ -50,6 +63,8 @@ class Terminal:
 
     def __call__(self, line: str | list[str], **rest) -> subprocess.CompletedProcess[str]:
         words = line.split() if isinstance(line, str) else line
+        if not rest:
+            return forks(*self.environment.items()).run(RUN, words, self.folder)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **rest}
         environment = self.environment | pipes.pop("env", {})
         return subprocess.run(

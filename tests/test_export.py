@@ -19,7 +19,7 @@ from tests.harness import (
     run,
     tiny,
 )
-from tests.sampling import ANYWHERE, UNETS, half_of
+from tests.sampling import ANYWHERE, UNETS, half_of, third_of
 
 # With two hidden units in a gate all may be dead, and nothing behind them learns.
 TINY = tiny(block="basic", blocks=(1, 1, 1, 1), se_ratio=1)
@@ -29,6 +29,9 @@ TRACED = {2: (64, 48), 3: (40, 48, 64)}  # even, and halves that are odd
 OTHERS = {2: ((65, 97), (100, 100), (33, 128)), 3: ((33, 40, 47), (34, 64, 48))}
 segmentors = pytest.mark.parametrize("segmentor", ANYWHERE)
 ranks = pytest.mark.parametrize("dims", [2, 3])
+a_third_of_the_unets = pytest.mark.parametrize(
+    ("segmentor", "block", "dims"), third_of(UNETS, ("upsampling", "transpose"), (2, 3))
+)
 half_of_the_unets = pytest.mark.parametrize(
     ("segmentor", "block", "dims"), half_of(UNETS, ("upsampling", "transpose"), (2, 3))
 )
@@ -65,7 +68,7 @@ def _same(ours, theirs):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@half_of_the_unets
+@a_third_of_the_unets
 def test_unets_export_with_every_size(segmentor, block, dims):
     model = _model(TINY, segmentor, dims, decoder_block=block)
     x = _images(TRACED[dims], 2)
@@ -87,7 +90,7 @@ def test_catalog_encoders_export_and_compile(segmentor):
         _same(torch.compile(model, fullgraph=True, backend="aot_eager")(x), model(x))
 
 
-@half_of_the_unets
+@a_third_of_the_unets
 def test_unets_compile_whole(segmentor, block, dims):
     model = _model(TINY, segmentor, dims, decoder_block=block)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
@@ -197,20 +200,21 @@ SAVE = """
         assert np.abs(y - np.load(f"{{name}}/y.npy")).max() < 1e-4 * np.abs(y).max(), name
         model.export(f"{{name}}/saved", verbose=False)
 
+        if name.rpartition("_")[0] not in {trained}:
+            compiled = tf.function(model, jit_compile=True)(x, training=False).numpy()
+            assert np.abs(compiled - y).max() < 1e-4 * np.abs(y).max(), name
+            print(name)
+            continue
         # a key's bias shifts all the scores of a query alike, which a softmax does not see
         # and LinkNet's norms subtract the bias in front of them
         unseen = ("attention/key/bias", "_up/bias")
         learned = [w for w in model.weights if not w.path.endswith(unseen)]
         before = [w.numpy() for w in learned]
-        xla = name.rpartition("_")[0] in {trained}
-        if not xla:
-            compiled = tf.function(model, jit_compile=True)(x, training=False).numpy()
-            assert np.abs(compiled - y).max() < 1e-4 * np.abs(y).max(), name
-        model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=xla)
+        model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=True)
         history = model.fit(x, (x > 0).astype("float32"), batch_size=2, epochs=2, verbose=0)
         still = [w.path for a, w in zip(before, learned) if np.array_equal(a, w.numpy())]
         assert not still, (name, still)
-        assert model.jit_compile == xla and np.isfinite(history.history["loss"]).all(), name
+        assert model.jit_compile and np.isfinite(history.history["loss"]).all(), name
         print(name)
 """
 SERVE = """
@@ -293,7 +297,7 @@ ANY = ((100, 100, 2), (65, 97, 2), (16, 130, 127, 2))
 def test_keras_reloads_without_the_file_for_every_size(tmp_path):
     cases = []
     for segmentor, dims in itertools.product(UNETS, (2, 3)):
-        options = _options(segmentor, (*TRACED[dims], 2))
+        options = _options(segmentor, (*TRACED[dims], 2), encoder_depth=3)
         texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
         ours, theirs = build_pair(texts, ledger, (*(None,) * dims, 2))
         name = f"{segmentor}_{dims}d"

@@ -25,6 +25,7 @@ from compiler.weights.naming import places_of
 from compiler.weights.patterns import names_by_role
 from tests.harness import constructor, ledger_of, ledger_shapes, tiny
 from tests.sampling import by_kind
+from tests.undrawn import undrawn
 
 ORACLE = {}
 for file in ("timm_layouts.json", "timm_legacy34.json"):
@@ -64,11 +65,13 @@ def logits(path, encoder, target, x, **options):
     """The emitted model's, with the weights in a file, for an image with channels first."""
     model = constructor(compiler.emit(encoder, target=target, **options))
     if target == "torch":
-        model = model().eval()
+        with undrawn():
+            model = model().eval()
         model.load_state_dict({n: torch.from_numpy(v) for n, v in load_file(path).items()})
         with torch.no_grad():
             return model(torch.from_numpy(x)).numpy()
-    model = model(input_shape=(*(None,) * (x.ndim - 2), x.shape[1]))
+    with undrawn():
+        model = model(input_shape=(*(None,) * (x.ndim - 2), x.shape[1]))
     model.load_weights(path)
     return keras.ops.convert_to_numpy(model(np.moveaxis(x, 1, -1), training=False))
 

@@ -27,6 +27,7 @@ from tests.harness import (
 from tests.reference import live_variables, place_of, randomize_reference, weights_of_reference
 from tests.sampling import by_kind, encoder_kind, half_of
 from tests.test_dialects import of_kind
+from tests.undrawn import undrawn
 
 medicai = pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
 
@@ -49,18 +50,20 @@ def reference_classifier(encoder, shape, **arguments):
     """Theirs, or its backbone, with random weights."""
     arguments = {"num_classes": 2, "classifier_activation": None, **arguments}
     build = getattr(medicai, ENCODERS[encoder].class_name)
-    return _randomized(build(input_shape=shape, **arguments))
+    with undrawn():
+        return _randomized(build(input_shape=shape, **arguments))
 
 
 def reference_segmentor(segmentor, encoder, shape, **arguments):
     """Theirs on an encoder's name or on a backbone of theirs, with random weights."""
     if isinstance(encoder, str):
-        encoder = getattr(medicai, ENCODERS[encoder].class_name)(
-            input_shape=shape, include_top=False
-        )
+        build = getattr(medicai, ENCODERS[encoder].class_name)
+        with undrawn():
+            encoder = build(input_shape=shape, include_top=False)
     arguments = {"num_classes": 2, "classifier_activation": None, **arguments}
     build = getattr(medicai, SEGMENTORS.get(segmentor, "TransUNet"))
-    return _randomized(build(encoder=encoder, input_shape=shape, **arguments))
+    with undrawn():
+        return _randomized(build(encoder=encoder, input_shape=shape, **arguments))
 
 
 def _randomized(model):
@@ -87,10 +90,11 @@ def differences(reference, encoder, shape, change=None, **options):
     if change:
         change(weights)
     texts = emit_pair(encoder, **options)
-    ours = constructor(texts[0])().eval()
+    with undrawn():
+        ours, ours_in_keras = (constructor(text)() for text in texts)
+    ours.eval()
     counters = {n: v for n, v in ours.state_dict().items() if n.endswith("num_batches_tracked")}
     ours.load_state_dict({**weights, **counters})  # strict: all of them, and no other
-    ours_in_keras = constructor(texts[1])()
     copy_to_keras(ours, ours_in_keras, ledger)
 
     x = image(shape, batch=2 if len(shape) == 3 else 1)
