@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 
 import black
 import jinja2
+from black.parsing import InvalidInput
 
 from .arguments import spell_options
 from .errors import Problem, raise_all
@@ -75,7 +76,7 @@ def _is_laid_out(part: str) -> bool:
     """Whether black leaves a part between two blank lines as it is; one of a string never is."""
     try:
         return bool(black.format_str(f"{part}\n", mode=_MODE) == f"{part}\n")
-    except black.InvalidInput:
+    except InvalidInput:
         return False
 
 
