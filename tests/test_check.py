@@ -171,6 +171,7 @@ def test_another_black_is_no_difference(terminal, emitted, tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(emitter, "WRITER", "black 99.1.0")
         patch.setattr(emitter, "_MODE", black.Mode(line_length=92))
+        patch.setattr(emitter, "_is_laid_out", emitter._is_laid_out.__wrapped__)
         other = compiler.emit("seresnext50", target="torch", dims=3, segmentor="unet")
     assert " with black 99.1.0, for you" in other
     assert f" with black {black.__version__}, for you" in emitted

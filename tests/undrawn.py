@@ -23,6 +23,6 @@ def _nan(self: object, shape: tuple[int, ...], dtype: str | None = None, **_) ->
 @contextmanager
 def undrawn() -> Iterator[None]:
     """Within it, models are built with what lies in memory, in Keras with no numbers at all."""
-    with patch.multiple(torch.nn.init, **dict.fromkeys(DRAWS, _as_it_is)):
-        with patch.object(keras.initializers.VarianceScaling, "__call__", _nan):
-            yield
+    in_torch = patch.multiple(torch.nn.init, **dict.fromkeys(DRAWS, _as_it_is))
+    with in_torch, patch.object(keras.initializers.VarianceScaling, "__call__", _nan):
+        yield
