@@ -42,6 +42,7 @@ ask("compare", network=network, other=network, target="torch")
 ask("network", network=network)
 ask("drawing", networks=[network])
 ask("cost", network=network)
+ask("plan", network=network)
 
 # Only what the page imports is worth its bytecode, which is larger than its source.
 names = {name: module for name, module in sys.modules.items() if hasattr(module, "__file__")}

@@ -20,7 +20,7 @@ from compiler.emitter import compiled
 from compiler.limits import LIMITS
 from compiler.names import plain
 from compiler.options import OPTIONS
-from compiler.page.answers import answer
+from compiler.page.answers import SETTINGS, answer
 from compiler.page.gallery import write
 from compiler.page.marks import line_keys, row_keys
 from compiler.page.serving import HEADERS, server
@@ -341,7 +341,7 @@ def test_neither_click_nor_rich_nor_a_framework_is_needed():
     """The page's archive has no rich, and imports nothing that it need not."""
     program = (
         "import sys; sys.modules['rich'] = None\n"
-        "from compiler.page.answers import answer; import json\n"
+        "from compiler.page.answers import SETTINGS, answer; import json\n"
         f"asked = {{'ask': 'source', 'target': 'torch', 'network': {UNET!r}}}\n"
         "assert 'text' in json.loads(answer(json.dumps(asked)))['answer']\n"
         "assert not {'torch', 'keras', 'numpy', 'tensorflow'} & sys.modules.keys()\n"
@@ -452,4 +452,22 @@ def test_the_cost_is_that_of_show():
     (problem,) = told("cost", network=UNET, settings={"batch": "0"})
     assert problem["fields"] == ["batch"]
     settings = {row["name"]: row["choices"] for row in ask("form")["settings"]}
+    assert settings.keys() == SETTINGS.keys()
     assert "bf16" in settings["precision"] and "sgd" in settings["optimizer"]
+
+
+def test_the_plan_is_that_of_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = {"memory": "6GiB", "batch": "2", "precision": "bf16", "shape": "40,512,512"}
+    settings |= {"spacing": "5,1.5,1.5"}
+    words = [f"--{name}={value}" for name, value in settings.items()]
+    assert main(["plan", "seresnext50", "--dims=3", "--segmentor=unet", "--json", *words]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert ask("plan", network=UNET, settings=settings) == said
+    assert said["training"][0]["largest"]["batch"] == 2
+    spec = {"spec": ask("spec", network=UNET)["text"], "options": {}}
+    (tmp_path / "net.toml").write_text(spec["spec"])
+    assert main(["plan", "net.toml", "--json", "--memory=24GiB"]) == 0
+    assert ask("plan", network=spec) == json.loads(capsys.readouterr().out)
+    problems = told("plan", network=UNET, settings={"memory": "much", "shape": "x"})
+    assert [problem["fields"] for problem in problems] == [["memory"], ["shape"]]

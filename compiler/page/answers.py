@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,12 +35,12 @@ from ..passes.values import find_target
 from ..provenance import call_of, command_of
 from ..showcase import file_name
 from ..targets import target_named
-from .form import MODEL, form, values
+from .form import MODEL, SETTINGS as SETTING_ROWS, form, values
 from .marks import line_keys, row_keys
 from .networks import SPEC_NAME, without_folder
 
 Json: TypeAlias = dict[str, Any]
-SETTINGS = {"batch": "1", "precision": "fp32", "optimizer": "adamw"}
+SETTINGS = {row["name"]: row["usual"] or None for row in SETTING_ROWS}
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,21 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def resolved(asked: Asked) -> Model:
     """The model that the page has. Raises `CompileError`."""
-    options = dict(asked.options)
+    with described(asked) as model:
+        return resolve(model, dict(asked.options))
+
+
+@contextmanager
+def described(asked: Asked) -> Iterator[str]:
+    """The name of a network or the path of its spec, as functions and commands take it."""
     if not asked.spec:
-        return resolve(asked.model, options)
+        yield asked.model
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / SPEC_NAME
         path.write_text(asked.spec, encoding="utf-8", errors="surrogatepass")
         try:
-            return resolve(path, options)
+            yield str(path)
         except CompileError as error:
             raise without_folder(error, folder) from None
 
@@ -182,6 +190,22 @@ def _cost(question: Mapping[str, Any]) -> Json:
     return cost_description(cost_of(resolved(_asked(question)), *chosen))
 
 
+def _plan(question: Mapping[str, Any]) -> Json:
+    """Which patches and batches fit into the memory of the settings."""
+    from ..costs import find_request, fits_description
+
+    asked, settings = _asked(question), _settings(question)
+    spacing = settings.pop("spacing")
+    options = dict(asked.options) | ({"spacing": spacing} if spacing else {})
+    with described(asked) as model:
+        return fits_description(fits_of(find_request(model, settings, options)))
+
+
+def _settings(question: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the page, each with its usual value where it has none."""
+    return {**SETTINGS, **_given(question.get("settings", {}))}
+
+
 def _spec(question: Mapping[str, Any]) -> Json:
     """The network as a spec."""
     from ..spec.writing import spec_text
@@ -213,6 +237,7 @@ QUESTIONS: dict[str, Callable[[Mapping[str, Any]], Json]] = {
     "source": _source,
     "drawing": _drawing,
     "cost": _cost,
+    "plan": _plan,
     "spec": _spec,
     "compare": _compare,
     "dropped": _dropped,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from .. import __version__
 from ..catalog import ENCODERS
@@ -16,6 +17,14 @@ from ..passes.tape import PRECISIONS
 from ..segmentors import SEGMENTORS
 from ..targets import TARGETS
 
+SETTINGS: tuple[dict[str, Any], ...] = (  # of a run, and the panels that ask for them
+    {"name": "memory", "usual": "24GiB", "choices": [], "of": ["plan"]},
+    {"name": "batch", "usual": "", "choices": [], "of": ["cost", "plan"]},
+    {"name": "precision", "usual": "fp32", "choices": [*PRECISIONS], "of": ["cost", "plan"]},
+    {"name": "optimizer", "usual": "adamw", "choices": [*OPTIMIZERS], "of": ["cost", "plan"]},
+    {"name": "shape", "usual": "", "choices": [], "of": ["plan"]},
+    {"name": "spacing", "usual": "", "choices": [], "of": ["plan"]},
+)
 MODEL = "model"  # the field of a name or a spec, which is not an option
 
 
@@ -30,18 +39,8 @@ def form() -> dict[str, object]:
         ],
         "segmentors": [{"name": name, "title": row.head.title} for name, row in SEGMENTORS.items()],
         "fields": [*map(_option, OPTIONS), *_questions()],
-        "settings": [*_settings()],
+        "settings": SETTINGS,
     }
-
-
-def _settings() -> Iterator[dict[str, object]]:
-    """What a cost depends on beside the network."""
-    for name, choices in (
-        ("batch", ()),
-        ("precision", tuple(PRECISIONS)),
-        ("optimizer", tuple(OPTIMIZERS)),
-    ):
-        yield {"name": name, "choices": list(choices)}
 
 
 def _option(option: Option) -> dict[str, object]:

@@ -20,7 +20,7 @@ export function CostPanel({ tables, network, settings, set }: Props) {
   const cost = asked.value;
   return (
     <>
-      <Settings tables={tables} problems={asked.problems} settings={settings} set={set} />
+      <Settings of="cost" tables={tables} problems={asked.problems} settings={settings} set={set} />
       <Problems problems={own} failure={asked.failure} />
       {cost && (
         <div

@@ -47,7 +47,7 @@ export interface Tables {
   encoders: (Named & { family: string; head: string })[];
   segmentors: Named[];
   fields: Field[];
-  settings: { name: string; choices: string[] }[];
+  settings: { name: string; usual: string; choices: string[]; of: string[] }[];
 }
 export interface Piece {
   group: string;
@@ -128,4 +128,27 @@ export interface Cost {
   training: number;
   inference: number;
   steps: { name: string; output: number[]; saved: number }[];
+}
+export interface Choice {
+  batch: number;
+  patch: number[];
+  weights: number;
+  gradients: number;
+  optimizer_state: number;
+  saved: number;
+  tensors: number;
+  margin: number;
+  total: number;
+}
+export interface Fit {
+  largest: Choice | null;
+  next: Choice | null;
+}
+export interface Plan {
+  memory: number;
+  precision: string;
+  optimizer: string;
+  divisors: number[];
+  training: Fit[];
+  inference: Fit[];
 }

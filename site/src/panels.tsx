@@ -6,6 +6,7 @@ import { download, useAnswer, useCopy, type Asked } from "./hooks";
 import { Ledger } from "./ledger";
 import { marking } from "./marks";
 import type { Drawing, Facts, Network, Tables, Text } from "./messages";
+import { PlanPanel } from "./plan";
 import { Problems } from "./problems";
 import type { Panel } from "./state";
 import { Steps } from "./steps";
@@ -29,6 +30,7 @@ const NAMES: readonly (readonly [Panel, string])[] = [
   ["steps", "Steps"],
   ["ledger", "Ledger"],
   ["cost", "Cost"],
+  ["plan", "Plan"],
   ["spec", "Spec"],
 ];
 
@@ -57,6 +59,7 @@ function Shown(props: Props) {
   const { network, pair, target, facts, both, panel } = props;
   if (panel === "drawing") return <Drawn networks={pair ?? [network]} />;
   if (panel === "cost") return <CostPanel {...props} />;
+  if (panel === "plan") return <PlanPanel {...props} />;
   if (panel === "spec") return <Spec network={network} />;
   if (!facts.value) return <div class="empty">The compiler is starting.</div>;
   if (panel === "ledger") return <Ledger facts={facts.value} />;

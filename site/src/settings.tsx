@@ -4,19 +4,23 @@ import type { Problem, Tables } from "./messages";
 import { Told } from "./problems";
 
 interface Props {
+  of: string; // the panel
   tables: Tables;
   problems: Problem[];
   settings: Record<string, string>;
   set: (settings: Record<string, string>) => void;
 }
 
-export function Settings({ tables, problems, settings, set }: Props) {
+const HINTS: Record<string, string> = { shape: "40,512,512", spacing: "5,1.5,1.5" };
+
+export function Settings({ of, tables, problems, settings, set }: Props) {
   return (
     <form class="settings" onSubmit={(event) => event.preventDefault()} aria-label="Settings">
-      {tables.settings.map(({ name, choices }) => (
+      {tables.settings.filter((row) => row.of.includes(of)).map(({ name, usual, choices }) => (
         <Setting
           key={name}
           name={name}
+          usual={usual || (HINTS[name] ?? (of === "cost" ? "1" : "1, 2, 4, 8"))}
           choices={choices}
           value={settings[name] ?? ""}
           problems={problems.filter((problem) => problem.fields.includes(name))}
@@ -29,13 +33,14 @@ export function Settings({ tables, problems, settings, set }: Props) {
 
 interface SettingProps {
   name: string;
+  usual: string;
   choices: string[];
   value: string;
   problems: Problem[];
   set: (value: string) => void;
 }
 
-function Setting({ name, choices, value, problems, set }: SettingProps) {
+function Setting({ name, usual, choices, value, problems, set }: SettingProps) {
   const id = useId();
   const wrong = problems.length > 0;
   return (
@@ -55,7 +60,7 @@ function Setting({ name, choices, value, problems, set }: SettingProps) {
           id={id}
           type="text"
           value={value}
-          placeholder="1"
+          placeholder={usual}
           aria-invalid={wrong}
           onInput={(event) => set(event.currentTarget.value)}
         />

@@ -3,12 +3,19 @@ import { useMemo, useState } from "preact/hooks";
 import { escaped, lines } from "./highlight";
 import { download, useCopy, type Asked } from "./hooks";
 import { marking } from "./marks";
-import type { Named, Source } from "./messages";
+import type { Named, Problem, Source } from "./messages";
 import { Problems } from "./problems";
 
-export function SourcePane({ target, asked }: { target: Named; asked: Asked<Source> }) {
+interface Props {
+  target: Named;
+  asked: Asked<Source>;
+  told: Problem[]; // what stands beside the fields of the form
+}
+
+export function SourcePane({ target, asked, told }: Props) {
   const source = asked.value?.target === target.name ? asked.value : undefined;
   const [word, copy] = useCopy(source?.text ?? "");
+  const own = asked.problems.filter((one) => !told.some((other) => other.message === one.message));
   const stale = asked.problems.length > 0 || asked.waiting;
   const ready = source && !stale; // what is shown is the file of the form
   return (
@@ -29,7 +36,12 @@ export function SourcePane({ target, asked }: { target: Named; asked: Asked<Sour
           Download
         </button>
       </header>
-      <Problems problems={asked.problems} failure={asked.failure} />
+      <Problems problems={own} failure={asked.failure} />
+      {told.length > 0 && (
+        <p class="note">
+          {source ? "The file of before the error in the form." : "The form has an error."}
+        </p>
+      )}
       {source ? (
         <Code source={source} stale={stale} title={target.title} />
       ) : (

@@ -96,8 +96,8 @@ export function Workbench({ tables, view, show }: Props) {
         </div>
       </div>
       <div class="files">
-        {chosen && <SourcePane target={chosen} asked={source} />}
-        {view.both && beside && <SourcePane target={beside} asked={others} />}
+        {chosen && <SourcePane target={chosen} asked={source} told={facts.problems} />}
+        {view.both && beside && <SourcePane target={beside} asked={others} told={facts.problems} />}
       </div>
       <Panels
         network={network}

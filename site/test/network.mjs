@@ -141,6 +141,21 @@ export function network(on) {
     assert.match(link, /run\.precision=bf16/);
   });
 
+  test("the plan says what fits into a memory", async () => {
+    await go(on.page, UNET, "torch", { panel: "plan" });
+    await on.page.getByLabel("memory").fill("8GiB");
+    await on.page.getByLabel("shape", { exact: true }).fill("128,160,160");
+    const program = `import compiler
+fits = compiler.plan("seresnext50", dims=3, segmentor="unet", memory="8GiB", shape="128,160,160")
+fit = fits.training[0]
+print(*(f"{choice.total:,}" for choice in (fit.largest, fit.next) if choice))`;
+    for (const total of python("-c", program).trim().split(" ")) {
+      await on.page.getByTitle(total).first().waitFor();
+    }
+    await on.page.getByLabel("memory").fill("much");
+    await field(on.page, "memory").getByText("--memory is 'much'").waitFor();
+  });
+
   test("a second network is compared, and the address holds both", async () => {
     await go(on.page, UNET, "torch");
     await shows(on.page, emitted("seresnext50", "--dims=3", "--segmentor=unet", "--target=torch"));
