@@ -35,7 +35,8 @@ from ..passes.values import find_target
 from ..provenance import call_of, command_of
 from ..showcase import file_name
 from ..targets import target_named
-from .form import MODEL, SETTINGS as SETTING_ROWS, form, values
+from .form import MODEL, form, values
+from .form import SETTINGS as SETTING_ROWS
 from .marks import line_keys, row_keys
 from .networks import SPEC_NAME, without_folder
 
@@ -184,8 +185,13 @@ def _cost(question: Mapping[str, Any]) -> Json:
     from ..costs import cost_description, find_setting
 
     problems: list[Problem] = []
-    settings = {**SETTINGS, **_given(question.get("settings", {}))}
-    chosen = find_setting(settings["batch"], settings["precision"], settings["optimizer"], problems)
+    settings = _settings(question)
+    batch, precision, optimizer = (
+        settings["batch"] or 1,
+        settings["precision"],
+        settings["optimizer"],
+    )
+    chosen = find_setting(batch, precision, optimizer, problems)
     raise_all(problems)
     return cost_description(cost_of(resolved(_asked(question)), *chosen))
 
@@ -193,6 +199,7 @@ def _cost(question: Mapping[str, Any]) -> Json:
 def _plan(question: Mapping[str, Any]) -> Json:
     """Which patches and batches fit into the memory of the settings."""
     from ..costs import find_request, fits_description
+    from ..passes.fitting import fits_of
 
     asked, settings = _asked(question), _settings(question)
     spacing = settings.pop("spacing")
