@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .actions import check, convert
 from .api import custom_encoder, describe, draw, emit
-from .costs import cost, plan
+from .costs import cost, lint, plan
 from .errors import CompileError, CompileWarning, Problem
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "draw",
     "emit",
+    "lint",
     "plan",
     "verify",
 ]

@@ -16,6 +16,7 @@ from .names import FilePath
 from .nnunet.asked import read_sizes, read_spacing
 from .passes.cost import OPTIMIZERS, Cost, cost_of
 from .passes.fitting import Choice, Data, Fits, Request, fits_of
+from .passes.lint import Note, notes_of
 from .passes.tape import PRECISIONS
 from .passes.validate import resolve
 from .passes.values import choice, count, whole
@@ -75,6 +76,19 @@ def _noted(problems: list[Problem], otherwise: Value, read: Callable[[], Value])
         return otherwise
 
 
+def lint(model: FilePath | Encoder, **options: Unpack[ModelOptions]) -> tuple[Note, ...]:
+    """Look for what may be better about a network, with figures.
+
+    Takes the model and options of `emit`. Returns a `Note` each for the warnings of `emit`, for a
+    step that has most of the parameters or MACs, for image sizes that levels do not divide evenly,
+    for a decoder that is wider than its encoder, and for a receptive field smaller than the image:
+    its `kind`, its `message` with the figures, a `hint`, and the `steps` that it is about.
+
+    Raises `CompileError` with every problem of the arguments.
+    """
+    return notes_of(resolve(model, options))
+
+
 def cost_description(cost: Cost) -> dict[str, object]:
     """The cost as a dict, as `show --cost --json` prints it: shapes channels last."""
     steps = [asdict(step) | {"output": channels_last(step.output)} for step in cost.steps]
@@ -119,14 +133,13 @@ def plan(
     image. With the `shape` of the data (its sizes, without channels) and its `spacing`, they have
     its proportions and end where they cover it. Without a `batch`, several sizes are tried. With
     `input_shape`, the patch is that one, and the largest batch is looked for. Returns `Fits`, with
-    the largest choice that fits, its parts in bytes, and the next larger one, which does not.
+    the largest choice that fits, its parts in bytes, and the next larger one, which does not, and
+    the `notes` of `lint` about the network at the largest patch.
 
     Raises `CompileError` with every problem of the arguments.
     """
     asked = {"memory": memory, "batch": batch, "precision": precision, "optimizer": optimizer}
-    request = find_request(model, asked | {"shape": shape}, dict(options))
-    warn(request.model)
-    return fits_of(request)
+    return fits_of(find_request(model, asked | {"shape": shape}, dict(options)))
 
 
 def find_request(

@@ -19,6 +19,7 @@ from .options import COMPAT
 from .passes.cost import Cost
 from .passes.count import macs, non_trainable, parts, trainable
 from .passes.fitting import Fits
+from .passes.lint import Note
 from .passes.trace import Ledger
 from .segmentors import SEGMENTORS
 from .segmentors.base import TableRow
@@ -207,6 +208,14 @@ def print_fits(model: Model, fits: Fits) -> None:
                 ),
             )
     console().print(f"Patches are multiples of {sizes(fits.divisors)}.", markup=False)
+    print_notes(fits.notes)
+
+
+def print_notes(notes: Iterable[Note]) -> None:
+    """Print advice, a line for each."""
+    for note in notes:
+        word = "Warning" if note.kind == "warning" else "Advice"
+        console().print(f"{word}: {note}", markup=False, soft_wrap=True)
 
 
 INFERENCE = {"weights": "weights", "tensors": "tensors", "margin": "margin"}

@@ -19,6 +19,7 @@ COMMANDS = {  # and the modules that hold them, imported for the one that is cal
     "list": "show",
     "show": "show",
     "plan": "plan",
+    "lint": "show",
     "draw": "draw",
     "check": "check",
     "diff": "update",

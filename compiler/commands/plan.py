@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .options import model_options, precision_options, print_json, warn_about
+from .options import model_options, precision_options, print_json
 
 ASKED = ("memory", "batch", "precision", "optimizer", "shape")
 
@@ -32,7 +32,6 @@ def plan_command(model: str, as_json: bool, **options: Any) -> None:
     for name, usual in (("precision", "fp32"), ("optimizer", "adamw")):
         asked[name] = asked[name] or usual
     request = find_request(model, asked, options)
-    warn_about(request.model)
     fits = fits_of(request)
     if as_json:
         return print_json(fits_description(fits))

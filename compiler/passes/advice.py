@@ -1,4 +1,7 @@
-"""Warn about networks that are allowed but train badly: norms over a single value, a gradient."""
+"""Warn about networks that are allowed but train badly: norms over a single value, a gradient.
+
+`lint` has these warnings too, beside advice that may be ignored.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from ..limits import AXIS, BATCH, VOXELS
 from ..model import Model
 from .cost import Cost, cost_of
+from .lint import Note, notes_of
 
 BATCHES = (1, 2, 4, 8)  # that training is planned for
 SLACK = 20  # the margin has this part of all that is counted, for what allocators round up
@@ -63,7 +64,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class Fits:
-    """What fits into so many bytes of `memory`: a `Fit` for each batch size of training."""
+    """What fits into so many bytes of `memory`: a `Fit` for each batch size.
+
+    `notes` are about the network at the largest patch that fits, of training if it is trained.
+    """
 
     memory: int
     precision: str
@@ -71,6 +75,7 @@ class Fits:
     divisors: tuple[int, ...]
     training: tuple[Fit, ...]
     inference: tuple[Fit, ...]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,22 +98,29 @@ class Request:
     fixed: bool = False
     data: Data = Data()
 
+    def at(self, patch: tuple[int, ...]) -> Model:
+        """The model for such a patch."""
+        return replace(self.model, input_shape=(*patch, self.model.in_channels))
+
     def cost(self, patch: tuple[int, ...], batch: int) -> Cost:
-        model = replace(self.model, input_shape=(*patch, self.model.in_channels))
-        return cost_of(model, batch, self.precision, self.optimizer)
+        return cost_of(self.at(patch), batch, self.precision, self.optimizer)
 
 
 def fits_of(request: Request) -> Fits:
     """What fits of a model: the largest patch for each batch size, or the largest batch."""
     model = request.model
     search = _batches if request.fixed else _patches
+    training = () if model.deploy else search(request, training_choice, BATCHES)
+    inference = search(request, inference_choice, BATCHES[:1])
+    chosen = (training or inference)[0].largest
     return Fits(
         memory=request.memory,
         precision=request.precision,
         optimizer=request.optimizer,
         divisors=model.divisors[-1],
-        training=() if model.deploy else search(request, training_choice, BATCHES),
-        inference=search(request, inference_choice, BATCHES[:1]),
+        training=training,
+        inference=inference,
+        notes=notes_of(request.at(chosen.patch)) if chosen else (),
     )
 
 

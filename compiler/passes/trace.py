@@ -82,7 +82,7 @@ def constants_of(network: Network) -> dict[str, object]:
 def run(network: Network, tracer: Tracer, image: Tensor) -> Ledger:
     """Run the network with this tracer over its image."""
     model = network.model
-    encoder, pyramid = _encoder(network, tracer, image)
+    encoder, pyramid = run_encoder(network, tracer, image)
     tracer.wires.clear()  # a step stands for those of the stem
     names = {} if isinstance(model.head, Features) else {"num_classes": model.head.num_classes}
     rows = [row for step in encoder for row in step.rows]
@@ -140,7 +140,7 @@ def _check_unique(rows: list[Row]) -> None:
         seen[name] = row.path
 
 
-def _encoder(network: Network, tracer: Tracer, image: Tensor) -> tuple[list[Step], list[Tensor]]:
+def run_encoder(network: Network, tracer: Tracer, image: Tensor) -> tuple[list[Step], list[Tensor]]:
     """The stem, the pool and the stages: a step for each, and the levels P1, P2, ..."""
     model = network.model
     names = {"in_channels": model.in_channels}
