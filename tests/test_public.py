@@ -29,6 +29,7 @@ def build(sizes: Sequence[int], path: Path) -> bool:
     print(plainnet.describe(encoder, input_shape=sizes, segmentor="unet", dropout=None)["macs"])
     print(plainnet.cost(encoder, input_shape=sizes, batch=2, precision="bf16").saved + 1)
     print(plainnet.plan(encoder, memory="24GiB", shape=sizes).training[0].largest is None)
+    print([note.kind for note in plainnet.lint(encoder, dims=3)])
     svg: str = plainnet.draw(encoder, compare="resnet18", theme="dark", dims=3)
     report = plainnet.verify("resnet18", size=64, num_classes=len(svg))
     done = plainnet.convert(path, "w.safetensors", "resnet18", layout="timm", dims="3")
@@ -45,6 +46,7 @@ plainnet.emit("resnet18", target="torch", num_clases=5)
 plainnet.describe("resnet18", num_clases=5)
 plainnet.draw("resnet18", num_clases=5)
 plainnet.cost("resnet18", num_clases=5)
+plainnet.lint("resnet18", num_clases=5)
 plainnet.plan("resnet18", memory="24GiB", num_clases=5)
 plainnet.verify("resnet18", num_clases=5)
 plainnet.convert("a.pt", "b.pt", "resnet18", num_clases=5)
@@ -88,8 +90,8 @@ def test_a_type_checker_finds_a_misspelt_keyword(tmp_path):
     wrong = [line for line in done.stdout.splitlines() if ": error:" in line]
     lines = {line.split(":")[1] for line in wrong}
     assert all(line.startswith("misspelt.py") for line in wrong), done.stdout
-    assert lines == {str(i) for i in range(4, 14)}, done.stdout
-    assert sum("num_clases" in line for line in wrong) == 8
+    assert lines == {str(i) for i in range(4, 15)}, done.stdout
+    assert sum("num_clases" in line for line in wrong) == 9
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,7 @@ def test_a_type_checker_finds_a_misspelt_keyword(tmp_path):
         lambda: compiler.describe("resnet18", num_clases=5),
         lambda: compiler.draw("resnet18", num_clases=5),
         lambda: compiler.cost("resnet18", num_clases=5),
+        lambda: compiler.lint("resnet18", num_clases=5),
         lambda: compiler.plan("resnet18", memory="24GiB", num_clases=5),
         lambda: compiler.verify("resnet18", num_clases=5),
         lambda: compiler.convert("a.safetensors", "b.safetensors", "resnet18", num_clases=5),

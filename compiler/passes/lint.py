@@ -89,7 +89,7 @@ def _sizes(model: Model, ledger: Ledger) -> Iterator[Note]:
         yield Note(
             "sizes",
             f"{names} {verb} {size}, not a multiple of {by}: the levels have {levels}"
-            f" {UNITS[model.dims]}s, and {sizes[-1]} of {last} stand for {sizes[-1] * by}.",
+            f" {UNITS[model.dims]}s, and those of {last} cover {sizes[-1] * by}.",
             f"{' or '.join(map(str, near))} would be divided evenly.",
             tuple(ledger.level_steps[level].name for level in ledger.levels),
         )
