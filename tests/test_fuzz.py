@@ -67,6 +67,42 @@ def test_draw(model, options, theme):
         assert not geometric_faults(scene([resolve(model, options)]))
 
 
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "batch": VALUES | st.sampled_from((2, "3")),
+        "precision": VALUES | st.just("bf16"),
+        "optimizer": VALUES | st.just("SGD"),
+    },
+)
+
+
+@examples(40)
+@given(MODELS | VALUES, FITTING | GIVEN, SETTINGS)
+def test_cost(model, options, setting):
+    done = succeeds_or_is_an_error(compiler.cost, model, **setting, **options)
+    assert done is None or done.training >= done.saved and done.inference > done.weights
+    found = succeeds_or_is_an_error(compiler.lint, model, **options)
+    assert found is not None or done is None
+
+
+@examples(40)
+@given(
+    MODELS | VALUES,
+    st.just("900MiB") | VALUES,
+    FITTING | GIVEN,
+    SETTINGS,
+    st.none() | VALUES | st.sampled_from(((96, 200), (40, 96, 96))),
+)
+def test_plan(model, memory, options, setting, shape):
+    done = succeeds_or_is_an_error(
+        compiler.plan, model, memory=memory, shape=shape, **setting, **options
+    )
+    for fit in (*done.training, *done.inference) if done else ():
+        assert fit.largest is None or fit.largest.total <= done.memory
+        assert fit.next is None or fit.next.total > done.memory
+
+
 # Text that a command line can hold: no null character.
 WORDS = st.text(st.characters(exclude_characters="\0"), max_size=12)
 NUMBERS = st.integers(-9, 10**30).map(str) | st.sampled_from(
