@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import TypeVar, Unpack
 
 from .drawing.theme import THEMES
@@ -16,7 +15,7 @@ from .names import FilePath
 from .passes.advice import advice
 from .passes.count import macs, non_trainable, trainable
 from .passes.custom import make_encoder
-from .passes.lint import notes_of
+from .passes.lint import hints_of
 from .passes.specialize import specialize
 from .passes.trace import Ledger, trace
 from .passes.validate import resolve
@@ -63,8 +62,8 @@ def describe(
     `pyramid` and `output` (shapes channels last, without the batch axis), `divisors` (how many
     times smaller than the image each level is, axis by axis), `decoder` (the shapes of a
     segmentor's stages), `dialect`, `compat` (the library whose behaviour it keeps, or None for
-    ours), `notes` (those of `lint`), and `ledger`: a list of `path`, `kind`, `weights` (PyTorch's
-    names and shapes, in its order), `output`, `macs`.
+    ours), `notes` (the advice of `lint`), and `ledger`: a list of `path`, `kind`, `weights`
+    (PyTorch's names and shapes, in its order), `output`, `macs`.
 
     Raises `CompileError` with every problem of the arguments.
     """
@@ -174,7 +173,7 @@ def description(model: Model, ledger: Ledger) -> dict[str, object]:
         "divisors": dict(zip(ledger.levels, map(list, model.divisors), strict=True)),
         "decoder": {stage: channels_last(shape) for stage, shape in ledger.decoder},
         "output": channels_last(ledger.output),
-        "notes": [asdict(note) for note in notes_of(model)],
+        "notes": [note.described() for note in hints_of(specialize(model), ledger)],
         "ledger": [
             {
                 "path": row.path,

@@ -185,4 +185,4 @@ def fits_description(fits: Fits) -> dict[str, object]:
         name: [{"largest": described(fit.largest), "next": described(fit.next)} for fit in each]
         for name, each in (("training", fits.training), ("inference", fits.inference))
     }
-    return asdict(fits) | found
+    return asdict(fits) | found | {"notes": [note.described() for note in fits.notes]}

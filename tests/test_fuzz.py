@@ -81,7 +81,7 @@ SETTINGS = st.fixed_dictionaries(
 @given(MODELS | VALUES, FITTING | GIVEN, SETTINGS)
 def test_cost(model, options, setting):
     done = succeeds_or_is_an_error(compiler.cost, model, **setting, **options)
-    assert done is None or done.training >= done.saved and done.inference > done.weights
+    assert done is None or (done.training >= done.saved and done.inference > done.weights)
     found = succeeds_or_is_an_error(compiler.lint, model, **options)
     assert found is not None or done is None
 

@@ -72,13 +72,13 @@ def show_command(
     if as_json:
         more = {"cost": cost_description(cost)} if cost else {}
         return print_json(description(resolved, ledger) | more)
-    from ..passes.lint import notes_of
+    from ..passes.lint import hints_of
     from ..tables import print_cost, print_description, print_notes
 
     print_description(resolved, ledger, lower(network, ledger).table)
     if cost:
         print_cost(cost)
-    print_notes(note for note in notes_of(resolved) if note.kind != "warning")
+    print_notes(hints_of(network, ledger))
 
 
 @click.command("lint")
@@ -87,11 +87,9 @@ def show_command(
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def lint_command(model: str, as_json: bool, **options: Any) -> None:
     """Look for what may be better about MODEL, with figures. Advice is never an error."""
-    from dataclasses import asdict
-
     from ..passes.lint import notes_of
     from ..passes.validate import resolve
     from ..tables import print_notes
 
     notes = notes_of(resolve(model, options))
-    print_json([asdict(note) for note in notes]) if as_json else print_notes(notes)
+    print_json([note.described() for note in notes]) if as_json else print_notes(notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..model import RANK_NAMES, UNITS, Model, Segmentor
 from ..network import Network
@@ -33,13 +33,22 @@ class Note:
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
 
+    def described(self) -> dict[str, object]:
+        """The note as JSON has it."""
+        return asdict(self) | {"steps": list(self.steps)}
+
 
 def notes_of(model: Model) -> tuple[Note, ...]:
     """Warnings and advice about a model at the size of its image."""
     network = specialize(model)
     ledger = trace(network)
+    return (*(Note("warning", message) for message in advice(model)), *hints_of(network, ledger))
+
+
+def hints_of(network: Network, ledger: Ledger) -> tuple[Note, ...]:
+    """Advice alone, without the warnings that commands print on their own."""
+    model = network.model
     return (
-        *(Note("warning", message) for message in advice(model)),
         *_shares(model, ledger),
         *_sizes(model, ledger),
         *_decoder(model, ledger),
