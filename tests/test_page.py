@@ -4,9 +4,12 @@ import ast
 import http.client
 import json
 import re
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -416,6 +419,19 @@ def test_nothing_else_is_served(page, path):
     response = page.getresponse()
     response.read()
     assert response.status == 404
+
+
+def test_a_browser_that_leaves_is_no_error(page, capfd):
+    for _ in range(3):
+        gone = socket.create_connection((page.host, page.port), timeout=10)
+        gone.sendall(b"GET / HTTP/1.1\r\n")
+        reset = struct.pack("ii", 1, 0)
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        gone.close()
+    page.request("GET", "/")
+    assert page.getresponse().read() == b"x"
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

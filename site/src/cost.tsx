@@ -1,8 +1,8 @@
 // What it takes to train and to run the network, in bytes.
-import { grouped, memory, useAnswer } from "./hooks";
+import { grouped, memory, useAnswer, type Asked } from "./hooks";
 import { marking } from "./marks";
-import type { Cost, Network, Tables } from "./messages";
-import { Settings } from "./settings";
+import type { Cost, Facts, Network, Tables } from "./messages";
+import { elsewhere, Settings } from "./settings";
 import { Problems } from "./problems";
 import { Amount, size } from "./steps";
 
@@ -11,12 +11,13 @@ interface Props {
   network: Network;
   settings: Record<string, string>;
   set: (settings: Record<string, string>) => void;
+  facts: Asked<Facts>;
 }
 
-export function CostPanel({ tables, network, settings, set }: Props) {
+export function CostPanel({ tables, network, settings, set, facts }: Props) {
+  const told = facts.problems;
   const asked = useAnswer<Cost>("cost", { ask: "cost", network, settings });
-  const names = tables.settings.map((row) => row.name);
-  const own = asked.problems.filter((problem) => !problem.fields.some((f) => names.includes(f)));
+  const own = elsewhere(asked.problems, tables, told);
   const cost = asked.value;
   return (
     <>

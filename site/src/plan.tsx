@@ -1,8 +1,8 @@
 // Which patches and batches fit into a memory, and the next larger ones, which do not.
-import { grouped, memory, useAnswer } from "./hooks";
-import type { Choice, Fit, Network, Plan, Tables } from "./messages";
+import { grouped, memory, useAnswer, type Asked } from "./hooks";
+import type { Choice, Facts, Fit, Network, Plan, Tables } from "./messages";
 import { Problems } from "./problems";
-import { Settings } from "./settings";
+import { elsewhere, Settings } from "./settings";
 import { size } from "./steps";
 
 interface Props {
@@ -10,12 +10,12 @@ interface Props {
   network: Network;
   settings: Record<string, string>;
   set: (settings: Record<string, string>) => void;
+  facts: Asked<Facts>;
 }
 
-export function PlanPanel({ tables, network, settings, set }: Props) {
+export function PlanPanel({ tables, network, settings, set, facts }: Props) {
   const asked = useAnswer<Plan>("plan", { ask: "plan", network, settings });
-  const names = tables.settings.map((row) => row.name);
-  const own = asked.problems.filter((problem) => !problem.fields.some((f) => names.includes(f)));
+  const own = elsewhere(asked.problems, tables, facts.problems);
   const plan = asked.value;
   const stale = asked.waiting || asked.problems.length > 0;
   return (

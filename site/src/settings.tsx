@@ -11,6 +11,16 @@ interface Props {
   set: (settings: Record<string, string>) => void;
 }
 
+/** The problems that stand neither beside a setting nor beside a field of the form. */
+export function elsewhere(problems: Problem[], tables: Tables, told: Problem[]): Problem[] {
+  const names = tables.settings.map((row) => row.name);
+  return problems.filter(
+    (problem) =>
+      !problem.fields.some((field) => names.includes(field)) &&
+      !told.some((other) => other.message === problem.message),
+  );
+}
+
 const HINTS: Record<string, string> = { shape: "40,512,512", spacing: "5,1.5,1.5" };
 
 export function Settings({ of, tables, problems, settings, set }: Props) {
