@@ -18,13 +18,11 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from compiler.api import traced
 from compiler.emitter import source
-from compiler.passes import inference
 from compiler.passes.validate import resolve
 from compiler.targets.runtime import runtime_of
 from compiler.verify.loading import Source
@@ -38,9 +36,8 @@ def main() -> None:
     runtime = runtime_of(asked.target)
     runtime.prepare(asked.backend)
     networks = {"training file": built(runtime, model, asked)}
-    with mock.patch.object(inference, "fused", lambda network: network):
-        networks["folded"] = built(runtime, deployed(model), asked)
-    networks["folded and fused"] = built(runtime, deployed(model), asked)
+    networks["folded"] = built(runtime, deployed(model, "no"), asked)
+    networks["folded and fused"] = built(runtime, deployed(model, "yes"), asked)
     x = image(model.input_shape, asked.batch).astype("float32")
     runs = {name: runner(asked, network, x) for name, network in networks.items()}
     if asked.target == "torch":
@@ -69,8 +66,8 @@ def options(asked: argparse.Namespace) -> dict[str, object]:
     return {"dims": asked.dims, "input_shape": shape, "channels_last": True, **segmentor}
 
 
-def deployed(model):
-    return resolve(model.encoder, options(arguments()) | {"deploy": True})
+def deployed(model, fuse: str):
+    return resolve(model.encoder, options(arguments()) | {"deploy": True, "fuse": fuse})
 
 
 def built(runtime, model, asked):

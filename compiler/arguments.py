@@ -58,6 +58,8 @@ def spell_options(model: Model) -> dict[str, object]:
         options["training_memory"] = model.memory
     if model.deploy:
         options["deploy"] = True
+    if model.fuse:
+        options["fuse"] = model.fuse
     usual_norm, usual_activation = _usual_units(model.encoder)
     if model.encoder.norm != usual_norm:
         options["norm"] = model.encoder.norm

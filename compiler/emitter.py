@@ -20,7 +20,7 @@ from .options import BY_NAME
 from .passes.specialize import specialize
 from .passes.trace import Ledger, trace
 from .provenance import sign
-from .targets import target_named
+from .targets import decided, target_named
 from .targets.base import Target
 from .targets.prose import docstring
 from .targets.text import ConstantText, Page, words
@@ -56,7 +56,7 @@ def compiled(model: Model, target_name: str) -> tuple[str, Ledger]:
     """The emitted file, and the ledger that it was written from."""
     target: Target = target_named(target_name)
     raise_all(_lacking(model, target))
-    network = specialize(target.built(model))
+    network = specialize(target.built(decided(model, target_name)))
     ledger = trace(network)
     text = _file(target, target.page(lower(network, ledger)))
     if not target.python:

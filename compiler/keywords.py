@@ -47,6 +47,7 @@ class ModelOptions(SegmentorOptions, PlansOptions, total=False):
     checkpointing: bool | None
     training_memory: str | None
     deploy: bool | None
+    fuse: str | None
     features_only: bool | None
     pooling: str | None
     include_rescaling: bool | None

@@ -218,7 +218,8 @@ class Model:
     With `memory` "lean", stages run again in the backward pass and keep their inputs and what
     convolutions return; with "least", which is the option `checkpointing`, their inputs only.
     `init` is what weights start from: `pytorch` or `he`. With `deploy`, it is the network of these
-    options as it runs in inference, with what training needs gone or folded into its weights.
+    options as it runs in inference, with what training needs gone or folded into its weights, and
+    upsamplings fused unless `fuse` is "no"; where it is "", a target may decide.
     """
 
     encoder: Encoder
@@ -231,11 +232,12 @@ class Model:
     memory: str = "standard"
     init: str = "pytorch"
     deploy: bool = False
+    fuse: str = ""
 
     @property
     def training(self) -> Model:
         """The model whose weights those of an inference file are made from."""
-        return replace(self, deploy=False)
+        return replace(self, deploy=False, fuse="")
 
     @property
     def trunk(self) -> Encoder:

@@ -98,6 +98,13 @@ OPTIONS = (
         "flag",
         "Inference only: batch norms folded, upsampling fused. `convert` makes the weights.",
     ),
+    Option(
+        "fuse",
+        "choice",
+        "With --deploy: fuse upsampling with the convolution after it. Default: yes in PyTorch, no"
+        " in Keras.",
+        ("yes", "no"),
+    ),
     Option("features_only", "flag", "Leave out the head and return the last pyramid level."),
     Option("pooling", "choice", "With --features-only: pool the last level.", ("avg", "max")),
     Option("include_rescaling", "flag", "Divide the image by 255 before the stem."),

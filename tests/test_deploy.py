@@ -167,7 +167,7 @@ def compare_at(sizes, encoder, options):
     ledger = traced(resolve(encoder, {**options, "deploy": True}))[1]
     ours = emitted(encoder, "torch", **options, deploy=True)().double()
     ours.load_state_dict({name: torch.from_numpy(v) for name, v in values.items()})
-    theirs = emitted(encoder, "keras", **options, deploy=True)
+    theirs = emitted(encoder, "keras", **options, deploy=True, fuse="yes")
     single = [copy.deepcopy(network).float() for network in (model, ours)]
     for size in sizes:
         x = image((*size, 2)).astype("float64")
@@ -204,7 +204,8 @@ def test_a_checkpoint_becomes_the_weights_of_a_file(trained, tmp_path):
     """Named by the file itself, whose footer does not know of the heads in the checkpoint."""
     folder, model = trained
     file, weights = tmp_path / "net.py", tmp_path / "w.safetensors"
-    file.write_text(compiler.emit(ENCODERS["basic"], target="torch", **UNET, deploy=True))
+    options = {**UNET, "deploy": True, "fuse": "yes"}  # in Keras too
+    file.write_text(compiler.emit(ENCODERS["basic"], target="torch", **options))
     done = compiler.convert(folder / "best.pt", weights, file)
     assert done.notes[0] == "omitted aux_heads, which only train (6 tensors)"
     assert done.notes[1].startswith(f"folded {len(torch_shapes(model)) - 6} tensors into ")
@@ -218,6 +219,40 @@ def test_a_checkpoint_becomes_the_weights_of_a_file(trained, tmp_path):
     assert back[1].read_bytes() == weights.read_bytes()
     (verdict,) = compiler.check(file)
     assert verdict.state == "clean"
+
+
+def test_keras_does_not_fuse_unless_asked(trained, tmp_path):
+    """Each form has weights of its own, made from those of training, and not one from the other."""
+    folder, model = trained
+    wanted = run_torch(model, (), image((40, 33, 2)))
+    files = {}
+    for fuse in ({}, {"fuse": "yes"}, {"fuse": "no"}):
+        for target, suffix in (("torch", ".safetensors"), ("keras", ".weights.h5")):
+            text = compiler.emit(ENCODERS["basic"], target=target, **UNET, deploy=True, **fuse)
+            files[target, fuse.get("fuse")] = text
+            if target == "keras":
+                file = tmp_path / f"keras_{fuse.get('fuse')}.py"
+                file.write_text(text)
+                compiler.convert(folder / "best.pt", weights := file.with_suffix(suffix), file)
+                network = constructor(text)()
+                network.load_weights(weights)
+                assert largest(wanted, run_keras(network, (), image((40, 33, 2)))) < 1e-5
+    fused = {key: "upconv" in text.lower() for key, text in files.items()}
+    assert fused == {
+        key: key in (("torch", None), *((t, "yes") for t, _ in files)) for key in files
+    }
+    for key, other in ((None, "yes"), ("yes", "no")):
+        held, file = tmp_path / f"keras_{key}.weights.h5", tmp_path / f"keras_{other}.py"
+        message = f"upsampling is {'not ' * (other == 'yes')}fused"
+        with pytest.raises(CompileError, match=message) as caught:
+            compiler.convert(held, tmp_path / "other.weights.h5", file)
+        (problem,) = caught.value.problems
+        assert problem.hint.endswith(f"--fuse {'no' if other == 'yes' else 'yes'}")
+
+
+def test_fusing_is_for_inference():
+    with pytest.raises(CompileError, match="--fuse is for inference files"):
+        compiler.emit("resnet18", target="torch", fuse="yes")
 
 
 def test_weights_are_rounded_once():
@@ -328,7 +363,7 @@ def test_a_file_scripts_and_exports(tmp_path, monkeypatch):
 def test_keras_on_other_backends(backend, trained, tmp_path):
     """Sizes may be unknown until the call, and a saved model is loaded again."""
     folder, model = trained
-    text = compiler.emit(ENCODERS["basic"], target="keras", **UNET, deploy=True)
+    text = compiler.emit(ENCODERS["basic"], target="keras", **UNET, deploy=True, fuse="yes")
     (tmp_path / "net.py").write_text(text)
     compiler.convert(folder / "best.pt", tmp_path / "w.weights.h5", tmp_path / "net.py")
     for height in (32, 33):

@@ -34,7 +34,7 @@ from ..passes.validate import resolve
 from ..passes.values import find_target
 from ..provenance import call_of, command_of
 from ..showcase import file_name
-from ..targets import target_named
+from ..targets import decided, target_named
 from .form import MODEL, form, values
 from .form import SETTINGS as SETTING_ROWS
 from .marks import line_keys, row_keys
@@ -145,7 +145,7 @@ def _source(question: Mapping[str, Any]) -> Json:
     framework = target_named(target)
     lines = {}
     if framework.python:
-        lines = line_keys(text, specialize(framework.built(model)), ledger)
+        lines = line_keys(text, specialize(framework.built(decided(model, framework.name))), ledger)
     return {
         "target": target,
         "text": text,

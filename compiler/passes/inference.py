@@ -46,7 +46,7 @@ def as_run(model: Model) -> Model:
 def for_inference(network: Network) -> Network:
     """The network for inference, with the steps that its weights take from those of training."""
     network = folded(without_dropout(initialized(network, "loaded")))
-    return in_place(fused(network))
+    return in_place(network if network.model.fuse == "no" else fused(network))
 
 
 def without_dropout(network: Network) -> Network:

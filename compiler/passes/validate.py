@@ -138,7 +138,12 @@ def _resolve(
         ),
         init=str(given.get("init", usual_init(head))),
         deploy="deploy" in given,
+        fuse=str(given.get("fuse", "")),
     )
+    if model.fuse and not model.deploy:
+        problems.append(
+            Problem("--fuse is for inference files", hint="add --deploy, or leave it out")
+        )
     if "checkpointing" in given and given.get("training_memory") == "lean":
         problems.append(
             Problem(

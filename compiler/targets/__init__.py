@@ -6,9 +6,11 @@ The command line, the names that people type, default file names, footers and `c
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
+
+from ..model import Model
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class TargetRow:
     same way how its files run (`runtime.Runtime`), and `files` which files hold their weights
     (`runtime.WeightFiles`); both are "" for a target whose files are only read. `spellings` are
     what else people call it, and `suffix` is how the names of its files end. Those of files with
-    its weights end with one of `weights`, or of `foreign`, which are read but not written.
+    its weights end with one of `weights`, or of `foreign`, which are read but not written. `fuse`
+    says whether inference files fuse upsampling with the convolution after it.
     """
 
     name: str
@@ -32,6 +35,7 @@ class TargetRow:
     suffix: str = ".py"
     weights: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    fuse: str = "yes"
 
 
 TARGETS: dict[str, TargetRow] = {}
@@ -61,6 +65,12 @@ def target_row(name: str) -> TargetRow:
 def target_named(name: str) -> Any:
     """The `base.Target` of that name, imported now. Raises `KeyError`."""
     return made(target_row(name).target)
+
+
+def decided(model: Model, target: str) -> Model:
+    """The model with what a target decides: whether its inference files fuse upsampling."""
+    fuse = target_row(target).fuse
+    return replace(model, fuse=fuse) if model.deploy and not model.fuse else model
 
 
 def suffixes() -> tuple[str, ...]:
@@ -96,5 +106,6 @@ register(
         "..weights.files:KerasFiles",
         spellings=("keras3",),
         weights=(".weights.h5", ".keras"),
+        fuse="no",  # transposed convolutions gain nothing on CPUs: docs/deploy.md
     )
 )

@@ -19,6 +19,7 @@ from ..axes import times
 from ..errors import CompileError
 from ..model import Model
 from ..passes.trace import Ledger
+from ..targets import decided
 from ..targets.runtime import Runtime, runnable, runtime_of
 from ..weights.deployed import check_whole, fold_weights, training_of
 from ..weights.formats import open_checkpoint
@@ -69,6 +70,7 @@ def verify(
             for runtime in runtimes:
                 for size in sizes_of(model, settings.size, fixed):
                     at = replace(model, input_shape=(*size, model.in_channels))
+                    at = decided(at, runtime.name)
                     _compare(report, runtime, at, files or _compiled(at, runtime.name), given)
     except (CompileError, KeyboardInterrupt):
         raise

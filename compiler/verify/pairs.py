@@ -13,7 +13,7 @@ from ..passes.custom import custom_arguments
 from ..passes.inference import as_run
 from ..provenance import read
 from ..reading import read_source
-from ..targets import suffixes
+from ..targets import decided, suffixes
 from ..targets.runtime import runnable
 from ..vendoring.request import model_of
 from .loading import Source
@@ -48,6 +48,7 @@ def read_pair(names: Sequence[str]) -> tuple[Model, tuple[Source, Source]]:
                     )
                 )
             model, target = model_of(provenance)
+            model = decided(model, target)
         except CompileError as error:
             hint = (
                 ""
@@ -92,7 +93,7 @@ def _deployed(
     # What only training has leaves no trace in an inference file.
     if as_run(replace(model.training, input_shape=shape)) != as_run(training):
         raise _different(training, model.training)
-    return replace(training, deploy=True), (first, second)
+    return replace(training, deploy=True, fuse=model.fuse), (first, second)
 
 
 def _different(model: Model, other: Model) -> CompileError:

@@ -16,13 +16,13 @@ from ..passes.validate import resolve
 from ..passes.values import choice, not_one_of, plain_text
 from ..provenance import read as read_provenance
 from ..reading import read_source
-from ..targets import TARGETS, suffixes
+from ..targets import TARGETS, decided, suffixes
 from ..targets.runtime import files_of
 from ..vendoring.request import given_options, model_of, with_options
 from .adapt import AXES, INFLATIONS
 from .checkpoints import LIGHTNING, Checkpoint, framework_of
 from .contents import mistaken
-from .deployed import deployed, holds_deployed, training_of
+from .deployed import check_fused, deployed, holds_deployed, training_of
 from .formats import open_checkpoint
 from .layouts import LAYOUT_NAMES, validate_layout
 from .matching import Adapting, Match, match
@@ -71,6 +71,7 @@ def convert(
     resolved, notes = _model(model, options)
     back = asked.to is not None and plain_text(asked.to) == NNUNET
     target = _target(output, None if back else asked.to)
+    resolved = decided(resolved, target)
     problems: list[Problem] = []
     layout = _chosen("--layout", asked.layout, LAYOUT_NAMES, problems)
     inflate = _chosen("--inflate", asked.inflate, INFLATIONS, problems)
@@ -102,6 +103,8 @@ def matched(opened: Checkpoint, model: Model, layout: str | None, adapting: Adap
 
     A checkpoint may also hold what another inference file of the network was given.
     """
+    if model.deploy:
+        check_fused(opened, model)
     if not model.deploy or holds_deployed(opened, model):
         return match(opened, model, layout, adapting)
     return deployed(match(opened, training_of(opened, model), layout, adapting), model)

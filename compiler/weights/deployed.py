@@ -77,6 +77,25 @@ def holds_deployed(checkpoint: Checkpoint, model: Model) -> bool:
     return bool(named & (ours - theirs)) and not named & (theirs - ours)
 
 
+def check_fused(checkpoint: Checkpoint, model: Model) -> None:
+    """Raise `CompileError` for weights of the inference file that is fused where this one is not.
+
+    What is summed for a fused upsampling, and rounded, does not come apart again.
+    """
+    files = files_of(checkpoint.framework)
+    other = replace(model, fuse="no" if model.fuse == "yes" else "yes")
+    ours, theirs = ({files.place_name(p) for p in places_of(m)} for m in (model, other))
+    if ours != theirs and checkpoint.tensors.keys() == theirs:
+        what = "not fused" if model.fuse == "yes" else "fused"
+        raise CompileError(
+            Problem(
+                f"the checkpoint is of an inference file whose upsampling is {what}",
+                hint="convert the checkpoint of the training file, or emit with --fuse"
+                f" {other.fuse}",
+            )
+        )
+
+
 def fold_weights(
     model: Model, weights: Mapping[str, Read], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Read]:
