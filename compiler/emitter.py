@@ -17,10 +17,11 @@ from .layout import broken
 from .lower import lower
 from .model import Model
 from .options import BY_NAME
+from .passes.inference import decided
 from .passes.specialize import specialize
 from .passes.trace import Ledger, trace
 from .provenance import sign
-from .targets import decided, target_named
+from .targets import target_named
 from .targets.base import Target
 from .targets.prose import docstring
 from .targets.text import ConstantText, Page, words

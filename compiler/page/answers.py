@@ -28,13 +28,14 @@ from ..options import BY_NAME
 from ..passes.advice import advice
 from ..passes.cost import cost_of
 from ..passes.count import parts
+from ..passes.inference import decided
 from ..passes.specialize import specialize
 from ..passes.trace import Ledger, trace
 from ..passes.validate import resolve
 from ..passes.values import find_target
 from ..provenance import call_of, command_of
 from ..showcase import file_name
-from ..targets import decided, target_named
+from ..targets import target_named
 from .form import MODEL, form, values
 from .form import SETTINGS as SETTING_ROWS
 from .marks import line_keys, row_keys

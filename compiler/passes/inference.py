@@ -27,6 +27,7 @@ from ..model import Model
 from ..network import Network
 from ..operations import IN_PLACE
 from ..program import Apply, Expression, calls, rewritten, unwrapped
+from ..targets import target_row
 from .fold import folded
 from .fuse import fused
 from .initialized import initialized
@@ -41,6 +42,12 @@ def as_run(model: Model) -> Model:
     unused = dict.fromkeys(named & {"deep_supervision", "lower_heads"}, False)
     head = replace(model.head, **unused)  # type: ignore[arg-type]
     return replace(model, head=head, drop_path=0.0, memory="standard")
+
+
+def decided(model: Model, target: str) -> Model:
+    """The model with what a target decides: whether its inference files fuse upsampling."""
+    fuse = target_row(target).fuse
+    return replace(model, fuse=fuse) if model.deploy and not model.fuse else model
 
 
 def for_inference(network: Network) -> Network:

@@ -6,11 +6,9 @@ The command line, the names that people type, default file names, footers and `c
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
-
-from ..model import Model
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,6 @@ def target_row(name: str) -> TargetRow:
 def target_named(name: str) -> Any:
     """The `base.Target` of that name, imported now. Raises `KeyError`."""
     return made(target_row(name).target)
-
-
-def decided(model: Model, target: str) -> Model:
-    """The model with what a target decides: whether its inference files fuse upsampling."""
-    fuse = target_row(target).fuse
-    return replace(model, fuse=fuse) if model.deploy and not model.fuse else model
 
 
 def suffixes() -> tuple[str, ...]:

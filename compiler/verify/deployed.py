@@ -18,8 +18,8 @@ from ..api import traced
 from ..axes import times
 from ..errors import CompileError
 from ..model import Model
+from ..passes.inference import decided
 from ..passes.trace import Ledger
-from ..targets import decided
 from ..targets.runtime import Runtime, runnable, runtime_of
 from ..weights.deployed import check_whole, fold_weights, training_of
 from ..weights.formats import open_checkpoint

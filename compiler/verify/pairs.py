@@ -10,10 +10,10 @@ from ..arguments import spell_options
 from ..errors import CompileError, Problem, raise_all
 from ..model import Model
 from ..passes.custom import custom_arguments
-from ..passes.inference import as_run
+from ..passes.inference import as_run, decided
 from ..provenance import read
 from ..reading import read_source
-from ..targets import decided, suffixes
+from ..targets import suffixes
 from ..targets.runtime import runnable
 from ..vendoring.request import model_of
 from .loading import Source

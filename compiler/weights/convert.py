@@ -12,11 +12,12 @@ from ..errors import CompileError, Problem, raise_all
 from ..files import obstacle
 from ..model import Encoder, Model, Segmentor
 from ..names import plans_path, spec_path, target_of
+from ..passes.inference import decided
 from ..passes.validate import resolve
 from ..passes.values import choice, not_one_of, plain_text
 from ..provenance import read as read_provenance
 from ..reading import read_source
-from ..targets import TARGETS, decided, suffixes
+from ..targets import TARGETS, suffixes
 from ..targets.runtime import files_of
 from ..vendoring.request import given_options, model_of, with_options
 from .adapt import AXES, INFLATIONS
