@@ -105,15 +105,25 @@ def test_the_command_of_a_custom_encoder_names_its_spec(tmp_path, monkeypatch, c
 def test_the_facts_are_those_of_describe():
     facts = ask("network", network=UNET)
     said = compiler.describe("seresnext50", dims=3, segmentor="unet")
-    assert {name: facts[name] for name in said if name != "ledger"} == json.loads(
-        json.dumps({name: value for name, value in said.items() if name != "ledger"})
-    )
+    same = {name: value for name, value in said.items() if name not in ("ledger", "notes")}
+    assert {name: facts[name] for name in same} == json.loads(json.dumps(same))
     for row, known in zip(facts["ledger"], said["ledger"], strict=True):
         assert {name: row[name] for name in known} == json.loads(json.dumps(known))
     assert sum(step["macs"] for step in facts["steps"]) == facts["macs"]
     assert facts["values"]["decoder_filters"] == "256,128,64,32,16"
     assert facts["values"]["in_channels"] == "4"
     assert "dropout" not in facts["values"]  # no option of a UNet
+
+
+@pytest.mark.parametrize("shape", ["96,96,96,4", "32,32,32,1"])
+def test_the_advice_is_that_of_lint(shape):
+    network = {"model": "seresnext50", "options": {**UNET["options"], "input_shape": shape}}
+    found = ask("network", network=network)
+    notes = compiler.lint("seresnext50", dims=3, segmentor="unet", input_shape=shape)
+    assert found["notes"] == [note.described() for note in notes]
+    assert any(note["kind"] == "warning" for note in found["notes"]) == (shape == "32,32,32,1")
+    steps = {step["name"] for step in found["steps"]}
+    assert {step for note in found["notes"] for step in note["steps"]} <= steps
 
 
 @pytest.mark.parametrize(

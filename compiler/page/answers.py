@@ -29,6 +29,7 @@ from ..passes.advice import advice
 from ..passes.cost import cost_of
 from ..passes.count import parts
 from ..passes.inference import decided
+from ..passes.lint import Note
 from ..passes.specialize import specialize
 from ..passes.trace import Ledger, trace
 from ..passes.validate import resolve
@@ -117,11 +118,13 @@ def _network(question: Mapping[str, Any]) -> Json:
     keys = row_keys(network, ledger)
     facts = description(model, ledger)
     rows: Any = facts["ledger"]
+    notes: Any = facts["notes"]
+    warnings = [Note("warning", message) for message in advice(model)]
     return {
         **facts,
         "head": getattr(model.head, "name", ""),
         "custom": model.encoder.custom,
-        "warnings": advice(model),
+        "notes": [note.described() for note in warnings] + notes,
         "values": values(model),
         "steps": [
             {

@@ -77,6 +77,12 @@ export interface Row {
   macs: number;
   keys: string[];
 }
+export interface Note {
+  kind: string;
+  message: string;
+  hint: string;
+  steps: string[];
+}
 export interface Facts {
   model: string;
   title: string;
@@ -87,7 +93,7 @@ export interface Facts {
   output: number[];
   head: string;
   custom: boolean;
-  warnings: string[];
+  notes: Note[];
   values: Record<string, string>;
   steps: Step[];
   ledger: Row[];
@@ -151,4 +157,5 @@ export interface Plan {
   divisors: number[];
   training: Fit[];
   inference: Fit[];
+  notes: Note[];
 }

@@ -6,6 +6,7 @@ import { download, useAnswer, useCopy, type Asked } from "./hooks";
 import { Ledger } from "./ledger";
 import { marking } from "./marks";
 import type { Drawing, Facts, Network, Tables, Text } from "./messages";
+import { Notes } from "./notes";
 import { PlanPanel } from "./plan";
 import { Problems } from "./problems";
 import type { Panel } from "./state";
@@ -31,12 +32,17 @@ const NAMES: readonly (readonly [Panel, string])[] = [
   ["ledger", "Ledger"],
   ["cost", "Cost"],
   ["plan", "Plan"],
+  ["advice", "Advice"],
   ["spec", "Spec"],
 ];
 
 export function Panels(props: Props) {
   const { pair, panel, choose, facts } = props;
-  const names = pair ? [...NAMES, ["compare", "Compare"] as const] : NAMES;
+  const count = facts.value?.notes.length;
+  const known = NAMES.map(([name, title]) => {
+    return [name, name === "advice" && count ? `${title} (${count})` : title] as const;
+  });
+  const names = pair ? [...known, ["compare", "Compare"] as const] : known;
   const chosen = names.some(([name]) => name === panel) ? panel : "drawing";
   return (
     <section class="panels" aria-label="About the network">
@@ -62,6 +68,7 @@ function Shown(props: Props) {
   if (panel === "plan") return <PlanPanel {...props} />;
   if (panel === "spec") return <Spec network={network} />;
   if (!facts.value) return <div class="empty">The compiler is starting.</div>;
+  if (panel === "advice") return <Notes notes={facts.value.notes} />;
   if (panel === "ledger") return <Ledger facts={facts.value} />;
   if (panel === "compare" && pair) {
     return <Compared pair={pair} target={target} facts={both} />;

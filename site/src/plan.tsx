@@ -1,6 +1,7 @@
 // Which patches and batches fit into a memory, and the next larger ones, which do not.
 import { grouped, memory, useAnswer, type Asked } from "./hooks";
 import type { Choice, Facts, Fit, Network, Plan, Tables } from "./messages";
+import { Notes } from "./notes";
 import { Problems } from "./problems";
 import { elsewhere, Settings } from "./settings";
 import { size } from "./steps";
@@ -36,6 +37,7 @@ export function PlanPanel({ tables, network, settings, set, facts }: Props) {
             <Fits title={`Training with ${plan.optimizer}, ${plan.precision}`} fits={plan.training} />
           )}
           <Fits title={`Inference, ${plan.precision}`} fits={plan.inference} />
+          {plan.notes.length > 0 && <Notes notes={plan.notes} />}
           <p class="under">
             The memory is {memory(plan.memory)}. Patches are multiples of {size(plan.divisors)}. The
             margin is an allowance for the workspace of kernels; all else is counted.

@@ -1,7 +1,7 @@
 // What the page shows, and the same as the address: a link is a network.
 import type { Network, Options } from "./messages";
 
-export const PANELS = ["drawing", "steps", "ledger", "cost", "plan", "spec", "compare"] as const;
+export const PANELS = ["drawing", "steps", "ledger", "cost", "plan", "advice", "spec", "compare"] as const;
 export type Panel = (typeof PANELS)[number];
 
 export interface View {

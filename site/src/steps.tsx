@@ -7,43 +7,40 @@ export const size = (shape: number[]): string => shape.join(" x ");
 
 export function Steps({ facts }: { facts: Facts }) {
   return (
-    <>
-      <Warnings facts={facts} />
-      <div class="scroll" tabIndex={0} role="region" aria-label="Steps" data-region {...marking}>
-        <table>
-          <thead>
-            <tr>
-              <th>step</th>
-              <th>output</th>
-              <th class="number">parameters</th>
-              <th class="bar">share</th>
-              <th class="number">MACs</th>
-              <th class="bar">share</th>
+    <div class="scroll" tabIndex={0} role="region" aria-label="Steps" data-region {...marking}>
+      <table>
+        <thead>
+          <tr>
+            <th>step</th>
+            <th>output</th>
+            <th class="number">parameters</th>
+            <th class="bar">share</th>
+            <th class="number">MACs</th>
+            <th class="bar">share</th>
+          </tr>
+        </thead>
+        <tbody>
+          {facts.steps.map((step) => (
+            <tr key={step.name} data-keys={`step ${step.name}`}>
+              <td>{step.name}</td>
+              <td>{size(step.output)}</td>
+              <Share value={step.parameters} of={facts.parameters.trainable} />
+              <Share value={step.macs} of={facts.macs} />
             </tr>
-          </thead>
-          <tbody>
-            {facts.steps.map((step) => (
-              <tr key={step.name} data-keys={`step ${step.name}`}>
-                <td>{step.name}</td>
-                <td>{size(step.output)}</td>
-                <Share value={step.parameters} of={facts.parameters.trainable} />
-                <Share value={step.macs} of={facts.macs} />
-              </tr>
-            ))}
-          </tbody>
-          <tfoot>
-            <tr>
-              <th>all</th>
-              <td>{size(facts.output)}</td>
-              <td class="number">{grouped(facts.parameters.trainable)}</td>
-              <td />
-              <td class="number">{grouped(facts.macs)}</td>
-              <td />
-            </tr>
-          </tfoot>
-        </table>
-      </div>
-    </>
+          ))}
+        </tbody>
+        <tfoot>
+          <tr>
+            <th>all</th>
+            <td>{size(facts.output)}</td>
+            <td class="number">{grouped(facts.parameters.trainable)}</td>
+            <td />
+            <td class="number">{grouped(facts.macs)}</td>
+            <td />
+          </tr>
+        </tfoot>
+      </table>
+    </div>
   );
 }
 
@@ -66,16 +63,5 @@ export function Amount({ value, of }: { value: number; of: number }) {
       <span class="amount" style={{ width: `${share}%` }} />
       <span class="percent">{share} %</span>
     </td>
-  );
-}
-
-export function Warnings({ facts }: { facts: Facts }) {
-  if (!facts.warnings.length) return null;
-  return (
-    <div class="advice">
-      {facts.warnings.map((warning) => (
-        <p key={warning}>{warning}</p>
-      ))}
-    </div>
   );
 }

@@ -24,7 +24,7 @@ export function files(on) {
     await drop(on.page, { "mine.py": text });
     await note().getByText("clean", { exact: true }).waitFor();
     await shows(on.page, text, "Keras");
-    assert.equal(await on.page.getByLabel("segmentor").inputValue(), "linknet");
+    assert.equal(await on.page.getByLabel("segmentor", { exact: true }).inputValue(), "linknet");
   });
 
   test("an edited file is said to be edited, with the difference", async () => {

@@ -8,13 +8,13 @@ export function network(on) {
   test("the form changes the file", async () => {
     await go(on.page, { model: "resnet18", options: {} }, "torch");
     await on.page.getByLabel("encoder", { exact: true }).selectOption("resnet34");
-    await on.page.getByLabel("segmentor").selectOption("fpn");
-    await on.page.getByLabel("dims").selectOption("3");
-    await on.page.getByLabel("in channels").fill("2");
-    await on.page.getByLabel("encoder depth").selectOption("4");
+    await on.page.getByLabel("segmentor", { exact: true }).selectOption("fpn");
+    await on.page.getByLabel("dims", { exact: true }).selectOption("3");
+    await on.page.getByLabel("in channels", { exact: true }).fill("2");
+    await on.page.getByLabel("encoder depth", { exact: true }).selectOption("4");
     await on.page.getByText("More options").click();
     await on.page.getByLabel("norm", { exact: true }).selectOption("instance");
-    await on.page.getByLabel("include rescaling").check();
+    await on.page.getByLabel("include rescaling", { exact: true }).check();
     await on.page.getByRole("button", { name: "Keras", exact: true }).click();
     const words = ["--segmentor=fpn", "--dims=3", "--in-channels=2", "--encoder-depth=4"];
     words.push("--norm=instance", "--include-rescaling", "--target=keras");
@@ -22,27 +22,27 @@ export function network(on) {
   });
 
   test("an option of another segmentor goes with it", async () => {
-    await on.page.getByLabel("encoder depth").selectOption("");
-    await on.page.getByLabel("pyramid channels").fill("64");
-    await on.page.getByLabel("segmentor").selectOption("unet");
+    await on.page.getByLabel("encoder depth", { exact: true }).selectOption("");
+    await on.page.getByLabel("pyramid channels", { exact: true }).fill("64");
+    await on.page.getByLabel("segmentor", { exact: true }).selectOption("unet");
     const words = ["--segmentor=unet", "--dims=3", "--in-channels=2", "--norm=instance"];
     await shows(
       on.page,
       emitted("resnet34", ...words, "--include-rescaling", "--target=keras"),
       "Keras",
     );
-    assert.equal(await on.page.getByLabel("pyramid channels").count(), 0);
+    assert.equal(await on.page.getByLabel("pyramid channels", { exact: true }).count(), 0);
   });
 
   test("an error stands beside its field, in the compiler's words", async () => {
-    await on.page.getByLabel("in channels").fill("many");
+    await on.page.getByLabel("in channels", { exact: true }).fill("many");
     const told = field(on.page, "in_channels").getByRole("alert");
     await told.waitFor();
     const said = python("-c", "import compiler\ntry: compiler.emit('resnet34', target='torch', in_channels='many')\nexcept compiler.CompileError as e: print(e.problems[0].message)");
     assert.equal(await told.textContent(), said.trim());
-    assert.equal(await on.page.getByLabel("in channels").getAttribute("aria-invalid"), "true");
+    assert.equal(await on.page.getByLabel("in channels", { exact: true }).getAttribute("aria-invalid"), "true");
     assert.equal(await on.page.getByRole("button", { name: "Download", exact: true }).isEnabled(), false);
-    await on.page.getByLabel("in channels").fill("3");
+    await on.page.getByLabel("in channels", { exact: true }).fill("3");
     await told.waitFor({ state: "detached" });
   });
 
@@ -105,7 +105,7 @@ export function network(on) {
   test("the panels follow the form", async () => {
     await go(on.page, UNET, "torch", { panel: "steps" });
     await on.page.getByRole("cell", { name: "55,453,441" }).waitFor();
-    await on.page.getByLabel("in channels").fill("1");
+    await on.page.getByLabel("in channels", { exact: true }).fill("1");
     await on.page.getByRole("cell", { name: "55,387,585" }).waitFor();
     await on.page.getByRole("tab", { name: "Spec" }).click();
     await on.page.locator(".spec", { hasText: "in_channels = 1" }).waitFor();
@@ -132,7 +132,7 @@ export function network(on) {
     const said = (more) => python("-c", `import compiler; print(f"{${words}${more}).training:,}")`).trim();
     await on.page.getByTitle(said("")).first().waitFor();
     await on.page.getByLabel("batch", { exact: true }).fill("3");
-    await on.page.getByLabel("precision").selectOption("bf16");
+    await on.page.getByLabel("precision", { exact: true }).selectOption("bf16");
     await on.page.getByTitle(said(", batch=3, precision='bf16'")).first().waitFor();
     await on.page.getByLabel("batch", { exact: true }).fill("none");
     await field(on.page, "batch").getByText("--batch has 'none', which is not a whole number").waitFor();
@@ -141,9 +141,20 @@ export function network(on) {
     assert.match(link, /run\.precision=bf16/);
   });
 
+  test("the advice is that of lint", async () => {
+    await go(on.page, UNET, "torch", { panel: "advice" });
+    await on.page.getByLabel("input shape", { exact: true }).fill("32,32,32,1");
+    const call = "compiler.lint('seresnext50', dims=3, segmentor='unet', input_shape='32,32,32,1')";
+    const notes = python("-c", `import compiler, json; print(json.dumps([note.message for note in ${call}]))`);
+    for (const message of JSON.parse(notes)) {
+      await on.page.locator(".notes li", { hasText: message }).waitFor();
+    }
+    await on.page.getByText("Warning", { exact: true }).first().waitFor();
+  });
+
   test("the plan says what fits into a memory", async () => {
     await go(on.page, UNET, "torch", { panel: "plan" });
-    await on.page.getByLabel("memory").fill("8GiB");
+    await on.page.getByLabel("memory", { exact: true }).fill("8GiB");
     await on.page.getByLabel("shape", { exact: true }).fill("128,160,160");
     const program = `import compiler
 fits = compiler.plan("seresnext50", dims=3, segmentor="unet", memory="8GiB", shape="128,160,160")
@@ -152,7 +163,7 @@ print(*(f"{choice.total:,}" for choice in (fit.largest, fit.next) if choice))`;
     for (const total of python("-c", program).trim().split(" ")) {
       await on.page.getByTitle(total).first().waitFor();
     }
-    await on.page.getByLabel("memory").fill("much");
+    await on.page.getByLabel("memory", { exact: true }).fill("much");
     await field(on.page, "memory").getByText("--memory is 'much'").waitFor();
   });
 

@@ -36,7 +36,7 @@ export function reach(on) {
   });
 
   test("everything has a name, in every view", async () => {
-    for (const panel of ["drawing", "steps", "ledger", "cost", "plan", "spec", "compare"]) {
+    for (const panel of ["drawing", "steps", "ledger", "cost", "plan", "advice", "spec", "compare"]) {
       const other = panel === "compare" ? { with: "model=resnet18" } : {};
       await go(on.page, UNET, "torch", { panel, show: "both", ...other });
       await source(on.page, "Keras");
@@ -50,7 +50,7 @@ export function reach(on) {
   test("nothing is wider than a phone", async () => {
     await on.page.setViewportSize({ width: 390, height: 844 });
     assert.equal(await on.page.evaluate(tooWide), 0);
-    for (const panel of ["drawing", "steps", "ledger", "cost", "plan"]) {
+    for (const panel of ["drawing", "steps", "ledger", "cost", "plan", "advice"]) {
       await go(on.page, UNET, "torch", { panel, show: "both" });
       await source(on.page);
       assert.equal(await on.page.evaluate(tooWide), 0, panel);
