@@ -26,8 +26,10 @@ export function pictures(on, folder) {
     await on.page.setViewportSize({ width: 1280, height: 800 });
     for (const colorScheme of ["light", "dark"]) {
       await on.page.emulateMedia({ colorScheme });
-      const take = (name) =>
-        on.page.screenshot({ path: join(folder, `${name}_${colorScheme}.png`) });
+      const take = async (name) => {
+        await on.page.evaluate(() => scrollTo(0, 0));
+        await on.page.screenshot({ path: join(folder, `${name}_${colorScheme}.png`) });
+      };
       await on.page.getByRole("link", { name: "Gallery" }).click();
       await on.page.locator(".card img").first().waitFor();
       await on.page.waitForLoadState("networkidle");
@@ -45,6 +47,7 @@ export function pictures(on, folder) {
     await on.page.setViewportSize({ width: 390, height: 844 });
     await go(on.page, UNET, "torch");
     await source(on.page);
+    await on.page.evaluate(() => scrollTo(0, 0));
     await on.page.screenshot({ path: join(folder, "phone_dark.png") });
     await on.page.setViewportSize({ width: 1440, height: 900 });
     await on.page.emulateMedia({ colorScheme: "light" });
