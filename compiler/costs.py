@@ -17,7 +17,7 @@ from .nnunet.asked import read_sizes, read_spacing
 from .passes.cost import OPTIMIZERS, Cost, cost_of
 from .passes.fitting import Choice, Data, Fits, Request, fits_of
 from .passes.lint import Note, notes_of
-from .passes.tape import PRECISIONS
+from .passes.tape import DEVICES, PRECISIONS
 from .passes.validate import resolve
 from .passes.values import choice, count, whole
 
@@ -36,34 +36,40 @@ def cost(
     batch: int | str = 1,
     precision: str = "fp32",
     optimizer: str = "adamw",
+    device: str = "cpu",
     **options: Unpack[ModelOptions],
 ) -> Cost:
     """Compute what the network's PyTorch file costs to train and to run, in bytes.
 
     Takes the model and options of `emit`, the size of a `batch`, a `precision` (`"fp32"`, or
     `"bf16"` and `"fp16"` under `torch.autocast`, with weights in 32 bits) and an `optimizer`
-    (`"adamw"`, or `"sgd"` with momentum). Nothing is run, and no framework is imported. Returns a
-    `Cost` with `macs` of one item, `parameters`, and bytes of `weights`, `gradients`,
-    `optimizer_state`, of what is `saved` for the backward pass, and of the peaks of `training` and
-    `inference`; `steps` has the share of each step.
+    (`"adamw"`, or `"sgd"` with momentum), on a `device` (`"cpu"` or `"cuda"`). Nothing is run, and
+    no framework is imported. Returns a `Cost` with `macs` of one item, `parameters`, and bytes of
+    `weights`, `gradients`, `optimizer_state`, of what is `saved` for the backward pass, and of the
+    peaks of `training` and `inference`; `steps` has the share of each step.
 
     Raises `CompileError` with every problem of the arguments.
     """
     problems: list[Problem] = []
-    setting = find_setting(batch, precision, optimizer, problems)
+    setting = find_setting(batch, precision, optimizer, problems, device)
     resolved = resolve(model, options, problems)
     warn(resolved)
     return cost_of(resolved, *setting)
 
 
 def find_setting(
-    batch: object, precision: object, optimizer: object, problems: list[Problem]
-) -> tuple[int, str, str]:
-    """The batch size, the precision and the optimizer; what is wrong with them is noted."""
+    batch: object,
+    precision: object,
+    optimizer: object,
+    problems: list[Problem],
+    device: object = "cpu",
+) -> tuple[int, str, str, str]:
+    """Batch size, precision, optimizer and device; what is wrong with them is noted."""
     return (
         _noted(problems, 1, lambda: count("--batch", batch, BATCH)),
         _noted(problems, "fp32", lambda: choice("--precision", precision, PRECISIONS)),
         _noted(problems, "adamw", lambda: choice("--optimizer", optimizer, OPTIMIZERS)),
+        _noted(problems, "cpu", lambda: choice("--device", device, DEVICES)),
     )
 
 
@@ -123,23 +129,25 @@ def plan(
     batch: int | str | None = None,
     precision: str = "fp32",
     optimizer: str = "adamw",
+    device: str = "cpu",
     shape: Sequence[int] | str | None = None,
     **options: Unpack[ModelOptions],
 ) -> Fits:
     """Find the patch and batch sizes that fit into a memory, in training and in inference.
 
-    Takes the model and options of `emit`, a `memory` (`"24GiB"`, or bytes), and `precision` and
-    `optimizer` of `cost`. Patches are multiples of how much smaller the deepest level is than the
-    image. With the `shape` of the data (its sizes, without channels) and its `spacing`, they have
-    its proportions and end where they cover it. Without a `batch`, several sizes are tried. With
-    `input_shape`, the patch is that one, and the largest batch is looked for. Returns `Fits`, with
-    the largest choice that fits, its parts in bytes, and the next larger one, which does not, and
-    the `notes` of `lint` about the network at the largest patch.
+    Takes the model and options of `emit`, a `memory` (`"24GiB"`, or bytes), and `precision`,
+    `optimizer` and `device` of `cost`. Patches are multiples of how much smaller the deepest level
+    is than the image. With the `shape` of the data (its sizes, without channels) and its `spacing`,
+    they have its proportions and end where they cover it. Without a `batch`, several are tried.
+    With `input_shape`, the patch is that one, and the largest batch is looked for. Returns `Fits`:
+    the largest choice that fits, its parts in bytes, the next larger one, which does not, and the
+    `notes` of `lint` about the network at the largest patch.
 
     Raises `CompileError` with every problem of the arguments.
     """
-    asked = {"memory": memory, "batch": batch, "precision": precision, "optimizer": optimizer}
-    return fits_of(find_request(model, asked | {"shape": shape}, dict(options)))
+    asked: dict[str, object] = {"memory": memory, "batch": batch, "shape": shape}
+    asked |= {"precision": precision, "optimizer": optimizer, "device": device}
+    return fits_of(find_request(model, asked, dict(options)))
 
 
 def find_request(
@@ -149,8 +157,12 @@ def find_request(
     problems: list[Problem] = []
     memory = _noted(problems, SMALLEST, lambda: find_memory(asked["memory"]))
     batch = asked["batch"]
-    size, precision, optimizer = find_setting(
-        1 if batch is None else batch, asked["precision"], asked["optimizer"], problems
+    size, precision, optimizer, device = find_setting(
+        1 if batch is None else batch,
+        asked["precision"],
+        asked["optimizer"],
+        problems,
+        asked.get("device", "cpu"),
     )
     fixed = any(options.get(name) is not None for name in ("input_shape", "patch_size"))
     shape, spacing = asked["shape"], options.get("spacing")
@@ -172,7 +184,7 @@ def find_request(
             raise CompileError(Problem(message, hint=f"add --dims {len(given)}"))
     batches = () if batch is None else (size,)
     data = Data(sizes, each)
-    return Request(resolved, memory, precision, optimizer, batches, fixed, data)
+    return Request(resolved, memory, precision, optimizer, device, batches, fixed, data)
 
 
 def fits_description(fits: Fits) -> dict[str, object]:

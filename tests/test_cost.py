@@ -10,6 +10,7 @@ from weakref import WeakSet
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 
 import compiler
@@ -152,6 +153,36 @@ def options_of(name):
     return encoder, IMAGE | options
 
 
+NARROWED = {"conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d", "linear", "matmul"}
+NARROWED |= {"__matmul__", "scaled_dot_product_attention"}
+WIDENED = {"layer_norm", "group_norm", "softmax", "sum"}
+
+
+class LikeCuda(TorchFunctionMode):
+    """What autocast does on CUDA, with the lists of PyTorch's documentation, on a CPU.
+
+    There, dropout keeps booleans, and there is a fused attention with dropout.
+    """
+
+    def __init__(self, narrow):
+        self.narrow = narrow
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name, kwargs = function.__name__, kwargs or {}
+        if name == "dropout":
+            rate = kwargs["p"] * kwargs["training"]
+            return torch.native_dropout(args[0], rate, True)[0] if rate else args[0]
+        if name == "scaled_dot_product_attention":
+            args = args[:4]
+        other = {**dict.fromkeys(NARROWED, torch.bfloat16), **dict.fromkeys(WIDENED, torch.float32)}
+        if self.narrow and name in other:
+            args = [
+                x.to(other[name]) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+                for x in args
+            ]
+        return function(*args, **kwargs)
+
+
 class Packed:
     """What a node of the graph holds instead of a tensor: its memory, which holds no graph."""
 
@@ -167,7 +198,7 @@ def convolutions(contexts):
     return [entry.val for entry in stored if hasattr(entry, "val")]
 
 
-def measured(encoder, options, batch, precision="fp32"):
+def measured(encoder, options, batch, precision="fp32", device="cpu"):
     """Bytes that autograd holds when the forward pass has ended, weights and statistics aside.
 
     What a selective checkpoint keeps is not seen by hooks.
@@ -191,6 +222,8 @@ def measured(encoder, options, batch, precision="fp32"):
         return packed
 
     narrow = torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32")
+    if device == "cuda":
+        narrow = LikeCuda(precision != "fp32")
     with narrow, saved_tensors_hooks(pack, lambda packed: None):
         output = model(torch.randn(batch, channels, *sizes))
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
@@ -209,6 +242,15 @@ def test_saved_bytes_are_those_that_autograd_holds(name, batch, precision):
     cost = compiler.cost(encoder, batch=batch, precision=precision, **options)
     assert cost.saved == measured(encoder, options, batch, precision)
     assert cost.saved == sum(step.saved for step in cost.steps)
+
+
+@pytest.mark.filterwarnings("ignore::compiler.CompileWarning")
+@pytest.mark.parametrize("name", [*NARROW[:-1], "fpn", "nnunet, residual"])
+def test_saved_bytes_under_the_rules_of_cuda(name):
+    encoder, options = options_of(name)
+    for precision in ("fp32", "bf16") if "trans" in name or name == "dropout" else ("bf16",):
+        cost = compiler.cost(encoder, batch=2, precision=precision, device="cuda", **options)
+        assert cost.saved == measured(encoder, options, 2, precision, "cuda"), precision
 
 
 @pytest.mark.parametrize(
@@ -300,9 +342,10 @@ def test_an_inference_file_is_not_trained():
 
 def test_precision_batch_and_optimizer_are_checked_together():
     with pytest.raises(CompileError) as caught:
-        compiler.cost("resnet18", batch=0, precision="int8", optimizer="adm", num_classes=-1)
+        wrong = {"precision": "int8", "optimizer": "adm", "device": "tpu", "num_classes": -1}
+        compiler.cost("resnet18", batch=0, **wrong)
     messages = [problem.message for problem in caught.value.problems]
-    assert len(messages) == 4 and "--batch has 0" in messages[0]
+    assert len(messages) == 5 and "--batch has 0" in messages[0]
     assert compiler.cost("resnet18", precision="BF16", batch="2").batch == 2
 
 

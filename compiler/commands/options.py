@@ -21,6 +21,7 @@ METAVARS = {
     "share": "SHARE",
     "shape": "SIZES",
 }
+USUAL = {"precision": "fp32", "optimizer": "adamw", "device": "cpu"}
 Item = TypeVar("Item")
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -48,6 +49,7 @@ def precision_options(when: str = "") -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         for flag, choices, what in (
+            ("--device", "cpu|cuda", "whose rules hold for what is kept. Default: cpu."),
             ("--optimizer", "adamw|sgd", "the optimizer; sgd has momentum. Default: adamw."),
             ("--precision", "fp32|bf16|fp16", "fp32, or torch.autocast. Default: fp32."),
         ):

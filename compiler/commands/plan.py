@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from .options import model_options, precision_options, print_json
+from .options import USUAL, model_options, precision_options, print_json
 
-ASKED = ("memory", "batch", "precision", "optimizer", "shape")
+ASKED = ("memory", "batch", "precision", "optimizer", "device", "shape")
 
 
 @click.command("plan")
@@ -29,8 +29,8 @@ def plan_command(model: str, as_json: bool, **options: Any) -> None:
     from ..passes.fitting import fits_of
 
     asked = {name: options.pop(name) for name in ASKED}
-    for name, usual in (("precision", "fp32"), ("optimizer", "adamw")):
-        asked[name] = asked[name] or usual
+    for name, value in USUAL.items():
+        asked[name] = asked[name] or value
     request = find_request(model, asked, options)
     fits = fits_of(request)
     if as_json:

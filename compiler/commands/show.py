@@ -9,7 +9,7 @@ import click
 from ..catalog import FAMILIES
 from ..errors import Problem
 from ..targets import TARGETS
-from .options import model_options, precision_options, print_json, warn_about
+from .options import USUAL, model_options, precision_options, print_json, warn_about
 
 
 @click.command("list")
@@ -52,7 +52,7 @@ def show_command(
     problems: list[Problem] = []
     if target is not None:
         find_target(target, problems)
-    names = ("batch", "precision", "optimizer")
+    names = ("batch", *USUAL)
     asked = {name: value for name in names if (value := options.pop(name)) is not None}
     if asked and not with_cost:
         problems.append(Problem(f"--{next(iter(asked))} needs --cost", hint="add --cost"))
@@ -61,8 +61,8 @@ def show_command(
         from ..costs import cost_description, find_setting
         from ..passes.cost import cost_of
 
-        given = {"batch": 1, "precision": "fp32", "optimizer": "adamw", **asked}
-        setting = find_setting(given["batch"], given["precision"], given["optimizer"], problems)
+        given = {"batch": 1, **USUAL, **asked}
+        setting = find_setting(**given, problems=problems)
     resolved = resolve(model, options, problems)
     warn_about(resolved)
     network = specialize(resolved)

@@ -50,6 +50,7 @@ class Cost:
     batch: int
     precision: str
     optimizer: str
+    device: str
     macs: int
     parameters: int
     weights: int
@@ -65,12 +66,16 @@ class Cost:
 
 
 def cost_of(
-    model: Model, batch: int = 1, precision: str = "fp32", optimizer: str = "adamw"
+    model: Model,
+    batch: int = 1,
+    precision: str = "fp32",
+    optimizer: str = "adamw",
+    device: str = "cpu",
 ) -> Cost:
     """The cost of a model's PyTorch file for images of its input shape."""
     network = specialize(model)
     ledger = trace(network)
-    tape = record(network, precision, batch > 1)
+    tape = record(network, precision, batch > 1, device=device)
     parameters = trainable(ledger.rows)
     gradients = state = activations = copies = 0
     saved = [0] * len(tape.ends)
@@ -85,11 +90,12 @@ def cost_of(
     padded = saved + [0] * (len(steps) - len(saved))  # heads that nothing calls
     weights = FULL * sum(math.prod(shape) for row in ledger.rows for _, shape in row.weights)
     weights += COUNTED * _batch_norms(ledger)
-    run = record(network, precision, batch > 1, training=False)
+    run = record(network, precision, batch > 1, training=False, device=device)
     return Cost(
         batch=batch,
         precision=precision,
         optimizer=optimizer,
+        device=device,
         macs=macs(ledger.rows),
         parameters=parameters,
         weights=weights,

@@ -72,6 +72,7 @@ class Fits:
     memory: int
     precision: str
     optimizer: str
+    device: str
     divisors: tuple[int, ...]
     training: tuple[Fit, ...]
     inference: tuple[Fit, ...]
@@ -94,6 +95,7 @@ class Request:
     memory: int
     precision: str = "fp32"
     optimizer: str = "adamw"
+    device: str = "cpu"
     batches: tuple[int, ...] = ()
     fixed: bool = False
     data: Data = Data()
@@ -103,7 +105,7 @@ class Request:
         return replace(self.model, input_shape=(*patch, self.model.in_channels))
 
     def cost(self, patch: tuple[int, ...], batch: int) -> Cost:
-        return cost_of(self.at(patch), batch, self.precision, self.optimizer)
+        return cost_of(self.at(patch), batch, self.precision, self.optimizer, self.device)
 
 
 def fits_of(request: Request) -> Fits:
@@ -117,6 +119,7 @@ def fits_of(request: Request) -> Fits:
         memory=request.memory,
         precision=request.precision,
         optimizer=request.optimizer,
+        device=request.device,
         divisors=model.divisors[-1],
         training=training,
         inference=inference,

@@ -2,7 +2,8 @@
 
 A rule takes an operation's operands and says what it puts out, what it keeps, and what it needs
 meanwhile. Memory is counted by storage: a view shares that of its operand, and what two operations
-keep is kept once. The rules are those of PyTorch on a CPU, in the memory order that it chooses.
+keep is kept once. The rules are those of PyTorch in the memory order that it chooses on a CPU; on
+CUDA, `autocast` leaves other operations in 32 bits, and dropout and attention keep less.
 """
 
 from __future__ import annotations
@@ -67,6 +68,13 @@ class Setting:
     several: bool = True
     extends: bool = False
     training: bool = True
+    device: str = "cpu"
+
+    def wide(self, x: Held, device: str) -> Storage:
+        """What an operation keeps of its input that `autocast` leaves in 32 bits on this device."""
+        if self.device != device or x.storage.width >= FULL:
+            return x.storage
+        return made(x.shape, x, FULL).storage
 
 
 Rule: TypeAlias = Callable[[Sequence[Any], Shape, Setting], Outcome]
@@ -99,6 +107,11 @@ def _keeps_input(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
 
 def _keeps_output(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
     output = made(shape, values[0])
+    return Outcome(output, (output.storage,))
+
+
+def _softmax(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
+    output = made(shape, values[0], how.wide(values[0], "cuda").width)
     return Outcome(output, (output.storage,))
 
 
@@ -140,11 +153,6 @@ def narrowed(x: Held, how: Setting, copied: bool = False) -> Storage:
     return Storage(math.prod(x.shape), min(x.storage.width, how.narrow), batched)
 
 
-def widened(x: Held) -> Storage:
-    """What an operation keeps of its input that `autocast` leaves in 32 bits on a CPU."""
-    return x.storage if x.storage.width >= FULL else made(x.shape, x, FULL).storage
-
-
 def _matrices(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
     """`x @ y`, or with one of them transposed."""
     a, b = values
@@ -156,7 +164,7 @@ def _matrices(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
 def _pool(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
     """A max-pool keeps its input and, in 64 bits, where each maximum was."""
     x = values[0]
-    storage = widened(x) if len(shape) > 3 else x.storage
+    storage = how.wide(x, "cpu") if len(shape) > 3 else x.storage
     output = made(shape, x, storage.width)
     return Outcome(output, (storage, Storage(math.prod(shape), INDEX)))
 
@@ -165,9 +173,9 @@ def _crop(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
     x = values[0]
     if not how.extends:
         return _new(values, shape, how)
-    wide = widened(x)  # for `replicate`
-    longer = made((x.shape[0], *(n + 1 for n in x.shape[1:])), x, FULL)
-    return Outcome(made(shape, x, FULL), (wide,), (longer.storage,))
+    wide = how.wide(x, "cpu")  # for `replicate`
+    longer = made((x.shape[0], *(n + 1 for n in x.shape[1:])), x, wide.width)
+    return Outcome(made(shape, x, wide.width), (wide,), (longer.storage,))
 
 
 def _upsample(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
@@ -200,7 +208,8 @@ def _bias(values: Sequence[Any], shape: Shape, how: Setting) -> Outcome:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("relu", "tanh", "sigmoid"), _keeps_output),
-    **dict.fromkeys(("output_softmax", "output_sigmoid", "class_softmax"), _keeps_output),
+    "output_sigmoid": _keeps_output,
+    **dict.fromkeys(("output_softmax", "class_softmax"), _softmax),
     **dict.fromkeys(("leaky_relu", "steep_leaky_relu", "elu", "gelu"), _keeps_input),
     **dict.fromkeys(("silu", "mish", "hard_swish"), _keeps_input),
     **dict.fromkeys(IN_PLACE.values(), _view),  # in inference files only

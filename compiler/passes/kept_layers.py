@@ -10,7 +10,7 @@ from typing import assert_never
 from .. import ir
 from ..expressions import evaluate_int
 from ..ir import Layer, Shape
-from .kept import BOOLEAN, FULL, Held, Outcome, Setting, Storage, made, narrowed, widened
+from .kept import BOOLEAN, FULL, Held, Outcome, Setting, Storage, made, narrowed
 from .rows import Row, axes
 
 
@@ -32,17 +32,18 @@ def layer_outcome(
             output = replace(output, swapped=x.swapped and not isinstance(layer, ir.Linear))
             return Outcome(output, (narrowed(x, how, copied), *_weights(rows, how)))
         case ir.Norm():
-            return _norm(layer, x, evaluate_int(layer.groups, names))
+            return _norm(layer, x, evaluate_int(layer.groups, names), how)
         case ir.Affine():
             return Outcome(made(shape, x))
         case ir.AvgPool(exact=True):
-            storage = widened(x) if len(shape) > 3 else x.storage
+            storage = how.wide(x, "cpu") if len(shape) > 3 else x.storage
             return Outcome(made(shape, x, storage.width), (storage,))
         case ir.AvgPool():  # of a map that its last voxels extend
             strides = axes(layer.stride, names, len(shape) - 1)
             sizes = (n + (stride > 1) for n, stride in zip(x.shape[1:], strides))
-            longer = made((x.shape[0], *sizes), x, FULL)
-            return Outcome(made(shape, x, FULL), (widened(x), longer.storage))
+            wide = how.wide(x, "cpu")
+            longer = made((x.shape[0], *sizes), x, wide.width)
+            return Outcome(made(shape, x, wide.width), (wide, longer.storage))
         case ir.Dropout():
             return _dropout(layer, x, names, how)
         case ir.Attention():
@@ -69,7 +70,7 @@ def _weights(rows: Sequence[Row], how: Setting) -> tuple[Storage, ...]:
     return tuple(Storage(size, how.narrow, batched=False) for size in sizes)
 
 
-def _norm(layer: ir.Norm, x: Held, groups: int) -> Outcome:
+def _norm(layer: ir.Norm, x: Held, groups: int, how: Setting) -> Outcome:
     """A norm keeps its input, and each mean and deviation."""
     channels, positions = x.shape[0], math.prod(x.shape[1:])
     output = replace(made(x.shape, x), grad=True)
@@ -79,12 +80,12 @@ def _norm(layer: ir.Norm, x: Held, groups: int) -> Outcome:
         case "instance":  # which repeats its scale for each item, and puts channels first
             kept = made(x.shape, x).storage if x.swapped else x.storage
             return Outcome(replace(output, swapped=False), (kept, Storage(3 * channels)))
-        case "group":
-            return Outcome(output, (x.storage, Storage(2 * groups)))
-        case "layer":
-            return Outcome(replace(output, swapped=True), (x.storage, Storage(2 * positions)))
-        case "token":
-            return Outcome(replace(output, swapped=False), (x.storage, Storage(2 * positions)))
+        case "group" | "layer" | "token":
+            wide = how.wide(x, "cuda")
+            pairs = groups if layer.kind == "group" else positions
+            swapped = layer.kind == "layer" or (layer.kind == "group" and x.swapped)
+            output = replace(made(x.shape, x, wide.width), grad=True, swapped=swapped)
+            return Outcome(output, (wide, Storage(2 * pairs)))
         case kind:
             raise AssertionError(kind)
 
@@ -101,7 +102,8 @@ def _dropout(layer: ir.Dropout, x: Held, names: Mapping[str, object], how: Setti
         return Outcome(x)
     else:
         noise = x.shape[0] if layer.channels else math.prod(x.shape)
-    return Outcome(made(x.shape, x), (Storage(noise, x.storage.width),))
+    fused = how.device == "cuda" and not layer.channels and not layer.samples
+    return Outcome(made(x.shape, x), (Storage(noise, BOOLEAN if fused else x.storage.width),))
 
 
 def _attention(
@@ -112,7 +114,7 @@ def _attention(
     names: Mapping[str, object],
     how: Setting,
 ) -> Outcome:
-    """Dense layers, and between them PyTorch's fused attention, or its plain one with dropout."""
+    """Dense layers, and between them the fused attention; on a CPU with dropout, the plain one."""
     x, context, *masks = inputs
     queries, tokens = x.shape[1], context.shape[1]
     width, narrow = shape[0], min(FULL, how.narrow)
@@ -120,7 +122,7 @@ def _attention(
     kept = [narrowed(tensor, how, _unordered(tensor, how)) for tensor in (x, context, context)]
     kept += _weights(rows, how)
     query, *rest = (Storage(width * count, narrow) for count in (queries, tokens, tokens, queries))
-    if how.training and _rate(layer.dropout, names):
+    if how.training and how.device == "cpu" and _rate(layer.dropout, names):
         # q, k and v, and what goes into the product with v before and after dropout, with its noise
         kept += [Storage(width * count) for count in (queries, tokens, tokens)]
         kept += [Storage(heads * queries * tokens) for _ in range(3)]

@@ -21,6 +21,7 @@ from .trace import constants_of, run
 from .wires import Tensor
 
 CONVOLUTIONS = (ir.Conv.__name__, ir.ConvTranspose.__name__)
+DEVICES = ("cpu", "cuda")
 PRECISIONS = {"fp32": FULL, "bf16": HALF, "fp16": HALF}
 
 
@@ -145,12 +146,16 @@ class Recorder(Tracer):
 
 @lru_cache(maxsize=16)
 def record(
-    network: Network, precision: str = "fp32", several: bool = True, training: bool = True
+    network: Network,
+    precision: str = "fp32",
+    several: bool = True,
+    training: bool = True,
+    device: str = "cpu",
 ) -> Tape:
     """Run the network over its image and note every operation, for a batch of `several` or one."""
     model = network.model
     extends = DIALECTS[model.encoder.dialect].ceil_pool
-    how = Setting(PRECISIONS[precision], several, extends, training)
+    how = Setting(PRECISIONS[precision], several, extends, training, device)
     lean = model.memory == "lean"
     recorder = Recorder(model.dims, network.all_blocks, constants_of(network), how, lean)
     image = Held(model.image, storage=Storage(math.prod(model.image)), grad=False)
