@@ -2,10 +2,14 @@
 
 import gc
 import os
+from functools import cache
+
+import pytest
 
 os.environ["KERAS_BACKEND"] = "torch"  # once per process; other backends run in subprocesses
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["PLAINNET_CACHE_DIR"] = ""  # no result of an earlier run is believed
+gc.disable()  # while modules are imported, which live to the end
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -14,4 +18,27 @@ def pytest_collection_finish() -> None:
     """Modules live to the end: without them, collecting garbage takes an eighth of the time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 20)
+
+
+@cache
+def _verifier(*environment: tuple[str, str]):
+    from tests.forks import Forks
+
+    return Forks(["torch", "keras"], dict(environment))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def processes_of_verify_have_their_imports():
+    """They are forks; `verify` in a process of its own, as many tests run it, starts them itself."""
+    from compiler.verify import isolated
+
+    def started(words: list[str]):
+        environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+        forks = _verifier(*sorted(environment.items()))
+        return forks.popen(isolated._START, words, isolated._stderr() or 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isolated, "_started", started)
+        yield

@@ -85,13 +85,7 @@ def ask(request: dict[str, Any], module: str) -> tuple[int, dict[str, Any]]:
 
 def _run(request: str, module: str) -> tuple[int, list[str]]:
     """The exit code of the process, and the lines that it sent."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _START, str(_FOLDER), module, *sys.path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=_stderr(),
-        start_new_session=True,  # Ctrl-C reaches this process alone, which ends all of them
-    )
+    process = _started([str(_FOLDER), module, *sys.path])
     assert process.stdin and process.stdout
     received: list[bytes] = []
     reader = threading.Thread(target=_read, args=(process.stdout, received), daemon=True)
@@ -108,6 +102,16 @@ def _run(request: str, module: str) -> tuple[int, list[str]]:
             process.stdin.close()
         reader.join(timeout=10)
     return code, b"".join(received).decode("utf-8", "replace").splitlines()
+
+
+def _started(words: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=_stderr(),
+        start_new_session=True,  # Ctrl-C reaches this process alone, which ends all of them
+    )
 
 
 def _read(pipe: IO[bytes], received: list[bytes]) -> None:
