@@ -61,7 +61,7 @@ class Forked:
     """A process that was started, as far as `subprocess.Popen` is asked of it here."""
 
     def __init__(self, status: int, stdin: IO[bytes] | None, stdout: IO[bytes] | None):
-        self._status = open(status, encoding="ascii")
+        self._status = os.fdopen(status, encoding="ascii")
         self.pid = int(self._status.readline())
         self.stdin, self.stdout = stdin, stdout
         self._code: int | None = None
@@ -119,7 +119,7 @@ class Forks:
         status = self._start(code, words, os.getcwd(), [theirs_in, theirs_out, stderr])
         os.close(theirs_in)
         os.close(theirs_out)
-        return Forked(status, open(ours_in, "wb"), open(ours_out, "rb"))
+        return Forked(status, os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb"))
 
     def close(self) -> None:
         self._socket.close()
