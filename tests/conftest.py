@@ -31,7 +31,7 @@ def _verifier(*environment: tuple[str, str]):
 
 @pytest.fixture(autouse=True, scope="session")
 def processes_of_verify_have_their_imports():
-    """They are forks; `verify` in a process of its own, as many tests run it, starts them itself."""
+    """They are forks, but for those of a `verify` that itself is run in a process of its own."""
     from compiler.verify import isolated
 
     def started(words: list[str]):
