@@ -27,6 +27,7 @@ from .harness import load, tiny
 IMAGE = {"input_shape": (40, 48, 3)}
 VOLUME = {"dims": 3, "input_shape": (35, 20, 24, 1)}
 VIT = {"segmentor": "trans_unet", "vit_layers": 2, "embed_dim": 16, "heads": 2, "queries": 5}
+SLIM = {"decoder_filters": (8, 8, 8, 8, 8)}  # numbers of 16 bits are slow on a CPU
 VIT |= {"mlp_dim": 8, "num_classes": 2}
 CADENE = {"dialect": "cadene", "input_shape": (42, 46, 3)}
 PLAIN = {"name": "nn", "block": "plain", "blocks": (2, 1, 2), "filters": (8, 16, 16)}
@@ -69,12 +70,14 @@ NETWORKS = {
         tiny(),
         {"segmentor": "unet", "norm": "layer", "decoder_normalization": "instance"},
     ),
-    "unet, volume": (tiny(), VOLUME | {"segmentor": "unet"}),
+    "unet, volume": (tiny(), VOLUME | SLIM | {"segmentor": "unet"}),
     "unet, strides": (
         tiny(),
-        VOLUME | {"segmentor": "unet", "input_shape": (10, 20, 24, 1), "strides": "1,2,2/2/2/2/2"},
+        VOLUME
+        | SLIM
+        | {"segmentor": "unet", "input_shape": (8, 16, 16, 1), "strides": "1,2,2/2/2/2/2"},
     ),
-    "unet, checkpoints": (tiny(), {"segmentor": "unet", "checkpointing": True}),
+    "unet, checkpoints": (tiny(), {"segmentor": "unet", "checkpointing": True, **SLIM}),
     "unet++": (tiny(), {"segmentor": "unet_plus_plus", "input_shape": (41, 47, 3)}),
     "unet++, supervised": (
         tiny(),
@@ -93,10 +96,10 @@ NETWORKS = {
     "fpn": (tiny(), {"segmentor": "fpn", "encoder_depth": 4}),
     "linknet": (tiny(block="bottleneck_vd"), {"segmentor": "linknet", "input_shape": (41, 47, 3)}),
     "unet, cadene": (tiny(), {"segmentor": "unet", **CADENE}),
-    "attention, cadene": (tiny(), {"segmentor": "attention_unet", **CADENE}),
+    "attention, cadene": (tiny(), {"segmentor": "attention_unet", **CADENE, **SLIM}),
     "unet++, cadene and strides": (
         tiny(),
-        {"segmentor": "unet_plus_plus", **CADENE, "dims": 3, "strides": "1,2,2/2/1,2,2/2/2"}
+        {"segmentor": "unet_plus_plus", **CADENE, **SLIM, "dims": 3, "strides": "1,2,2/2/1,2,2/2/2"}
         | {"input_shape": (6, 42, 46, 3)},
     ),
     "linknet, cadene": (tiny(), {"segmentor": "linknet", **CADENE}),
@@ -138,13 +141,14 @@ NARROW = (
     "attention, cadene",
     "trans_unet",
     "trans_unet without dropout",
-    "trans_unet in patches",
     "nnunet, bottlenecks",
 )
+CUDA = NARROW[:-1]  # PyTorch has no 3D average pool of 16 bits on a CPU
+VITS = ("trans_unet", "trans_unet without dropout")
 CASES = [
     *((name, 2, "fp32") for name in NETWORKS),
     *((name, 2, "bf16") for name in NARROW),
-    *((name, 1, precision) for name in NARROW if "trans" in name for precision in ("fp32", "bf16")),
+    *((name, 1, precision) for name in VITS for precision in ("fp32", "bf16")),
 ]
 
 
@@ -245,7 +249,7 @@ def test_saved_bytes_are_those_that_autograd_holds(name, batch, precision):
 
 
 @pytest.mark.filterwarnings("ignore::compiler.CompileWarning")
-@pytest.mark.parametrize("name", [*NARROW[:-1], "fpn", "nnunet, residual"])
+@pytest.mark.parametrize("name", [*CUDA, "fpn", "nnunet, residual"])
 def test_saved_bytes_under_the_rules_of_cuda(name):
     encoder, options = options_of(name)
     for precision in ("fp32", "bf16") if "trans" in name or name == "dropout" else ("bf16",):
