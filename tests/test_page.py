@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+import webbrowser
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -497,3 +499,19 @@ def test_the_plan_is_that_of_the_command(tmp_path, monkeypatch, capsys):
     assert ask("plan", network=spec) == json.loads(capsys.readouterr().out)
     problems = told("plan", network=UNET, settings={"memory": "much", "shape": "x"})
     assert [problem["fields"] for problem in problems] == [["memory"], ["shape"]]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_page_opens_a_browser_until_it_is_stopped(quiet, tmp_path, monkeypatch, capsys):
+    (tmp_path / "index.html").write_text("x")
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", interrupted)
+    words = ["page", "--folder", str(tmp_path), *["--no-browser"] * quiet]
+    assert main(words) == 0
+    (url,) = re.findall(r"http://127\.0\.0\.1:\d+/", capsys.readouterr().out)
+    assert opened == ([] if quiet else [url])

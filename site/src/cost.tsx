@@ -1,20 +1,12 @@
 // What it takes to train and to run the network, in bytes.
-import { grouped, memory, useAnswer, type Asked } from "./hooks";
+import { grouped, memory, useAnswer } from "./hooks";
 import { marking } from "./marks";
-import type { Cost, Facts, Network, Tables } from "./messages";
-import { elsewhere, Settings } from "./settings";
+import type { Cost } from "./messages";
+import { elsewhere, Settings, type WithSettings } from "./settings";
 import { Problems } from "./problems";
 import { Amount, size } from "./steps";
 
-interface Props {
-  tables: Tables;
-  network: Network;
-  settings: Record<string, string>;
-  set: (settings: Record<string, string>) => void;
-  facts: Asked<Facts>;
-}
-
-export function CostPanel({ tables, network, settings, set, facts }: Props) {
+export function CostPanel({ tables, network, settings, set, facts }: WithSettings) {
   const told = facts.problems;
   const asked = useAnswer<Cost>("cost", { ask: "cost", network, settings });
   const own = elsewhere(asked.problems, tables, told);

@@ -1,20 +1,12 @@
 // Which patches and batches fit into a memory, and the next larger ones, which do not.
-import { grouped, memory, useAnswer, type Asked } from "./hooks";
-import type { Choice, Facts, Fit, Network, Plan, Tables } from "./messages";
+import { grouped, memory, useAnswer } from "./hooks";
+import type { Choice, Fit, Plan } from "./messages";
 import { Notes } from "./notes";
 import { Problems } from "./problems";
-import { elsewhere, Settings } from "./settings";
+import { elsewhere, Settings, type WithSettings } from "./settings";
 import { size } from "./steps";
 
-interface Props {
-  tables: Tables;
-  network: Network;
-  settings: Record<string, string>;
-  set: (settings: Record<string, string>) => void;
-  facts: Asked<Facts>;
-}
-
-export function PlanPanel({ tables, network, settings, set, facts }: Props) {
+export function PlanPanel({ tables, network, settings, set, facts }: WithSettings) {
   const asked = useAnswer<Plan>("plan", { ask: "plan", network, settings });
   const own = elsewhere(asked.problems, tables, facts.problems);
   const plan = asked.value;

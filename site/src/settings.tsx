@@ -1,7 +1,17 @@
 // What a cost depends on beside the network: the batch, the precision, the optimizer.
 import { useId } from "preact/hooks";
-import type { Problem, Tables } from "./messages";
+import type { Asked } from "./hooks";
+import type { Facts, Network, Problem, Tables } from "./messages";
 import { Told } from "./problems";
+
+/** A panel whose answer depends on settings. */
+export interface WithSettings {
+  tables: Tables;
+  network: Network;
+  settings: Record<string, string>;
+  set: (settings: Record<string, string>) => void;
+  facts: Asked<Facts>;
+}
 
 interface Props {
   of: string; // the panel
