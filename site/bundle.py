@@ -9,6 +9,7 @@ Python that the browser runs. `catalog.json` holds what the page shows before th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -34,8 +35,8 @@ def main() -> None:
     if not PYODIDE.is_dir():
         raise SystemExit("bundle.py: node_modules is missing; run `npm ci` in site/ first")
     shutil.rmtree(BUILD, ignore_errors=True)
-    python, public = BUILD / "python", BUILD / "public"
-    public.mkdir(parents=True)
+    python, data = BUILD / "python", BUILD / "data"
+    data.mkdir(parents=True)
     own = BUILD / "compiler"
     run([*PIP, "wheel", "--no-deps", "--wheel-dir", str(own), str(SITE.parent)])
     unpack(own, python, LEFT_OUT)
@@ -44,9 +45,22 @@ def main() -> None:
         run(download(SITE / requirements, platforms, wheels))
         compiled = (".so",) if requirements == PYTHON_ONLY else ()
         unpack(wheels, python, LEFT_OUT + compiled)
-    catalog(python, public)
-    runtime(public / "pyodide")
-    run(["node", str(SITE / "precompile.mjs"), str(python), str(public / "pyodide")])
+    catalog(python, data)
+    runtime(data / "pyodide")
+    run(["node", str(SITE / "precompile.mjs"), str(python), str(data / "pyodide")])
+    # Its name says its content: a browser that keeps files never mixes those of two builds.
+    data.rename(public(data))
+
+
+def public(folder: Path) -> Path:
+    """Where the files of a folder are published."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    place = BUILD / "public" / f"data-{digest.hexdigest()[:12]}"
+    place.parent.mkdir()
+    return place
 
 
 def run(command: list[str], **environment: str) -> None:

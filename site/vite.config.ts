@@ -33,13 +33,14 @@ function offline(): Plugin {
   };
 }
 
-const downloads = files(PUBLIC).filter((name) => name.startsWith("pyodide/"));
+const data = readdirSync(PUBLIC).find((name) => name.startsWith("data-")) ?? "";
+const downloads = files(PUBLIC).filter((name) => name.startsWith(`${data}/pyodide/`));
 const bytes = Object.fromEntries(downloads.map((name) => [name, statSync(join(PUBLIC, name)).size]));
 
 export default defineConfig({
   base: "./",
   publicDir: PUBLIC,
-  define: { __DOWNLOADS__: JSON.stringify(bytes) },
+  define: { __DATA__: JSON.stringify(data), __DOWNLOADS__: JSON.stringify(bytes) },
   worker: { format: "es" },
   build: {
     target: "es2022",

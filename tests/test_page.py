@@ -393,7 +393,14 @@ def page(tmp_path):
     """A served folder: its connection."""
     (tmp_path / "pyodide").mkdir()
     (tmp_path / "assets").mkdir()
-    for name in ("index.html", "pyodide/pyodide.asm.wasm", "pyodide/pyodide.mjs", "assets/a-1.js"):
+    (tmp_path / "data-1/pyodide").mkdir(parents=True)
+    for name in (
+        "data-1/pyodide/python.zip",
+        "index.html",
+        "pyodide/pyodide.asm.wasm",
+        "pyodide/pyodide.mjs",
+        "assets/a-1.js",
+    ):
         (tmp_path / name).write_text("x")
     with server(tmp_path, 0) as running:
         thread = threading.Thread(target=running.serve_forever)
@@ -412,6 +419,7 @@ def page(tmp_path):
         ("/pyodide/pyodide.asm.wasm", "application/wasm"),
         ("/pyodide/pyodide.mjs", "text/javascript; charset=utf-8"),
         ("/assets/a-1.js", "text/javascript; charset=utf-8"),
+        ("/data-1/pyodide/python.zip", "application/zip"),
     ],
 )
 def test_files_are_served_with_their_types_and_headers(page, path, kind):
@@ -422,7 +430,7 @@ def test_files_are_served_with_their_types_and_headers(page, path, kind):
     assert response.headers["Content-Type"] == kind
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
     lasting = "immutable" in response.headers["Cache-Control"]
-    assert lasting == path.startswith("/assets/")
+    assert lasting == path.startswith(("/assets/", "/data-1/"))
 
 
 @pytest.mark.parametrize("path", ["/assets/", "/../../../etc/passwd", "/%2e%2e/conftest.py", "/no"])
@@ -459,6 +467,13 @@ def test_page_says_what_is_wrong(words, says, capsys, tmp_path, monkeypatch):
     assert main(["page", "--no-browser", *words]) == 2
     assert says in capsys.readouterr().err
     assert "PORT" in LIMITS
+
+
+def test_two_pages_at_once_have_two_ports(tmp_path):
+    (tmp_path / "index.html").write_text("x")
+    with server(tmp_path) as first, server(tmp_path) as second:
+        ports = {first.server_address[1], second.server_address[1]}
+        assert len(ports) == 2 and 0 not in ports
 
 
 def test_a_port_that_is_taken_is_said(tmp_path, capsys):

@@ -10,7 +10,7 @@ from ..errors import escaped
 
 
 @click.command("page")
-@click.option("--port", metavar="N", help="Port to listen on. Default: a free one.")
+@click.option("--port", metavar="N", help="Port to listen on. Default: 8424, or a free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address, and do not open a browser.")
 @click.option("--folder", metavar="PATH", help="Folder of the built page. Default: site/dist.")
 def page_command(port: str | None, no_browser: bool, folder: str | None) -> None:
@@ -21,7 +21,7 @@ def page_command(port: str | None, no_browser: bool, folder: str | None) -> None
     from ..page.serving import PAGE, address, server
     from ..passes.values import count
 
-    number = 0 if port is None else count("--port", port, PORT)
+    number = None if port is None else count("--port", port, PORT)
     with server(PAGE if folder is None else Path(folder), number) as running:
         url = address(running)
         click.echo(f"The page is at {escaped(url)} until you press Ctrl-C.")

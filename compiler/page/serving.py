@@ -35,11 +35,15 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-NAMED_BY_CONTENT = "/assets/"
+NAMED_BY_CONTENT = ("/assets/", "/data-")
+USUAL_PORT = 8424  # browsers keep what they know of a page by its port
 
 
-def server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of a built page, not yet running; port 0 is any free one. Raises `CompileError`."""
+def server(folder: Path, port: int | None = None) -> ThreadingHTTPServer:
+    """A server of a built page, not yet running. Raises `CompileError`.
+
+    Port 0 is any free one; None is the usual one, or a free one where that is taken.
+    """
     if not (folder / INDEX).is_file():
         raise CompileError(
             Problem(
@@ -49,8 +53,14 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
                 " folder of a built page with --folder",
             )
         )
+    handler = partial(_Handler, directory=str(folder))
+    if port is None:
+        try:
+            return _Server((HOST, USUAL_PORT), handler)
+        except OSError:
+            port = 0
     try:
-        return _Server((HOST, port), partial(_Handler, directory=str(folder)))
+        return _Server((HOST, port), handler)
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         why = "another program uses it" if taken else str(error)

@@ -12,10 +12,11 @@ import { Workbench } from "./workbench";
 interface Props {
   compiler: Compiler;
   catalog: Catalog;
+  data: string; // the folder of the catalog's drawings
   first: View;
 }
 
-export function App({ compiler, catalog, first }: Props) {
+export function App({ compiler, catalog, data, first }: Props) {
   const [view, become] = useState(first);
   const [files, drop] = useState<Record<string, string>>({});
   const address = useRef(location.hash);
@@ -72,7 +73,7 @@ export function App({ compiler, catalog, first }: Props) {
         {view.network ? (
           <Workbench tables={catalog.form} view={view} show={show} />
         ) : (
-          <Gallery pieces={catalog.gallery} />
+          <Gallery pieces={catalog.gallery} data={data} />
         )}
         <footer class="bottom">
           Everything runs in this browser. No file, spec or address leaves it, and the page works

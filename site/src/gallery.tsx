@@ -10,7 +10,7 @@ const GROUPS: [string, string][] = [
   ["senet", "With squeeze-and-excitation"],
 ];
 
-export function Gallery({ pieces }: { pieces: Piece[] }) {
+export function Gallery({ pieces, data }: { pieces: Piece[]; data: string }) {
   const [dims, choose] = useState(3);
   return (
     <main class="gallery">
@@ -40,7 +40,7 @@ export function Gallery({ pieces }: { pieces: Piece[] }) {
             {pieces
               .filter((piece) => piece.group === group && piece.dims === dims)
               .map((piece) => (
-                <Card key={piece.title + String(piece.dims)} piece={piece} />
+                <Card key={piece.title + String(piece.dims)} piece={piece} data={data} />
               ))}
           </ul>
         </section>
@@ -49,7 +49,7 @@ export function Gallery({ pieces }: { pieces: Piece[] }) {
   );
 }
 
-function Card({ piece }: { piece: Piece }) {
+function Card({ piece, data }: { piece: Piece; data: string }) {
   const [address, become] = useState("");
   useEffect(() => {
     void written({ ...GALLERY, network: piece.network }).then(become);
@@ -58,7 +58,7 @@ function Card({ piece }: { piece: Piece }) {
     <li>
       <a class="card" href={address}>
         <img
-          src={piece.drawing}
+          src={`${data}/${piece.drawing}`}
           alt={`${piece.title}, ${short(piece.parameters)} parameters, ${short(piece.macs)} MACs`}
           loading="lazy"
         />

@@ -29,9 +29,17 @@ async function activate(): Promise<void> {
   await scope.clients.claim();
 }
 
+/** The page itself is asked for, to notice a new build; all else has names that say its content. */
 async function answer(request: Request): Promise<Response> {
   const cache = await caches.open(CACHE);
-  return (await cache.match(request, { ignoreSearch: true })) ?? fetch(request);
+  const kept = await cache.match(request, { ignoreSearch: true });
+  if (request.mode !== "navigate") return kept ?? fetch(request);
+  try {
+    return await fetch(request);
+  } catch (error) {
+    if (kept) return kept;
+    throw error;
+  }
 }
 
 scope.addEventListener("install", (event) => (event as Extendable).waitUntil(install()));

@@ -2,9 +2,10 @@
 import type { loadPyodide as Load } from "pyodide";
 import type { FromWorker, ToWorker } from "./messages";
 
+declare const __DATA__: string;
 declare const __DOWNLOADS__: Record<string, number>;
 
-const here = new URL(/* @vite-ignore */ "../", import.meta.url);
+const here = new URL(/* @vite-ignore */ `../${__DATA__}/`, import.meta.url);
 const PACKAGES = "/lib/python3.14/site-packages";
 const total = Object.values(__DOWNLOADS__).reduce((sum, size) => sum + size, 0);
 const loaded = new Map<string, number>();
@@ -24,11 +25,18 @@ async function count(name: string, response: Response): Promise<void> {
   }
 }
 
+// Pyodide waits for ever for a file that does not come.
 const usual = self.fetch.bind(self);
 self.fetch = async (input, init) => {
-  const response = await usual(input, init);
-  void count(response.url, response.clone());
-  return response;
+  try {
+    const response = await usual(input, init);
+    if (!response.ok) throw new Error(`${response.url}: ${response.status}`);
+    void count(response.url, response.clone());
+    return response;
+  } catch (error) {
+    send({ failure: String(error) });
+    throw error;
+  }
 };
 
 async function start(): Promise<(question: string) => string> {

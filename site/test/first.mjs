@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { ROOT, UNET, emitted, go, python, shows, source } from "./browser.mjs";
 
 const DIST = join(ROOT, "site/dist");
+const DATA = readdirSync(DIST).find((name) => name.startsWith("data-"));
 const UNET_3D = ["seresnext50", "--dims=3", "--segmentor=unet"];
 
 export function first(on) {
@@ -29,7 +30,7 @@ export function first(on) {
   test("the gallery has the whole catalog, in 2D and in 3D", async () => {
     await on.page.getByRole("link", { name: "Gallery" }).click();
     const cards = on.page.locator(".card");
-    const { gallery } = JSON.parse(readFileSync(join(DIST, "catalog.json"), "utf8"));
+    const { gallery } = JSON.parse(readFileSync(join(DIST, DATA, "catalog.json"), "utf8"));
     for (const dims of [2, 3]) {
       await on.page.getByRole("button", { name: `${dims}D` }).click();
       assert.equal(await cards.count(), gallery.filter((piece) => piece.dims === dims).length);

@@ -61,7 +61,7 @@ export function reach(on) {
   test("the page cannot reach anybody else", async () => {
     const sent = (url) =>
       on.page.evaluate((to) => fetch(to).then(() => "sent", () => "refused"), url);
-    assert.equal(await sent("catalog.json"), "sent");
+    assert.equal(await sent("sw.js"), "sent");
     const [errors, requests] = [[...on.errors], [...on.requests]];
     assert.equal(await sent("http://127.0.0.1:1/"), "refused");
     Object.assign(on, { errors, requests }); // without those of this test
@@ -72,7 +72,7 @@ export function reach(on) {
   test("a start that fails is said", async () => {
     const context = await on.browser.newContext({ serviceWorkers: "block" });
     const page = await context.newPage();
-    await page.route(/pyodide\.mjs/, (route) => route.abort());
+    await page.route(/pyodide\.asm\.wasm/, (route) => route.abort());
     await page.goto(on.server.url);
     await page.getByRole("alert").getByText("The compiler did not start").waitFor();
     await context.close();
