@@ -29,6 +29,8 @@ export function Form({ tables, network, problems, values, change }: Props) {
     (!field.of.length || field.of.includes(head)) &&
     (!field.encoders.length || field.encoders.includes(network.model ?? ""));
   const shown = tables.fields.filter((field) => fits(field) || used(field));
+  const names = tables.fields.map((field) => field.name);
+  const strangers = Object.keys(network.options).filter((name) => !names.includes(name));
   const first = FIRST.flatMap((name) => shown.filter((field) => field.name === name));
   const rest = shown.filter((field) => !FIRST.includes(field.name));
   const own = rest.filter((field) => field.of.length || field.encoders.length);
@@ -65,6 +67,7 @@ export function Form({ tables, network, problems, values, change }: Props) {
         <legend>Network</legend>
         <Encoder tables={tables} network={network} problems={told("model")} change={change} />
         {first.map(entry)}
+        {strangers.map((name) => entry(stranger(name)))}
       </fieldset>
       {own.length > 0 && (
         <fieldset>
@@ -82,6 +85,17 @@ export function Form({ tables, network, problems, values, change }: Props) {
     </form>
   );
 }
+
+/** What an address says that is no option: a field, so that one can empty it. */
+const stranger = (name: string): Field => ({
+  name,
+  flag: name,
+  kind: "text",
+  help: "This is not an option. Empty the field to leave it out.",
+  choices: [],
+  of: [],
+  encoders: [],
+});
 
 function changed(options: Options, name: string, value: string | true): Options {
   const next = { ...options };

@@ -16,7 +16,7 @@ const SMALLER = `
 import pathlib, sys
 from PIL import Image
 for path in pathlib.Path(sys.argv[1]).glob("*.png"):
-    image = Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    image = Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     image.save(path, optimize=True)
 `;
 

@@ -83,6 +83,8 @@ export function reach(on) {
     await field(on.page, "model").getByText("unknown encoder 'resnet5'").waitFor();
     await field(on.page, "model").getByText("unknown option 'nonsense'").waitFor();
     await field(on.page, "dims").getByText("--dims is '7'").waitFor();
+    await on.page.getByLabel("nonsense", { exact: true }).fill("");
+    await on.page.getByText("unknown option 'nonsense'").waitFor({ state: "detached" });
     await on.page.goto(`${on.server.url}#spec=%%%`);
     const spec = await on.page.getByLabel("spec", { exact: true }).inputValue();
     assert.match(spec, /The address of this page was cut off/);
