@@ -4,6 +4,7 @@ import ast
 import http.client
 import json
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -530,3 +531,29 @@ def test_page_opens_a_browser_until_it_is_stopped(quiet, tmp_path, monkeypatch, 
     assert main(words) == 0
     (url,) = re.findall(r"http://127\.0\.0\.1:\d+/", capsys.readouterr().out)
     assert opened == ([] if quiet else [url])
+
+
+def test_a_browser_that_leaves_does_not_end_the_server(tmp_path):
+    """In a process of its own, where the command line ends at a closed pipe."""
+    (tmp_path / "index.html").write_text("x")
+    (tmp_path / "large.zip").write_bytes(bytes(2**25))
+    words = ["-u", "-m", "compiler", "page", "--no-browser", "--folder", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        port = int(running.stdout.readline().split("/")[2].split(":")[1])
+        try:
+            for _ in range(3):
+                with socket.create_connection(("127.0.0.1", port), timeout=10) as gone:
+                    gone.sendall(b"GET /large.zip HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert gone.recv(1000).startswith(b"HTTP/1.1 200 ")
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"x"
+            connection.close()
+            assert running.poll() is None
+            running.send_signal(signal.SIGINT)
+            assert running.wait(10) == 0
+        finally:
+            running.kill()

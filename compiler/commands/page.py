@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 
 import click
 
@@ -29,5 +30,7 @@ def page_command(port: str | None, no_browser: bool, folder: str | None) -> None
             import webbrowser
 
             webbrowser.open(url)
+        if hasattr(signal, "SIGPIPE"):  # by which a browser that leaves would end the process
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         with contextlib.suppress(KeyboardInterrupt):
             running.serve_forever()
