@@ -109,10 +109,12 @@ def network(one, dims=None, block=None, head=None):
         ("activation", ACTIVATIONS),
         ("init", ("pytorch", "he")),
         ("include_rescaling", (True,)),
-        ("checkpointing", (True,)),
+        ("checkpointing", (True, "lean")),
     ):
         if maybe():
             spec[key] = one(*values)
+    if spec.get("checkpointing") == "lean":  # one or the other
+        spec["training_memory"] = spec.pop("checkpointing")
 
     # -- the head
     if head == "features":

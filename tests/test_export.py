@@ -27,7 +27,6 @@ FILTERS = (16, 16, 8, 8, 4)
 VIT = {"vit_layers": 2, "heads": 2, "queries": 5, "embed_dim": 64, "mlp_dim": 24}
 TRACED = {2: (64, 48), 3: (40, 48, 64)}  # even, and halves that are odd
 OTHERS = {2: ((65, 97), (100, 100), (33, 128)), 3: ((33, 40, 47), (34, 64, 48))}
-segmentors = pytest.mark.parametrize("segmentor", ANYWHERE)
 ranks = pytest.mark.parametrize("dims", [2, 3])
 a_third_of_the_unets = pytest.mark.parametrize(
     ("segmentor", "block", "dims"), third_of(UNETS, ("upsampling", "transpose"), (2, 3))
@@ -159,8 +158,7 @@ def test_onnxruntime_gives_the_same_on_every_size(segmentor, block, dims):
             _same(exported(other), model(other))
 
 
-@ranks
-@segmentors
+@pytest.mark.parametrize(("segmentor", "dims"), half_of(ANYWHERE, (2, 3)))
 def test_torch_trains_and_takes_bfloat16(segmentor, dims):
     sizes = TRACED[2] if dims == 2 else (32, 32, 40)
     model = _model(TINY, segmentor, dims, input_shape=(*sizes, 2))

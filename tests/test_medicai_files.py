@@ -15,7 +15,7 @@ from compiler.catalog import ENCODERS
 from compiler.errors import CompileError
 from tests.harness import channels_first, constructor, difference, image
 from tests.reference import randomize_reference
-from tests.sampling import by_kind, encoder_kind
+from tests.sampling import by_kind, encoder_kind, half_of
 
 medicai = pytest.importorskip("medicai.models", reason="the extra `oracle` is not installed")
 
@@ -98,8 +98,7 @@ def test_segmentors(segmentor, depth, block, tmp_path):
 NORMS = {"instance": "instance", "layer": "layer", "none": False}
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("segmentor", ["unet", "unet_plus_plus"])
+@pytest.mark.parametrize(("segmentor", "norm"), half_of(["unet", "unet_plus_plus"], NORMS))
 def test_norms_of_decoders(segmentor, norm, tmp_path):
     name, more = SEGMENTORS[segmentor]
     path, shape = tmp_path / "theirs.weights.h5", (32, 64, 1)
