@@ -2,7 +2,6 @@
 
 import gc
 import os
-from functools import cache
 
 import pytest
 
@@ -22,22 +21,16 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-@cache
-def _verifier(*environment: tuple[str, str]):
-    from tests.forks import Forks
-
-    return Forks(["torch", "keras"], dict(environment))
-
-
 @pytest.fixture(autouse=True, scope="session")
 def processes_of_verify_have_their_imports():
     """They are forks, but for those of a `verify` that itself is run in a process of its own."""
     from compiler.verify import isolated
+    from tests.forks import forks
 
     def started(words: list[str]):
         environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-        forks = _verifier(*sorted(environment.items()))
-        return forks.popen(isolated._START, words, isolated._stderr() or 2)
+        server = forks(("torch", "keras"), environment)
+        return server.popen(isolated._START, words, isolated._stderr() or 2)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(isolated, "_started", started)

@@ -11,7 +11,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -76,14 +77,14 @@ class Forked:
 class Forks:
     """A process in an environment, with some modules imported, that runs code in its forks."""
 
-    def __init__(self, modules: Sequence[str], environment: Mapping[str, str]):
+    def __init__(self, modules: Sequence[str], environment: dict[str, str]):
         self._scratch = TemporaryDirectory()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._server = subprocess.Popen(
                 [sys.executable, "-c", SERVER, str(theirs.fileno()), *modules],
                 cwd=self._scratch.name,
-                env=dict(environment),
+                env=environment,
                 pass_fds=[theirs.fileno()],
             )
         atexit.register(self.close)
@@ -125,3 +126,13 @@ class Forks:
         self._socket.close()
         self._server.wait()
         self._scratch.cleanup()
+
+
+@cache
+def _forks(modules: tuple[str, ...], *environment: tuple[str, str]) -> Forks:
+    return Forks(modules, dict(environment))
+
+
+def forks(modules: tuple[str, ...], environment: dict[str, str]) -> Forks:
+    """The process with these modules in this environment; there is one of each kind."""
+    return _forks(modules, *sorted(environment.items()))

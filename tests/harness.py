@@ -29,7 +29,7 @@ from compiler.verify.parity import (
 )
 from compiler.verify.runtimes import KerasRuntime, TorchRuntime
 
-from .forks import Forks
+from .forks import forks
 from .undrawn import undrawn
 
 __all__ = [
@@ -146,18 +146,14 @@ def in_onnxruntime(model, x, dynamic_shapes):
 QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
-@cache
-def forks(backend: str) -> Forks:
-    """A process without the compiler and the tests that has Keras imported, on this backend."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONPATH", None)
-    if backend != "torch":
-        environment["XLA_FLAGS"] = QUICKLY_COMPILED
-    return Forks(["keras", "numpy", backend], environment)
-
-
 def run(code: str, backend: str, folder) -> str:
     """Run a program that sees neither the compiler nor the tests, on a Keras backend."""
-    result = forks(backend).run(textwrap.dedent(code), (), folder)
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    for name in ("PYTHONPATH", "PYTEST_CURRENT_TEST"):
+        environment.pop(name, None)
+    if backend != "torch":
+        environment["XLA_FLAGS"] = QUICKLY_COMPILED
+    server = forks(("keras", "numpy", backend), environment)
+    result = server.run(textwrap.dedent(code), (), folder)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import zipfile
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 
 import compiler
 
-from .forks import Forks
+from .forks import forks
 from .sampling import ANYWHERE
 
 ROOT = Path(__file__).parent.parent
@@ -49,11 +48,6 @@ MODULES = ("compiler.commands.emit", "compiler.commands.show", "compiler.command
 RUN = "from compiler.__main__ import run; run()"
 
 
-@cache
-def forks(*environment: tuple[str, str]) -> Forks:
-    return Forks(MODULES, dict(environment))
-
-
 class Terminal:
     """Types commands in one folder. Lines are split at spaces."""
 
@@ -64,7 +58,7 @@ class Terminal:
     def __call__(self, line: str | list[str], **rest) -> subprocess.CompletedProcess[str]:
         words = line.split() if isinstance(line, str) else line
         if not rest:
-            return forks(*self.environment.items()).run(RUN, words, self.folder)
+            return forks(MODULES, self.environment).run(RUN, words, self.folder)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **rest}
         environment = self.environment | pipes.pop("env", {})
         return subprocess.run(

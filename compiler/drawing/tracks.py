@@ -112,14 +112,12 @@ def _enters(
     """The order of an arrow's end on the left side of its box; None at another side."""
     start, end = cells[route.source], cells[route.target]
     match route.way:
-        case "straight":
+        case "straight" | "drop":
             return (0,)
         case "rise":
             return None
         case "over":
             return (-2, -above[route])
-        case "drop":
-            return (0,)
         case _:
             up = end.line < start.line
             return (1, *start.line) if up else (-1, *start.line)
