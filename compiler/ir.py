@@ -238,7 +238,8 @@ class Block:
     `inputs` pairs each tensor that the body starts from with the argument that holds its channels.
     `args` are sizes; those in `per_axis` hold one number for each axis. They are followed by
     `rates`, the dropout rates, on which no shape depends. A `recomputed` block keeps only its
-    inputs in training and runs again in the backward pass.
+    inputs in training and runs again in the backward pass. One that `joins` is called with several
+    maps: it does this upsampling and a concatenation, or `concat` alone (`passes.joined`).
     """
 
     name: str
@@ -253,6 +254,7 @@ class Block:
     per_axis: tuple[str, ...] = ()
     rates: tuple[str, ...] = ()
     recomputed: bool = False
+    joins: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import compiler
 from compiler.commands.cli import main
 from compiler.errors import CompileError
 from compiler.operations import OPERATIONS
-from compiler.passes import kept
+from compiler.passes import kept, tape
 from compiler.passes.cost import cost_of
 from compiler.passes.tape import record
 from compiler.passes.validate import resolve
@@ -29,6 +29,7 @@ VOLUME = {"dims": 3, "input_shape": (35, 20, 24, 1)}
 VIT = {"segmentor": "trans_unet", "vit_layers": 2, "embed_dim": 16, "heads": 2, "queries": 5}
 SLIM = {"decoder_filters": (8, 8, 8, 8, 8)}  # numbers of 16 bits are slow on a CPU
 VIT |= {"mlp_dim": 8, "num_classes": 2}
+LEAN = {"training_memory": "lean"}
 CADENE = {"dialect": "cadene", "input_shape": (42, 46, 3)}
 PLAIN = {"name": "nn", "block": "plain", "blocks": (2, 1, 2), "filters": (8, 16, 16)}
 RESIDUAL = {"name": "nn", "block": "basic_d", "blocks": (1, 2, 2), "filters": (8, 16, 16)}
@@ -84,10 +85,35 @@ NETWORKS = {
         {"segmentor": "unet_plus_plus", "deep_supervision": True, "decoder_block": "transpose"},
     ),
     "attention": (tiny(), {"segmentor": "attention_unet", "decoder_activation": "gelu"}),
-    "unet, lean": (tiny(), {"segmentor": "unet", "training_memory": "lean"}),
+    "unet, lean": (tiny(), LEAN | {"segmentor": "unet"}),
+    "unet, transposed, lean": (
+        tiny(),
+        LEAN | SLIM | {"segmentor": "unet", "decoder_block": "transpose", "deep_supervision": True},
+    ),
+    "unet, strides, lean": (
+        tiny(),
+        VOLUME
+        | SLIM
+        | LEAN
+        | {"segmentor": "unet", "input_shape": (8, 16, 16, 1), "strides": "1,2,2/2/2/2/2"},
+    ),
+    "unet++, lean": (
+        tiny(),
+        LEAN | SLIM | {"segmentor": "unet_plus_plus", "input_shape": (41, 47, 3)},
+    ),
+    "unet++, cadene and strides, lean": (  # a block that is told its scale joins nothing
+        tiny(),
+        {"segmentor": "unet_plus_plus", **CADENE, **SLIM, **LEAN, "dims": 3}
+        | {"strides": "1,2,2/2/1,2,2/2/2", "input_shape": (6, 42, 46, 3)},
+    ),
+    "attention, lean": (
+        tiny(),
+        LEAN | SLIM | {"segmentor": "attention_unet", "input_shape": (41, 47, 3)},
+    ),
+    "fpn, lean": (tiny(), LEAN | {"segmentor": "fpn", "encoder_depth": 4}),
     "linknet, lean": (
         tiny(groups=2, width_per_group=32),
-        VOLUME | {"segmentor": "linknet", "training_memory": "lean", "drop_path": 0.2},
+        VOLUME | LEAN | {"segmentor": "linknet", "drop_path": 0.2},
     ),
     "attention, checkpoints": (
         tiny(),
@@ -112,7 +138,7 @@ NETWORKS = {
         tiny(),
         VIT | {"encoder_depth": 3, "input_shape": (128, 136, 3)},
     ),
-    "trans_unet, lean": (tiny(), VIT | {"training_memory": "lean"}),
+    "trans_unet, lean": (tiny(), VIT | LEAN),
     "trans_unet, checkpoints": (tiny(), VIT | {"checkpointing": True}),
     # nnU-Net.
     "nnunet": (custom(**PLAIN), MAPS),
@@ -121,6 +147,7 @@ NETWORKS = {
         MAPS | {"dims": 3, "input_shape": (8, 16, 16, 1)},
     ),
     "nnunet, activation first": (custom(**PLAIN, unit_activation_first=True), MAPS),
+    "nnunet, lean": (custom(**PLAIN), MAPS | LEAN),
     "nnunet, residual": (custom(**RESIDUAL, unit_dropout=0.1), MAPS | {"deep_supervision": True}),
     "nnunet, bottlenecks": (
         custom(**RESIDUAL | {"block": "bottleneck_d", "widths": (8,) * 3, "se_ratio": 4}),
@@ -138,6 +165,7 @@ NARROW = (
     "unet, strides",
     "unet, checkpoints",
     "unet, lean",
+    "attention, lean",
     "attention, cadene",
     "trans_unet",
     "trans_unet without dropout",
@@ -276,6 +304,17 @@ def test_a_wrong_rule_is_seen(operation, rule, name, monkeypatch):
     assert abs(wrong - truth) > 0.02 * truth
 
 
+def test_a_join_outside_of_its_block_is_seen(monkeypatch):
+    """What is kept then is the concatenation, at the size of the skip."""
+    encoder, options = options_of("unet++, lean")
+    truth = measured(encoder, options, 2)
+    record.cache_clear()
+    monkeypatch.setattr(tape, "own_join", lambda layer, args, blocks: None)
+    wrong = cost_of(resolve(encoder, options), 2).saved
+    record.cache_clear()
+    assert wrong > 1.2 * truth
+
+
 @pytest.mark.parametrize("name", ["basic", "trans_unet", "nnunet, residual"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_weights_gradients_and_state_are_those_of_pytorch(name, optimizer):
@@ -310,7 +349,11 @@ def peak(run) -> int:
 
 
 @pytest.mark.parametrize(
-    "name", ["unet", "unet, supervised", "unet, lean", "attention", "linknet", "fpn"]
+    "name",
+    [
+        *("unet", "unet, supervised", "unet, lean", "unet, transposed, lean"),
+        *("attention", "attention, lean", "linknet", "fpn"),
+    ],
 )
 def test_peaks_are_those_of_pytorch(name):
     """Within 5 %, and with memory for a copy of a weight that its convolution may make."""

@@ -9,7 +9,7 @@ and of 27 multiplications on the channels of x 8 are left (of 9 in 2D, 4).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..deployment import Fuse
 from ..dialect import DIALECTS
@@ -26,9 +26,9 @@ from ..program import (
     values_of,
     walk,
 )
+from .joined import Join, join_of
 
 UP, LAST, STRIDE = "up", "last", "stride"
-UPSAMPLINGS = ("upsample", "upsample_by")
 
 
 def fused(network: Network) -> Network:
@@ -44,28 +44,10 @@ def fused(network: Network) -> Network:
     return replace(network, modules=modules, steps=(*network.steps, *steps))
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A call of a block on an upsampled map, joined with `others` or on its own."""
-
-    x: Expression
-    like: Expression
-    scale: tuple[Expression, ...]
-    others: tuple[Expression, ...]
-    sizes: tuple[Expression, ...]
-
-
-def _read(node: Apply) -> _Call | None:
-    """The call of a block, if its tensor is an upsampled one."""
-    match node.args:
-        case (Apply("concat", (Apply(up, (x, like, *scale)), *others)), *sizes) if (
-            up in UPSAMPLINGS
-        ):
-            return _Call(x, like, tuple(scale), tuple(others), tuple(sizes))
-        case (Apply(up, (x, like, *scale)), *sizes) if up in UPSAMPLINGS:
-            return _Call(x, like, tuple(scale), (), tuple(sizes))
-        case _:
-            return None
+def _read(node: Apply) -> Join | None:
+    """What a block is called on, if that is an upsampled map, joined with others or on its own."""
+    join = join_of(node.args)
+    return join if join.upsampling else None
 
 
 def _module(module: Module) -> tuple[Module, list[Fuse]]:
@@ -106,7 +88,7 @@ def _first_conv(each: Each, blocks: Mapping[str, Block]) -> Conv | None:
 
 
 def _with_up(
-    module: Module, each: Each, block: Block, conv: Conv, found: list[_Call]
+    module: Module, each: Each, block: Block, conv: Conv, found: list[Join]
 ) -> tuple[Module, list[Fuse]]:
     """The module whose calls of a layer take the map that was upsampled, and what to join."""
     scaled = any(call.scale for call in found)
@@ -119,7 +101,8 @@ def _with_up(
         steps.append(Fuse(block.name, conv.name, UP, True, module.path, each.name))
     alone = next((call for call in found if not call.others), None)
     if alone:
-        like = alone.like.id if isinstance(alone.like, Name) else "like"
+        _, like_map = alone.maps
+        like = like_map.id if isinstance(like_map, Name) else "like"
         made.append(_without_skip(block, conv, scaled, like))
         layers.append(Each(LAST, made[-1].name))
         steps.append(Fuse(block.name, conv.name, UP, False, module.path, each.name, True, LAST))
@@ -128,11 +111,12 @@ def _with_up(
         call = _read(node) if isinstance(node, Apply) and node.function == each.name else None
         if not isinstance(node, Apply) or call is None:
             return node
+        (x, like), sizes = call.maps, node.args[1:]
         if not call.others:
-            return Apply(LAST, (call.x, call.like, *call.sizes, *call.scale))
+            return Apply(LAST, (x, like, *sizes, *call.scale))
         single = len(call.others) == 1 and not isinstance(call.others[0], Star)
         joined = call.others[0] if single else Apply("concat", call.others)
-        return replace(node, args=(call.x, joined, *call.sizes, *call.scale))
+        return replace(node, args=(x, joined, *sizes, *call.scale))
 
     return (
         replace(

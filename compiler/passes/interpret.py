@@ -15,7 +15,7 @@ from ..ir import Block, Each, Fragment, Layer, Module, Shape
 from ..operations import OPERATIONS, PYRAMID
 from ..program import Body, Expression, code_of
 from .rows import At, Row, attention_rows, axes, below, path_of, row_of
-from .steps import Step, Turn
+from .steps import Turn
 from .wires import Tensor, Wire
 
 
@@ -31,7 +31,7 @@ class Tracer:
         self.wires: list[Wire] = []
         self.memo: dict[object, tuple[list[Row], Tensor]] = {}
         self.entered: dict[Tensor, At] = {}  # a tensor without a row -> the row that it enters
-        self.frames: list[_Frame] = []  # programs that run now, the innermost last
+        self.frames: list[Frame] = []  # programs that run now, the innermost last
         self.around: Sequence[Tensor] = ()  # tensors that live outside of these programs
 
     def call(
@@ -60,7 +60,9 @@ class Tracer:
     ) -> tuple[list[Row], Tensor]:
         """Rows in the order in which the layers are declared, and what is returned, or `x`."""
         name = code.name if isinstance(code, Block) else "what stands outside of the blocks"
-        frame = _Frame(self, name, code.layers, arguments, tensors)
+        frame = Frame(self, name, code.layers, arguments, tensors)
+        if isinstance(code, Block) and code.joins:  # nothing else holds what it makes of its inputs
+            frame.given = ()
         value = self._ran(frame, code.body)
         return frame.rows(), frame.values["x"] if value is None else value
 
@@ -69,7 +71,7 @@ class Tracer:
         """Around what runs `again` in the backward pass, and is left with its inputs."""
         yield
 
-    def _ran(self, frame: _Frame, body: Body) -> Any:
+    def _ran(self, frame: Frame, body: Body) -> Any:
         self.frames.append(frame)
         value = frame.run(body)
         self.frames.pop()
@@ -82,26 +84,16 @@ class Tracer:
 
         It is a tensor, or a list of them.
         """
-        frame = _Frame(self, module.name, module.layers, arguments, inputs, (module.path,))
+        frame = Frame(self, module.name, module.layers, arguments, inputs, (module.path,))
         frame.by_turn = not module.step
         value = self._ran(frame, module.body)
         if module.step or frame.fresh:
             frame.note(value[-1] if isinstance(value, list) else value)
         return frame.rows(), frame.turns, value
 
-    def steps(self, names: Sequence[str], turns: Sequence[Turn]) -> list[Step]:
-        """The turns with their names, and where each is seen. After all of them have run."""
-        return [
-            Step(name, turn.output.shape, turn.rows, self._seen(turn))
-            for name, turn in zip(names, turns, strict=True)
-        ]
-
-    def _seen(self, turn: Turn) -> tuple[str, int]:
-        """Where a step's output is met: its row, else the row it enters, else its last row."""
-        if turn.output.row:
-            return path_of(turn.output.row), 1
-        entered = self.entered.get(turn.output)
-        return (path_of(entered), 0) if entered else (turn.rows[-1].path, 1)
+    def called(self, frame: Frame, layer: Layer | Each, args: Sequence[Expression]) -> Tensor:
+        """What a layer makes of the operands in a call of it."""
+        return frame.layer(layer, frame.operands(args))
 
     def applied(self, function: str, values: Sequence[Any], shape: Shape) -> Tensor:
         """What an operation makes of these values: a tensor of this shape."""
@@ -142,7 +134,7 @@ class Tracer:
                 assert_never(layer)
 
 
-class _Frame:
+class Frame:
     """One run of a program: its names, its values, and the rows so far."""
 
     def __init__(
@@ -247,19 +239,24 @@ class _Frame:
             case program.Star(value=value):
                 return self.items(value.id)
             case program.Apply(function=function, args=args):
-                operands: list[Any] = []
-                self.pending.append(operands)
-                for arg in args:
-                    operand = self.value(arg)
-                    operands += operand if isinstance(arg, program.Star) else [operand]
-                self.pending.pop()
                 if function in self.layers:
-                    return self.layer(self.layers[function], operands)
+                    return self.tracer.called(self, self.layers[function], args)
+                operands = self.operands(args)
                 if function in PYRAMID:
                     return PYRAMID[function](operands[0])
                 return self.operation(node, operands)
             case _:
                 assert_never(node)
+
+    def operands(self, args: Sequence[Expression]) -> list[Any]:
+        """The values of what stands in a call, with the items of its lists."""
+        found: list[Any] = []
+        self.pending.append(found)
+        for arg in args:
+            value = self.value(arg)
+            found += value if isinstance(arg, program.Star) else [value]
+        self.pending.pop()
+        return found
 
     def operation(self, node: program.Apply, values: list[Any]) -> Any:
         operation = OPERATIONS.get(node.function)

@@ -31,6 +31,7 @@ from ..program import (
 from ..segmentors import segmentor_named
 from .inference import as_run, for_inference
 from .initialized import initialized
+from .joined import joining
 from .kernels import blocks_per_axis
 from .per_axis import with_scales
 from .units import dressed, unit_constants
@@ -207,13 +208,8 @@ def drop_path(block: Block) -> Block:
 def recomputed(module: Module) -> Module:
     """The module with checkpoints: the blocks that it calls run again in the backward pass."""
     called = {each.of for each in module.layers}
-    return replace(
-        module,
-        blocks=tuple(
-            replace(block, recomputed=True) if block.name in called else block
-            for block in module.blocks
-        ),
-    )
+    blocks = (replace(block, recomputed=block.name in called) for block in module.blocks)
+    return joining(replace(module, blocks=tuple(blocks)))
 
 
 def stride_first(block: Block) -> Block:

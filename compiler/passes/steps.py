@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir import Shape
-from .rows import Row
+from .rows import At, Row, path_of
 from .wires import Tensor
 
 
@@ -29,3 +30,21 @@ class Turn:
 
     output: Tensor
     rows: tuple[Row, ...]
+
+
+def steps_of(
+    names: Sequence[str], turns: Sequence[Turn], entered: Mapping[Tensor, At]
+) -> tuple[Step, ...]:
+    """The turns with their names and where each is seen, by the row that each tensor `entered`."""
+    return tuple(
+        Step(name, turn.output.shape, turn.rows, _seen(turn, entered))
+        for name, turn in zip(names, turns, strict=True)
+    )
+
+
+def _seen(turn: Turn, entered: Mapping[Tensor, At]) -> tuple[str, int]:
+    """Where a step's output is met: its row, else the row it enters, else its last row."""
+    if turn.output.row:
+        return path_of(turn.output.row), 1
+    at = entered.get(turn.output)
+    return (path_of(at), 0) if at else (turn.rows[-1].path, 1)

@@ -11,9 +11,11 @@ from typing import Any
 
 from .. import ir
 from ..dialect import DIALECTS
-from ..ir import Layer, Shape
+from ..ir import Each, Layer, Shape
 from ..network import Network
-from .interpret import Tracer
+from ..program import Apply, Expression
+from .interpret import Frame, Tracer
+from .joined import CONCAT, own_join
 from .kept import FULL, HALF, Held, Outcome, Setting, Storage, rule_of, tensors
 from .kept_layers import layer_outcome
 from .rows import At, Row
@@ -85,9 +87,27 @@ class Recorder(Tracer):
         with self.recomputed(self.blocks[name].recomputed, inputs):
             return self.run_block(name, args, inputs)
 
+    def called(self, frame: Frame, layer: Layer | Each, args: Sequence[Expression]) -> Tensor:
+        join = own_join(layer, args, self.blocks)
+        if join is None:
+            return super().called(frame, layer, args)
+        given = frame.operands((*join.maps, *join.others))
+        frame.pending.append(given)
+        with self.recomputed(True, given):
+            maps, others = given[: len(join.maps)], given[len(join.maps) :]
+            x = maps[0]
+            if join.upsampling:
+                up = Apply(join.upsampling, ())
+                x = frame.operation(up, [*maps, *frame.operands(join.scale)])
+            if others:
+                x = frame.operation(Apply(CONCAT, ()), [x, *others])
+            output = frame.layer(layer, [x, *frame.operands(args[1:])])
+        frame.pending.pop()
+        return output
+
     @contextmanager
     def recomputed(self, again: bool, inputs: Sequence[Tensor]) -> Iterator[None]:
-        if not again:
+        if not again or self.region:  # which it is a part of
             yield
             return
         given = tuple(tensors(inputs))

@@ -17,7 +17,7 @@ from ..network import Network
 from ..operations import OPERATIONS
 from .interpret import Tracer
 from .rows import Row, below, path_of
-from .steps import Step, Turn
+from .steps import Step, Turn, steps_of
 from .wires import Flow, Tensor
 
 
@@ -107,7 +107,7 @@ def run(network: Network, tracer: Tracer, image: Tensor) -> Ledger:
     rows += [row for step in aux for row in step.rows]
     _check_unique(rows)
     head = Step("head", output.shape, tuple(more))
-    stages = tuple(tracer.steps(labels, turns))
+    stages = steps_of(labels, turns, tracer.entered)
     flow = Flow(image, tuple(pyramid), tuple(tracer.wires), output)
     return Ledger(tuple(rows), tuple(encoder), stages, head, model.trunk.levels, flow, aux)
 

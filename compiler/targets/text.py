@@ -93,7 +93,8 @@ class Facts:
     `stretches` that maps are resized by other factors than 2.
     `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
     `per_axis` are the columns of the stage table with a number for each axis.
-    With `lean`, convolutions are kept where the rest is computed again.
+    With `lean`, convolutions are kept where the rest is computed again; `joins` are the inputs,
+    besides the skips, of the blocks that are computed again and join them, "" if there are none.
     `deploy` files are for inference: their weights are loaded, and most convolutions have a
     bias; `unbiased` says that some have none.
     `norm` makes the encoder's norm of a tensor `x`, and `norm_doc` says what it is, where files
@@ -121,9 +122,15 @@ class Facts:
     zero_init: bool
     deploy: bool
     lean: bool
+    joins: str
     unbiased: bool
     norm: str = ""
     norm_doc: str = ""
+
+    @property
+    def joined_inputs(self) -> str:
+        """`x: Tensor, like: Tensor`."""
+        return ", ".join(f"{name}: Tensor" for name in self.joins.split(", "))
 
     @property
     def told_scale(self) -> bool:

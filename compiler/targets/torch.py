@@ -17,8 +17,9 @@ from .prose import LINE, docstring, wrap_sentences
 from .spelling import quoted
 from .text import EncoderText, words
 from .torch_init import init_lines
+from .torch_nodes import own
 from .torch_supervision import aux_declarations, aux_outputs
-from .torch_writer import TorchWriter, own
+from .torch_writer import TorchWriter
 from .writer import Writer, line_of
 
 STANDARD = {  # of Python: what is imported for the names that a file uses

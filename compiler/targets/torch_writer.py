@@ -12,13 +12,16 @@ from ..ir import Block, Each, Fragment, Layer, Module
 from ..lower import Plan
 from ..passes.channels import declarations
 from ..passes.declarations import Declaration, Declare, Turns
+from ..passes.joined import own_join
 from ..passes.kernels import SCALES
 from ..program import Body, Statement, code_of, names, replaced, rewritten, values_of, walk
 from .prose import LINE
 from .spelling import spell, substitute
 from .text import BlockText
+from .torch_joined import joined_values, joining_text
 from .torch_layers import declare, lines_before
 from .torch_lists import chains, heads, one_of, only, renamed, used
+from .torch_nodes import floats, literal, own, several
 from .writer import Scope, Speech, Writer, called, drawn, line_of, nested
 
 
@@ -44,6 +47,8 @@ class TorchWriter(Writer):
         text = super().block(block)
         if chains(block):
             text = replace(text, base="nn.Sequential", body=())
+        if block.joins:
+            return joining_text(text, block, self)
         return replace(text, decorators=("@recomputed",) * block.recomputed)
 
     def declarations(self, code: Block | Fragment) -> list[str]:
@@ -132,8 +137,8 @@ class TorchWriter(Writer):
             else:
                 ones.append(target)
                 sources.append(self.value(source, scope))
-        lines = [f"scales = {spell(source)}" for source in sources if _literal(source)]
-        texts = ["scales" if _literal(source) else spell(source) for source in sources]
+        lines = [f"scales = {spell(source)}" for source in sources if literal(source)]
+        texts = ["scales" if literal(source) else spell(source) for source in sources]
         if len(ones) == 1:
             one, source_text = ones[0], texts[0]
         else:
@@ -167,7 +172,13 @@ class TorchWriter(Writer):
             case program.Item(value=program.Name(id=name), index=index) if name == SCALES:
                 return self.scales[index]
             case program.Items(values=(program.Items(), *_) as values):
-                return ast.Tuple([_floats(value) for value in values])
+                return ast.Tuple([floats(value) for value in values])
+            case program.Apply(function=function, args=args) if function in scope.layers:
+                layer = scope.layers[function]
+                join = own_join(layer, args, self.blocks)
+                if join is None:
+                    return super().value(node, scope)
+                return self.call(layer, joined_values(join, self, scope), scope)
             case _:
                 return super().value(node, scope)
 
@@ -189,15 +200,7 @@ class TorchWriter(Writer):
         return ast.Call(made, values, [])
 
     def several(self, operands: Sequence[ast.expr]) -> ast.expr:
-        """`(x, y)`; with a list among them `[x] + row`, which TorchScript reads."""
-        plain = [x for x in operands if not isinstance(x, ast.Starred)]
-        lists = [x.value for x in operands if isinstance(x, ast.Starred)]
-        if not lists:
-            return ast.Tuple(plain)
-        total = ast.List(plain) if plain else lists.pop(0)
-        for more in lists:
-            total = ast.BinOp(total, ast.Add(), more)
-        return total
+        return several(operands, ast.Tuple)
 
     # -- modules -----------------------------------------------------------------------------------
 
@@ -301,20 +304,3 @@ class TorchWriter(Writer):
                 case _:
                     assert_never(item)
         return lines
-
-
-def _floats(scale: program.Expression) -> ast.expr:
-    """A scale of each axis as `F.interpolate` takes it."""
-    assert isinstance(scale, program.Items)
-    numbers = [value for value in scale.values if isinstance(value, program.Number)]
-    return ast.List([ast.Constant(float(number.value)) for number in numbers])
-
-
-def _literal(source: ast.expr) -> bool:
-    """Whether these are lists of numbers, written out."""
-    return isinstance(source, ast.Tuple) and any(isinstance(x, ast.List) for x in source.elts)
-
-
-def own(name: str) -> ast.expr:
-    """`self.name`."""
-    return ast.Attribute(ast.Name("self"), name)
