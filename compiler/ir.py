@@ -230,6 +230,19 @@ class AuxHead:
 
 
 @dataclass(frozen=True)
+class Joining:
+    """How a block makes its input x of a map, which may be upsampled, and of skips.
+
+    `upsampling` is the operation, "" for none; it takes a second map, to whose size it upsamples.
+    There may be any number of skips if there are `several`, else one, and none if not `always`.
+    """
+
+    upsampling: str
+    several: bool
+    always: bool
+
+
+@dataclass(frozen=True)
 class Block:
     """A class of the emitted file.
 
@@ -238,8 +251,7 @@ class Block:
     `inputs` pairs each tensor that the body starts from with the argument that holds its channels.
     `args` are sizes; those in `per_axis` hold one number for each axis. They are followed by
     `rates`, the dropout rates, on which no shape depends. A `recomputed` block keeps only its
-    inputs in training and runs again in the backward pass. One that `joins` is called with several
-    maps: it does this upsampling and a concatenation, or `concat` alone (`passes.joined`).
+    inputs in training and runs again in the backward pass; one that `joins` makes its input.
     """
 
     name: str
@@ -254,7 +266,7 @@ class Block:
     per_axis: tuple[str, ...] = ()
     rates: tuple[str, ...] = ()
     recomputed: bool = False
-    joins: str = ""
+    joins: Joining | None = None
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..ir import Block, Each, Layer, Module
-from ..program import Apply, Expression, calls
+from ..ir import Block, Each, Joining, Layer, Module
+from ..program import Apply, Expression, Star, calls
 
 CONCAT = "concat"
 UPSAMPLINGS = {"upsample": "[C /2]", "upsample_by": "[C /s]"}  # nearest, and of which map
@@ -51,35 +51,36 @@ def joining(module: Module) -> Module:
 
 
 def _joining(block: Block, module: Module) -> Block:
-    joins = joins_of(block, module)
+    names = {each.name for each in module.layers if each.of == block.name}
+    joins = [join_of(call.args) for call in calls(module.body) if call.function in names]
     alone = not any(join.others for join in joins)
     if not block.recomputed or alone or len(block.inputs) > 1:
         return block
     upsamplings = {join.upsampling for join in joins}
     upsampling = upsamplings.pop() if len(upsamplings) == 1 else ""
-    shape = UPSAMPLINGS.get(upsampling, "[C]")
+    how = Joining(upsampling, any(map(_several, joins)), all(join.others for join in joins))
+    skips = "skips" if how.several else "skip"
     return replace(
         block,
-        joins=upsampling or CONCAT,
-        doc=f"{block.doc} of {'the upsampled ' * bool(upsampling)}x and the skips",
-        shapes=f"x {shape}, skips [S] -> [F]",
+        joins=how,
+        doc=f"{block.doc} of {'the upsampled ' * bool(upsampling)}x and the {skips}",
+        shapes=f"x {UPSAMPLINGS.get(upsampling, '[C]')}, {skips} [S] -> [F]",
     )
 
 
-def joins_of(block: Block, module: Module) -> list[Join]:
-    """What the calls of a block in a module are joined of."""
-    names = {each.name for each in module.layers if each.of == block.name}
-    return [join_of(call.args) for call in calls(module.body) if call.function in names]
+def maps_of(joins: Joining) -> tuple[str, ...]:
+    """What a block calls the maps before the skips, of which it makes its input."""
+    return ("x", "like") if joins.upsampling else ("x",)
+
+
+def _several(join: Join) -> bool:
+    return len(join.others) > 1 or any(isinstance(other, Star) for other in join.others)
 
 
 def own_join(
     layer: Layer | Each, args: Sequence[Expression], blocks: Mapping[str, Block]
-) -> Join | None:
-    """What a block joins itself, in a call with these operands; None for all other layers."""
-    block = blocks[layer.of] if isinstance(layer, Each) and isinstance(layer.of, str) else None
-    return join_of(args, (block.joins,)) if block and block.joins else None
-
-
-def inputs_of(block: Block) -> tuple[str, ...]:
-    """What a block that joins is called with, before the list of skips."""
-    return ("x",) if block.joins == CONCAT else ("x", "like")
+) -> tuple[Joining, Join] | None:
+    """How a block joins its input itself, and what in a call of it; None for all other layers."""
+    of = layer.of if isinstance(layer, Each) else None
+    joins = blocks[of].joins if isinstance(of, str) else None
+    return (joins, join_of(args, (joins.upsampling,))) if joins else None

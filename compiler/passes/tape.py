@@ -88,9 +88,10 @@ class Recorder(Tracer):
             return self.run_block(name, args, inputs)
 
     def called(self, frame: Frame, layer: Layer | Each, args: Sequence[Expression]) -> Tensor:
-        join = own_join(layer, args, self.blocks)
-        if join is None:
+        found = own_join(layer, args, self.blocks)
+        if found is None:
             return super().called(frame, layer, args)
+        _, join = found
         given = frame.operands((*join.maps, *join.others))
         frame.pending.append(given)
         with self.recomputed(True, given):

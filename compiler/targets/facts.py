@@ -6,7 +6,7 @@ from ..dialect import DIALECTS
 from ..ir import Conv, Layer, Norm
 from ..lower import Plan
 from ..model import UNITS
-from ..passes.joined import inputs_of
+from ..passes.joined import maps_of
 from ..program import calls, names
 from .constants import he_scale
 from .prose import docstring
@@ -23,7 +23,7 @@ def facts_of(plan: Plan, shapes: dict[str, str], mask_shape: str) -> Facts:
     resizing = "x2 upsampling" if model.halves and not stretches else "resizing"
     convs = [layer for layer in layers_of(plan) if isinstance(layer, Conv)]
     he, he_doc = he_scale(convs)
-    joined = [inputs_of(block) for block in network.all_blocks.values() if block.joins]
+    joins = [block.joins for block in network.all_blocks.values() if block.joins]
     return Facts(
         rank=plan.rank,
         package=f"{model.class_name}{plan.rank}D",
@@ -50,7 +50,7 @@ def facts_of(plan: Plan, shapes: dict[str, str], mask_shape: str) -> Facts:
         zero_init=any(isinstance(x, Norm) and x.zero_init for x in layers_of(plan)),
         deploy=model.deploy,
         lean=model.memory == "lean",
-        joins=", ".join(joined[0] if joined else ()),
+        joins=next((", ".join(maps_of(each)) for each in joins if each.several), ""),
         unbiased=any(not conv.bias for conv in convs),
     )
 

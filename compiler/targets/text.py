@@ -94,7 +94,7 @@ class Facts:
     `scaled` says that upsamplings are told their scale, `wide` that kernels may differ by axis;
     `per_axis` are the columns of the stage table with a number for each axis.
     With `lean`, convolutions are kept where the rest is computed again; `joins` are the inputs,
-    besides the skips, of the blocks that are computed again and join them, "" if there are none.
+    before the skips, of a block that is computed again and joins any number of them.
     `deploy` files are for inference: their weights are loaded, and most convolutions have a
     bias; `unbiased` says that some have none.
     `norm` makes the encoder's norm of a tensor `x`, and `norm_doc` says what it is, where files

@@ -47,9 +47,8 @@ class TorchWriter(Writer):
         text = super().block(block)
         if chains(block):
             text = replace(text, base="nn.Sequential", body=())
-        if block.joins:
-            return joining_text(text, block, self)
-        return replace(text, decorators=("@recomputed",) * block.recomputed)
+        text = replace(text, decorators=("@recomputed",) * block.recomputed)
+        return joining_text(text, block.joins, self) if block.joins else text
 
     def declarations(self, code: Block | Fragment) -> list[str]:
         per_axis = code.per_axis if isinstance(code, Block) else ()
@@ -175,10 +174,10 @@ class TorchWriter(Writer):
                 return ast.Tuple([floats(value) for value in values])
             case program.Apply(function=function, args=args) if function in scope.layers:
                 layer = scope.layers[function]
-                join = own_join(layer, args, self.blocks)
-                if join is None:
+                own_joins = own_join(layer, args, self.blocks)
+                if own_joins is None:
                     return super().value(node, scope)
-                return self.call(layer, joined_values(join, self, scope), scope)
+                return self.call(layer, joined_values(*own_joins, self, scope), scope)
             case _:
                 return super().value(node, scope)
 
