@@ -101,7 +101,7 @@ NETWORKS = {
         tiny(),
         LEAN | SLIM | {"segmentor": "unet_plus_plus", "input_shape": (41, 47, 3)},
     ),
-    "unet++, cadene and strides, lean": (  # a block that is told its scale joins nothing
+    "unet++, cadene and strides, lean": (  # only the concatenation moves into the block
         tiny(),
         {"segmentor": "unet_plus_plus", **CADENE, **SLIM, **LEAN, "dims": 3}
         | {"strides": "1,2,2/2/1,2,2/2/2", "input_shape": (6, 42, 46, 3)},

@@ -32,7 +32,7 @@ class Join:
 
 
 def join_of(args: Sequence[Expression], upsamplings: Container[str] = UPSAMPLINGS) -> Join:
-    """What the first operand in a call of a block is joined of, taken apart as far as that."""
+    """What the first operand in a call of a block is joined of, these upsamplings included."""
     match args[0]:
         case Apply(function, (first, *others)) if function == CONCAT:
             pass
