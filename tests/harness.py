@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import os
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from unittest.mock import patch
 
 import keras
 import numpy as np
 import torch
 
 import compiler
+from compiler import emitter
 from compiler.api import traced
 from compiler.model import Encoder
 from compiler.passes.trace import Ledger
@@ -48,6 +52,7 @@ __all__ = [
     "randomize",
     "tiny",
     "torch_shapes",
+    "without_layout",
 ]
 
 
@@ -116,8 +121,17 @@ def image(shape: tuple[int, ...], batch: int = 2, seed: int = 1) -> np.ndarray:
     return noise(shape, batch, seed).astype("float32")
 
 
+@contextmanager
+def without_layout() -> Iterator[None]:
+    """Files are not formatted by black, which is most of what an emission costs."""
+    with patch.object(emitter, "_laid_out", lambda text: text):
+        yield
+
+
 def emit_pair(encoder, **options) -> tuple[str, str]:
-    return tuple(compiler.emit(encoder, target=target, **options) for target in ("torch", "keras"))
+    """Both files, for their numbers: without layout."""
+    with without_layout():
+        return tuple(compiler.emit(encoder, target=name, **options) for name in ("torch", "keras"))
 
 
 def build_pair(texts, ledger, input_shape, dtype=torch.float32, **arguments):

@@ -4,11 +4,9 @@ The networks are the same in every run. With `full`, hypothesis draws others and
 """
 
 import ast
-import gc
 import json
 import warnings
 
-import black
 import keras
 import pytest
 import torch
@@ -23,7 +21,7 @@ from compiler.spec.definition import Head, Segmentor, Spec, SqueezeExcite, Stage
 from compiler.verify.compare import verify
 from compiler.verify.settings import Settings
 
-from .harness import constructor, keras_shapes, ledger_shapes, torch_shapes
+from .harness import constructor, keras_shapes, ledger_shapes, torch_shapes, without_layout
 from .random_specs import BLOCKS, HEADS, KINDS, sample
 from .random_specs import specs as drawn
 from .test_fuzz import examples
@@ -44,12 +42,8 @@ SINGLE = 1e-3
 
 @pytest.fixture(scope="module", autouse=True)
 def fast():
-    """No layout, which is most of what an emission costs; fewer objects to look through."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(black, "format_str", lambda text, mode: text)
-        gc.freeze()
+    with without_layout():
         yield
-        gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
