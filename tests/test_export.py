@@ -19,7 +19,7 @@ from tests.harness import (
     run,
     tiny,
 )
-from tests.sampling import ANYWHERE, UNETS, half_of, third_of
+from tests.sampling import ANYWHERE, UNETS, by_kind, half_of, third_of
 
 # With two hidden units in a gate all may be dead, and nothing behind them learns.
 TINY = tiny(block="basic", blocks=(1, 1, 1, 1), se_ratio=1)
@@ -67,6 +67,10 @@ def _same(ours, theirs):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def _is_a_unet(segmentor):
+    return segmentor in UNETS
+
+
 @a_third_of_the_unets
 def test_unets_export_with_every_size(segmentor, block, dims):
     model = _model(TINY, segmentor, dims, decoder_block=block)
@@ -77,7 +81,9 @@ def test_unets_export_with_every_size(segmentor, block, dims):
             _same(program(other), model(other))
 
 
-@pytest.mark.parametrize("segmentor", half_of(ANYWHERE))
+@pytest.mark.parametrize(
+    "segmentor", by_kind(dict.fromkeys(["unet", "fpn", *ANYWHERE]), _is_a_unet)
+)
 def test_catalog_encoders_export_and_compile(segmentor):
     model = _model("seresnet18", segmentor, 2)
     x, other = _images(TRACED[2], 2), _images(TRACED[2], 3)
@@ -147,7 +153,7 @@ def test_unets_script(segmentor, block, dims, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("segmentor", "block", "dims"), half_of(UNETS, ("upsampling", "transpose"), (3,))
+    ("segmentor", "block", "dims"), third_of(UNETS, ("upsampling", "transpose"), (3,))
 )
 def test_onnxruntime_gives_the_same_on_every_size(segmentor, block, dims):
     model = _model(TINY, segmentor, dims, decoder_block=block, encoder_depth=3)
@@ -252,13 +258,26 @@ def _in_turn(turn):
 
 turns = pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.full)])
 # XLA compiles the training of each anew, for long: the one with gates stands for the others.
-TRAINED_WITH_XLA = ("attention_unet",)
+TRAINED = ("attention_unet",)
 
 
-@turns
-def test_keras_exports_and_fits_with_xla(turn, tmp_path):
+# AttentionUNet has all that UNet and UNet++ are made of.
+ALL_KINDS = tuple(name for name in ANYWHERE if name not in ("unet", "unet_plus_plus"))
+
+
+@pytest.mark.parametrize(
+    ("turn", "segmentors"),
+    [
+        pytest.param(0, ALL_KINDS, id="each kind"),
+        pytest.param(0, ANYWHERE, marks=pytest.mark.full, id="all"),
+        pytest.param(1, ANYWHERE, marks=pytest.mark.full, id="all in the other rank"),
+    ],
+)
+def test_keras_exports_and_fits_with_xla(turn, segmentors, tmp_path):
     names = []
     for segmentor, dims in _in_turn(turn):
+        if segmentor not in segmentors:
+            continue
         shape = (33, 48, 2) if dims == 2 else (17, 32, 24, 2)
         if segmentor not in UNETS:
             shape = (*TRACED[2], 2) if dims == 2 else (32, 32, 40, 2)
@@ -270,7 +289,7 @@ def test_keras_exports_and_fits_with_xla(turn, tmp_path):
         x = image(shape)
         names.append(f"{segmentor}_{dims}d")
         _keep(tmp_path / names[-1], texts, keras_model, x, _answer(torch_model, x))
-    program = SAVE.format(names=names, trained=ANYWHERE if turn else TRAINED_WITH_XLA)
+    program = SAVE.format(names=names, trained=segmentors if segmentors == ANYWHERE else TRAINED)
     assert run(program, "tensorflow", tmp_path).split() == names
     for name in names:
         (tmp_path / name / "model_file.py").unlink()

@@ -1,5 +1,6 @@
 """FPN and LinkNet as segmentation_models.pytorch has them: whole checkpoints, and their numbers."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -59,8 +60,16 @@ def test_counts(name):
     )
 
 
-@every
-@pytest.mark.parametrize("target", ["torch", "keras"])
+# Encoders with gates are read into Keras in `test_layouts.py`, too.
+WHOLE = [
+    pytest.param(
+        name, target, marks=[pytest.mark.full] if target == "keras" and "se_" in name else []
+    )
+    for name, target in itertools.product(ORACLE, ["torch", "keras"])
+]
+
+
+@pytest.mark.parametrize(("name", "target"), WHOLE)
 def test_whole_checkpoints_give_their_numbers(name, target, tmp_path):
     """Every tensor has its place, and the outputs are the reference's."""
     encoder, options = asked(name)

@@ -155,7 +155,7 @@ def test_killed_at_any_moment(tmp_path, command):
         keep(path, second)
         if command == "update":
             words = ["update", "nets/a.py", "nets/b.py"]
-    rounds = 100 * TIMES or {"emit": 6}.get(command, 15)
+    rounds = 100 * TIMES or {"emit": 5}.get(command, 9)
     arguments = [rounds, COMMANDS[command], prepared, folder, VERSIONS / "second", *words]
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "hammer.py"), *map(str, arguments)],
