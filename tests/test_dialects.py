@@ -18,7 +18,7 @@ from compiler.passes import specialize as passes
 from compiler.program import lines_of
 from compiler.tables import catalog_rows
 from tests.harness import build_pair, compare, constructor, emit_pair, image, ledger_of, tiny
-from tests.sampling import by_kind, half_of
+from tests.sampling import by_kind, third_of
 from tests.test_layouts import logits, weight
 
 from .sampling import UNETS
@@ -123,7 +123,7 @@ ROUNDED = [(64, 64, 2), (65, 97, 2), (66, 70, 1), (33, 40, 46, 1)]
 
 
 @pytest.mark.parametrize(
-    ("segmentor", "block", "shape"), half_of(UNETS, ("upsampling", "transpose"), ROUNDED)
+    ("segmentor", "block", "shape"), third_of(UNETS, ("upsampling", "transpose"), ROUNDED)
 )
 def test_segmentors_agree_where_the_pool_rounds_down(segmentor, block, shape):
     options = {"segmentor": segmentor, "decoder_block": block, "dialect": "cadene"}

@@ -80,9 +80,11 @@ def test_encoders(encoder, dims, suffix, tmp_path):
     assert not notes
 
 
-@pytest.mark.parametrize(("depth", "block"), [(5, "upsampling"), (3, "transpose")])
-@pytest.mark.parametrize("segmentor", SEGMENTORS)
-def test_segmentors(segmentor, depth, block, tmp_path):
+@pytest.mark.parametrize(
+    ("segmentor", "depth_and_block"), half_of(SEGMENTORS, [(5, "upsampling"), (3, "transpose")])
+)
+def test_segmentors(segmentor, depth_and_block, tmp_path):
+    depth, block = depth_and_block
     name, more = SEGMENTORS[segmentor]
     path, shape = tmp_path / "theirs.keras", SHAPES[2]
     arguments = {"encoder_depth": depth, "decoder_block_type": block, "input_shape": shape}

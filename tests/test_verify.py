@@ -24,7 +24,7 @@ from compiler.verify.report import as_dict
 from compiler.verify.settings import Settings
 from compiler.verify.state import append, key, read_state
 from tests.harness import QUICKLY_COMPILED, tiny
-from tests.sampling import ANYWHERE, UNETS, by_kind, half_of
+from tests.sampling import ANYWHERE, UNETS, by_kind, half_of, third_of
 
 VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}
 DECODER = {"decoder_filters": (16, 16, 8, 8, 4)}
@@ -655,7 +655,9 @@ def test_what_cannot_be_written_is_told_first(flag, tmp_path, monkeypatch, capsy
 # Small images, both files edited, and files that end the process
 
 
-@pytest.mark.parametrize(("segmentor", "size"), half_of(["unet", None], [(16, 16), (2, 3), (1, 1)]))
+@pytest.mark.parametrize(
+    ("segmentor", "size"), third_of(["unet", None], [(16, 16), (2, 3), (1, 1)])
+)
 def test_small_images_are_judged(segmentor, size):
     """Batch norm over two values returns a sign: the batch grows where the image is small."""
     options = {"segmentor": segmentor, **DECODER} if segmentor else {}
