@@ -21,7 +21,7 @@ class Option:
     `of` names the heads that take it and is empty if every model does; `field` is the field of
     these heads that it fills. `limit` applies to each of its numbers. A `choice` without `choices`
     is one of the activations. Without a value, an option that `follows` a field of the encoder has
-    the value of that field.
+    the value of that field. `also` is a shorter flag, in commands where it means nothing else.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Option:
     limit: Limit = NUMBER
     field: str = ""
     follows: str = ""
+    also: str = ""
 
     @property
     def flag(self) -> str:

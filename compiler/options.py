@@ -92,6 +92,7 @@ OPTIONS = (
         "What training keeps: lean recomputes all but convolutions in the backward pass. PyTorch"
         " only. Default: standard.",
         ("standard", "lean"),
+        also="--memory",
     ),
     Option(
         "deploy",

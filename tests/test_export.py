@@ -253,7 +253,6 @@ def _in_turn(turn):
     return [(segmentor, 2 + (i + turn) % 2) for i, segmentor in enumerate(ANYWHERE)]
 
 
-turns = pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.full)])
 # XLA compiles the training of each anew, for long: the one with gates stands for the others.
 TRAINED = ("attention_unet",)
 
@@ -357,16 +356,25 @@ HALF = """
 """
 
 
-@turns
+@pytest.mark.parametrize(
+    ("turn", "kept"),  # by default one of each rank, as all have the gates of the same encoder
+    [
+        pytest.param(0, slice(1), id="one"),
+        pytest.param(0, slice(None), marks=pytest.mark.full, id="all"),
+        pytest.param(1, slice(None), marks=pytest.mark.full, id="all in the other rank"),
+    ],
+)
 @pytest.mark.parametrize(("dims", "backend"), [(2, "tensorflow"), (3, "torch")])
-def test_half_precision_does_not_overflow(dims, backend, turn, tmp_path):
+def test_half_precision_does_not_overflow(dims, backend, turn, kept, tmp_path):
     """Where a float16 sum over a level's voxels would: the gates take means.
 
     The output's difference is a mean: where an attention gate's sigmoid sees the difference of two
     large numbers, float16 leaves single voxels several percent apart in either framework.
     """
     shape, names = (96, 96, 2) if dims == 2 else (32, 32, 32, 2), []
-    for segmentor in (segmentor for segmentor, its_dims in _in_turn(turn) if its_dims == dims):
+    chosen = [segmentor for segmentor, its_dims in _in_turn(turn) if its_dims == dims]
+    chosen.sort(key=lambda name: name != "attention_unet")  # which has more gates
+    for segmentor in chosen[kept]:
         options = _options(segmentor, shape)
         texts, ledger = emit_pair(TINY, **options), ledger_of(TINY, **options)
         torch_model, keras_model = build_pair(texts, ledger, shape)
@@ -379,7 +387,6 @@ def test_half_precision_does_not_overflow(dims, backend, turn, tmp_path):
         names.append(segmentor)
         _keep(tmp_path / segmentor, texts, keras_model, x, y)
         np.save(tmp_path / segmentor / "level.npy", level)
-    assert len(names) == len(ANYWHERE) / 2
     program = HALF.format(names=names, dims=dims, axes=tuple(range(1, dims + 1)))
     assert run(program, backend, tmp_path).split() == names
 

@@ -12,7 +12,7 @@ import torch
 import compiler
 
 from .harness import constructor, tiny
-from .sampling import half_of
+from .sampling import third_of
 
 VIT = {
     "vit_layers": 1,
@@ -65,7 +65,7 @@ def edits(text: str) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("kind", "target"), half_of(KINDS, ["torch", "keras"]))
+@pytest.mark.parametrize(("kind", "target"), third_of(KINDS, ["torch", "keras"]))
 def test_every_constant_may_have_another_value(kind, target):
     changes, options = KINDS[kind]
     encoder = tiny(**{**TABLE, **changes})

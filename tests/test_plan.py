@@ -189,6 +189,18 @@ def test_what_is_wrong_with_a_plan_is_said_at_once():
             compiler.plan("resnet18", memory="1GiB", **options)
 
 
+def test_memory_is_the_machines_here_and_that_of_training_elsewhere(capsys):
+    def said(*words):
+        assert main(list(words)) == 0
+        return capsys.readouterr().out
+
+    emit = ("emit", "resnet18", "--target", "torch", "-o", "-")
+    lean = said(*emit, "--training-memory", "lean")
+    assert said(*emit, "--memory", "lean") == lean != said(*emit)
+    plan = ("plan", "resnet18", "--memory", "1GiB", "--input-shape", "224,224,3", "--json")
+    assert said(*plan, "--training-memory", "lean") != said(*plan)
+
+
 def test_where_nothing_fits_the_smallest_choice_is_shown(capsys):
     assert main(["plan", "resnet50", "--memory", "64MiB", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)

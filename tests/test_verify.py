@@ -23,7 +23,7 @@ from compiler.verify.pairs import read_pair
 from compiler.verify.report import as_dict
 from compiler.verify.settings import Settings
 from compiler.verify.state import append, key, read_state
-from tests.harness import QUICKLY_COMPILED, tiny
+from tests.harness import QUICKLY_COMPILED, run, tiny
 from tests.sampling import ANYWHERE, UNETS, by_kind, half_of, third_of
 
 VIT = {"vit_layers": 1, "heads": 2, "queries": 5, "embed_dim": 32, "mlp_dim": 32}
@@ -539,9 +539,8 @@ def test_in_a_pipe_there_is_the_table_alone(backend, tmp_path):
 
 
 IN_FLOAT64 = """
-    import sys
     from compiler.verify.loading import use_backend
-    use_backend(sys.argv[1])
+    use_backend({backend!r})
     import keras, numpy as np
     from compiler.verify.doubles import floating
 
@@ -558,19 +557,8 @@ IN_FLOAT64 = """
 
 
 @pytest.mark.parametrize("backend", ["torch", "tensorflow", "jax"])
-def test_attention_is_in_float64(backend, capsys, monkeypatch):
-    if backend == "torch":  # which this process has loaded
-        monkeypatch.setattr(sys, "argv", ["", backend])
-        exec(textwrap.dedent(IN_FLOAT64), {})
-        assert capsys.readouterr().out == "True\n"
-        return
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(IN_FLOAT64), backend],
-        capture_output=True,
-        text=True,
-        env={name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"},
-    )
-    assert result.stdout == "True\n", result.stderr[-2000:]
+def test_attention_is_in_float64(backend, tmp_path):
+    assert run(IN_FLOAT64.format(backend=backend), backend, tmp_path) == "True\n"
 
 
 # The catalog

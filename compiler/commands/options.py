@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import click
@@ -26,18 +26,19 @@ Item = TypeVar("Item")
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-def model_options(command: Command) -> Command:
+def model_options(command: Command, taken: Container[str] = ()) -> Command:
     """Add the options of a model, and what is asked beside nnU-Net's, to a command.
 
-    `resolve` checks their values together.
+    `resolve` checks their values together. Flags that are `taken` mean something else there.
     """
     for option in reversed(OPTIONS):
+        flags = [flag for flag in (option.flag, option.also) if flag and flag not in taken]
         choices = "|".join(option.choices)
         if option.kind == "flag":
-            decorate = click.option(option.flag, is_flag=True, help=option.help)
+            decorate = click.option(*flags, is_flag=True, help=option.help)
         else:
             metavar = choices or METAVARS.get(option.kind, "NAME")
-            decorate = click.option(option.flag, metavar=metavar, help=option.help)
+            decorate = click.option(*flags, metavar=metavar, help=option.help)
         command = decorate(command)
     for question in reversed(QUESTIONS):
         command = click.option(question.flag, metavar=question.metavar, help=question.help)(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ ASKED = ("memory", "batch", "precision", "optimizer", "device", "shape")
 @precision_options()
 @click.option("--batch", metavar="N", help="Items of a batch. Default: several sizes.")
 @click.option("--shape", metavar="SIZES", help="Sizes of the data, as 40,512,512.")
-@model_options
+@partial(model_options, taken=("--memory",))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def plan_command(model: str, as_json: bool, **options: Any) -> None:
     """Find the patch and batch sizes of MODEL that fit into a memory.

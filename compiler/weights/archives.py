@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,12 +170,25 @@ def read_records(path: Path) -> Records:
         message = f"the checksum of its part {shown(entry.filename)} does not match"
         raise CompileError(Problem(message, str(path), AGAIN))
     scan = Scan(data, str(path))
-    content = scan.load()
+    with _uncollected():
+        content = scan.load()
     for key, (count, item) in scan.storages.items():
         record = f"{folder}data/{key}"
         there = parts[record].file_size if record in parts else 0
         _check_size(record, there, count * item, path)
     return Records(content, folder, parts, scan.foreign)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A pickle may make millions of placeholders: to look for garbage among them takes as long."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def refuse_foreign(path: Path, records: Records) -> None:
@@ -189,7 +204,8 @@ def check_legacy(path: Path) -> None:
     """
     with open(path, "rb") as file:
         scan = Scan(file.read(PICKLE_BYTES.largest + 1), str(path))
-        listed = [scan.load() for _ in range(LEGACY_PICKLES)][-1]
+        with _uncollected():
+            listed = [scan.load() for _ in range(LEGACY_PICKLES)][-1]
         if scan.foreign:
             refuse_call(scan.foreign, str(path))
         keys = listed.items if isinstance(listed, Node) else []
