@@ -23,16 +23,26 @@ def host(segmentor: str, usual: str) -> str:
     return usual if segmentor in ANYWHERE else "nnunet_resenc"
 
 
-def by_kind(cases: Iterable[Any], kind: Callable[..., Hashable]) -> list[Any]:
-    """The cases as pytest parameters; those whose kind came before are marked `full`."""
-    seen: set[Hashable] = set()
+def only(chosen: Callable[..., bool], cases: Iterable[Any]) -> list[Any]:
+    """The cases as pytest parameters; those that are not `chosen` are marked `full`."""
     found = []
     for case in cases:
         values = case if isinstance(case, tuple) else (case,)
-        what = kind(*values)
-        found.append(pytest.param(*values, marks=[pytest.mark.full] if what in seen else []))
-        seen.add(what)
+        found.append(pytest.param(*values, marks=[] if chosen(*values) else [pytest.mark.full]))
     return found
+
+
+def by_kind(cases: Iterable[Any], kind: Callable[..., Hashable]) -> list[Any]:
+    """The cases as pytest parameters; those whose kind came before are marked `full`."""
+    seen: set[Hashable] = set()
+
+    def is_first(*values: Any) -> bool:
+        what = kind(*values)
+        first = what not in seen
+        seen.add(what)
+        return first
+
+    return only(is_first, cases)
 
 
 def third_of(*choices: Iterable[Any]) -> list[Any]:
@@ -40,11 +50,7 @@ def third_of(*choices: Iterable[Any]) -> list[Any]:
 
     Each value of a choice is there, if it has no more than three values.
     """
-    found, choices = [], tuple(map(tuple, choices))
-    for case in itertools.product(*(range(len(values)) for values in choices)):
-        values = [options[i] for options, i in zip(choices, case)]
-        found.append(pytest.param(*values, marks=[pytest.mark.full] if sum(case) % 3 else []))
-    return found
+    return _one_of(3, choices)
 
 
 def half_of(*choices: Iterable[Any]) -> list[Any]:
@@ -52,10 +58,15 @@ def half_of(*choices: Iterable[Any]) -> list[Any]:
 
     Of three choices any two values still meet, where one of the three has two values.
     """
-    found, choices = [], tuple(map(tuple, choices))
-    for case in itertools.product(*(range(len(values)) for values in choices)):
-        values = [options[i] for options, i in zip(choices, case)]
-        found.append(pytest.param(*values, marks=[pytest.mark.full] if sum(case) % 2 else []))
+    return _one_of(2, choices)
+
+
+def _one_of(count: int, choices: tuple[Iterable[Any], ...]) -> list[Any]:
+    found = []
+    for case in itertools.product(*map(enumerate, choices)):
+        turn = sum(place for place, _ in case)
+        marks = [pytest.mark.full] if turn % count else []
+        found.append(pytest.param(*(value for _, value in case), marks=marks))
     return found
 
 

@@ -19,7 +19,7 @@ from tests.harness import (
     run,
     tiny,
 )
-from tests.sampling import ANYWHERE, UNETS, half_of, third_of
+from tests.sampling import ANYWHERE, UNETS, half_of, only, third_of
 
 # With two hidden units in a gate all may be dead, and nothing behind them learns.
 TINY = tiny(block="basic", blocks=(1, 1, 1, 1), se_ratio=1)
@@ -79,7 +79,7 @@ def test_unets_export_with_every_size(segmentor, block, dims):
 
 @pytest.mark.parametrize(
     "segmentor",  # of those that nothing else here exports or compiles
-    [pytest.param(name, marks=[] if name == "fpn" else [pytest.mark.full]) for name in ANYWHERE],
+    only(lambda name: name == "fpn", ANYWHERE),
 )
 def test_catalog_encoders_export_and_compile(segmentor):
     model = _model("seresnet18", segmentor, 2)
@@ -387,6 +387,7 @@ def test_half_precision_does_not_overflow(dims, backend, turn, kept, tmp_path):
         names.append(segmentor)
         _keep(tmp_path / segmentor, texts, keras_model, x, y)
         np.save(tmp_path / segmentor / "level.npy", level)
+    assert names == chosen[kept] and len(chosen) == len(ANYWHERE) / 2
     program = HALF.format(names=names, dims=dims, axes=tuple(range(1, dims + 1)))
     assert run(program, backend, tmp_path).split() == names
 

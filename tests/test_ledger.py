@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import compiler
 from compiler.catalog import ENCODERS
 from tests.harness import constructor, keras_shapes, ledger_of, ledger_shapes, torch_shapes
-from tests.sampling import by_kind, encoder_kind
+from tests.sampling import by_kind, encoder_kind, only
 
 SIZES = {2: (64, 96, 3), 3: (32, 64, 96, 4)}
 EVERY = by_kind(
@@ -27,10 +27,7 @@ def _in_turn(turn):
     """By default every other one of those, as random specs are built in both targets as well."""
     chosen = [case.values for case in EVERY if not case.marks]
     chosen = [case for i, case in enumerate(chosen) if (i // 2 + i + turn) % 2 == 0]
-    marked = [
-        pytest.param(*case.values, marks=[] if case.values in chosen else [pytest.mark.full])
-        for case in EVERY
-    ]
+    marked = only(lambda *case: case in chosen, (case.values for case in EVERY))
     return pytest.mark.parametrize(("encoder", "dims"), marked)
 
 

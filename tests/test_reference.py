@@ -25,7 +25,7 @@ from tests.harness import (
     ledger_of,
 )
 from tests.reference import live_variables, place_of, randomize_reference, weights_of_reference
-from tests.sampling import by_kind, encoder_kind, half_of, third_of
+from tests.sampling import by_kind, encoder_kind, half_of, only, third_of
 from tests.test_dialects import of_kind
 from tests.undrawn import undrawn
 
@@ -160,12 +160,14 @@ ENDS = (
     ("seresnet50v2", 2, "features"),
     ("seresnet50v2", 2, "maximum"),
 )
-OTHER_HEADS = [
-    pytest.param(*case, marks=[] if case in ENDS else [pytest.mark.full])
-    for case in itertools.product(FOUR, SHAPES, list(HEADS)[1:])
-    for encoder, dims, _ in [case]
-    if dims == 2 or encoder in ("seresnet18", "seresnet50v2")
-]
+OTHER_HEADS = only(
+    lambda *case: case in ENDS,
+    [
+        (encoder, dims, head)
+        for encoder, dims, head in itertools.product(FOUR, SHAPES, list(HEADS)[1:])
+        if dims == 2 or encoder in ("seresnet18", "seresnet50v2")
+    ],
+)
 
 
 def _kind(encoder, dims, head):
@@ -206,10 +208,7 @@ def _is_chosen(segmentor, encoder, depth, dims, block):
     return CHOSEN[segmentor][dims] == (depth, block) and FOUR[turn % 4] == encoder
 
 
-SEGMENTED = [
-    pytest.param(*case, marks=[] if _is_chosen(*case) else pytest.mark.full)
-    for case in itertools.product(SEGMENTORS, FOUR, (3, 5), SHAPES, BLOCKS)
-]
+SEGMENTED = only(_is_chosen, itertools.product(SEGMENTORS, FOUR, (3, 5), SHAPES, BLOCKS))
 
 
 @pytest.mark.parametrize(("segmentor", "encoder", "depth", "dims", "block"), SEGMENTED)
@@ -352,10 +351,7 @@ def _one_of_six(block, decoder, segmentor):
 
 @pytest.mark.parametrize(
     ("block", "decoder", "segmentor"),
-    [
-        pytest.param(*case, marks=[] if _one_of_six(*case) else pytest.mark.full)
-        for case in itertools.product(BLOCKS, DECODERS, SEGMENTORS)
-    ],
+    only(_one_of_six, itertools.product(BLOCKS, DECODERS, SEGMENTORS)),
 )
 def test_decoders(block, decoder, segmentor):
     _assert_decoders_agree(segmentor, block, (32, 64, 1), *DECODERS[decoder])

@@ -27,7 +27,7 @@ from tests.harness import (
     tiny,
     torch_shapes,
 )
-from tests.sampling import block_kind, by_kind, half_of
+from tests.sampling import block_kind, by_kind, half_of, only
 
 from .sampling import ANYWHERE, MEDICAI, UNETS
 
@@ -63,9 +63,7 @@ def _built(target):
         if (i // 2 + i + j + turn) % 2 == 0
     ]
     every = [(*case, segmentor) for case in EVERY + REST for segmentor in ANYWHERE]
-    marked = [
-        pytest.param(*case, marks=[] if case in chosen else [pytest.mark.full]) for case in every
-    ]
+    marked = only(lambda *case: case in chosen, every)
     return pytest.mark.parametrize(("encoder", "dims", "depth", "segmentor"), marked)
 
 
@@ -242,17 +240,9 @@ def test_kinds_of_blocks_agree(kind, segmentor):
     assert _agree(_tiny(**BLOCKS[kind]), (33, 47, 40, 1), **options) is None
 
 
-def _once(encoder, segmentor):
-    """One segmentor on one encoder: a small one of each kind is compared above."""
-    return (encoder, segmentor) == ("seresnext50", "unet_plus_plus")
-
-
 @pytest.mark.parametrize(
-    ("encoder", "segmentor"),
-    [
-        pytest.param(*case, marks=[] if _once(*case) else pytest.mark.full)
-        for case in itertools.product(FIVE, UNETS)
-    ],
+    ("encoder", "segmentor"),  # one on one: a small encoder of each kind is compared above
+    only(lambda *case: case == ("seresnext50", "unet_plus_plus"), itertools.product(FIVE, UNETS)),
 )
 def test_catalog_encoders_agree(encoder, segmentor):
     shape = (33, 47, 40, 1)

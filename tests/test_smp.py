@@ -23,7 +23,7 @@ from tests.harness import (
     ledger_of,
     tiny,
 )
-from tests.sampling import half_of
+from tests.sampling import half_of, only
 from tests.test_layouts import logits, weight
 
 FOLDER = Path(__file__).parent / "oracle"
@@ -61,12 +61,10 @@ def test_counts(name):
 
 
 # Encoders with gates are read into Keras in `test_layouts.py`, too.
-WHOLE = [
-    pytest.param(
-        name, target, marks=[pytest.mark.full] if target == "keras" and "se_" in name else []
-    )
-    for name, target in itertools.product(ORACLE, ["torch", "keras"])
-]
+WHOLE = only(
+    lambda name, target: target == "torch" or "se_" not in name,
+    itertools.product(ORACLE, ["torch", "keras"]),
+)
 
 
 @pytest.mark.parametrize(("name", "target"), WHOLE)
