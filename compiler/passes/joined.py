@@ -60,10 +60,11 @@ def _joining(block: Block, module: Module) -> Block:
     upsampling = upsamplings.pop() if len(upsamplings) == 1 else ""
     how = Joining(upsampling, any(map(_several, joins)), all(join.others for join in joins))
     skips = "skips" if how.several else "skip"
+    resized = ", upsampled to like's size," if upsampling else ""
     return replace(
         block,
         joins=how,
-        doc=f"{block.doc} of {'the upsampled ' * bool(upsampling)}x and the {skips}",
+        doc=f"{block.doc} of x{resized} and the {skips}",
         shapes=f"x {UPSAMPLINGS.get(upsampling, '[C]')}, {skips} [S] -> [F]",
     )
 
